@@ -1,0 +1,63 @@
+// Settings as the program uses them: complete, with defaults filled in, units in the names. The file that people write
+// is described by schemas/settings.schema.json (snake_case, same order).
+
+/** Where a PostgreSQL server listens. `host` is an address, a name, or an absolute path: the folder of a Unix socket. */
+export interface Endpoint {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Credential {
+  readonly user: string;
+  /** Null for servers that trust this machine. Never logged. */
+  readonly password: string | null;
+}
+
+export interface Settings {
+  readonly listen: {
+    readonly host: string;
+    /** 0: any free port. */
+    readonly port: number;
+    /** Folder in which `.s.PGSQL.<port>` is made, or null for no Unix socket. */
+    readonly unixSocketDirectory: string | null;
+  };
+  readonly targets: {
+    readonly primary: Endpoint;
+    readonly replicas: readonly Endpoint[];
+  };
+  readonly auth: {
+    readonly mode: 'passthrough' | 'trust';
+    /** `trust` on a listener that is neither loopback nor a Unix socket is refused unless this is set. */
+    readonly isRemoteTrustAllowed: boolean;
+    /** For `trust`: how pgweir logs in for a client. A client's user without an entry uses `defaultPassword`. */
+    readonly credentials: readonly Credential[];
+  };
+  readonly limits: {
+    readonly maxClients: number;
+    readonly maxStatementBytes: number;
+    readonly maxAnalyzedBytes: number;
+    readonly loginTimeoutMs: number;
+    readonly connectTimeoutMs: number;
+    readonly drainMs: number;
+    readonly minSigtermDelayMs: number;
+  };
+  readonly admin: {
+    readonly host: string;
+    readonly port: number;
+    /** Required where `host` is not loopback. Never logged. */
+    readonly token: string | null;
+  };
+  readonly health: { readonly host: string; readonly port: number };
+  readonly rules: {
+    /** Path of the rule document, or null where the rules stand in the settings file itself. */
+    readonly file: string | null;
+    /** The rule document's text and where it came from, for error messages with line and column. */
+    readonly text: string;
+    readonly source: string;
+  };
+  readonly observations: { readonly maxCells: number; readonly maxDecisions: number };
+  /** Folder where posted rules survive a restart, or null. */
+  readonly stateDirectory: string | null;
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent' };
+}

@@ -1,0 +1,60 @@
+// The one registry of errors that pgweir itself says: code, SQLSTATE, log level, words. Code branches on `code`, never on
+// text; docs and tests read the table.
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+interface ErrorEntry {
+  readonly sqlstate: string;
+  readonly severity: 'ERROR' | 'FATAL';
+  readonly level: LogLevel;
+  readonly text: string;
+}
+
+/** SQLSTATEs from PostgreSQL's own table (errcodes.txt); a client library maps them to its exception classes. */
+export const ERRORS = {
+  protocol_violation: { sqlstate: '08P01', severity: 'FATAL', level: 'info', text: 'protocol violation' },
+  unsupported_protocol: { sqlstate: '0A000', severity: 'FATAL', level: 'info', text: 'unsupported frontend protocol' },
+  no_user: { sqlstate: '28000', severity: 'FATAL', level: 'info', text: 'no PostgreSQL user name specified in startup packet' },
+  plaintext_after_ssl_request: {
+    sqlstate: '08P01',
+    severity: 'FATAL',
+    level: 'warn',
+    text: 'received unencrypted data after an encryption request',
+  },
+  login_timeout: { sqlstate: '08006', severity: 'FATAL', level: 'info', text: 'login took too long' },
+  too_many_clients: { sqlstate: '53300', severity: 'FATAL', level: 'warn', text: 'pgweir has too many clients already' },
+  target_unreachable: { sqlstate: '08001', severity: 'FATAL', level: 'error', text: 'pgweir cannot reach the database' },
+  target_login_failed: { sqlstate: '28000', severity: 'FATAL', level: 'error', text: 'pgweir could not log in to the database' },
+  target_protocol_violation: { sqlstate: '08P01', severity: 'FATAL', level: 'error', text: 'the database broke the protocol' },
+  target_gone: { sqlstate: '08006', severity: 'FATAL', level: 'warn', text: 'the database closed the connection' },
+  shutting_down: { sqlstate: '57P01', severity: 'FATAL', level: 'info', text: 'terminating connection because pgweir is shutting down' },
+  terminated_by_admin: { sqlstate: '57P01', severity: 'FATAL', level: 'info', text: 'terminating connection due to administrator command' },
+  starting_up: { sqlstate: '57P03', severity: 'FATAL', level: 'info', text: 'pgweir is starting up' },
+  wait_cancelled: { sqlstate: '57014', severity: 'ERROR', level: 'info', text: 'canceling statement due to user request' },
+  statement_too_long: { sqlstate: '54000', severity: 'ERROR', level: 'warn', text: 'statement is longer than max_statement_bytes' },
+  internal: { sqlstate: 'XX000', severity: 'FATAL', level: 'error', text: 'internal error' },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error with an entry in the registry. `detail` may be shown to the client; it never holds a literal or a credential. */
+export class WeirError extends Error {
+  override readonly name = 'WeirError';
+  readonly code: ErrorCode;
+  readonly detail: string | null;
+
+  constructor(code: ErrorCode, detail: string | null = null, options?: ErrorOptions) {
+    super(detail === null ? ERRORS[code].text : `${ERRORS[code].text}: ${detail}`, options);
+    this.code = code;
+    this.detail = detail;
+  }
+
+  get sqlstate(): string {
+    return ERRORS[this.code].sqlstate;
+  }
+}
+
+/** The message of anything thrown, without its stack. */
+export function describeError(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

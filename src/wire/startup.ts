@@ -1,0 +1,55 @@
+// The first packet of a connection: it has no type byte, and is a startup message, a request for encryption, or a cancel.
+
+import { REQUEST } from './codes.ts';
+
+/** PostgreSQL refuses longer ones (MAX_STARTUP_PACKET_LENGTH). */
+export const MAX_STARTUP_BYTES = 10_000;
+/** The secret key of protocol 3.2 is 4 to 256 bytes. */
+const MIN_CANCEL_BYTES = 16;
+const MAX_CANCEL_BYTES = 12 + 256;
+
+export type StartupPacket =
+  | { readonly type: 'startup'; readonly major: number; readonly minor: number; readonly parameters: ReadonlyMap<string, string> }
+  | { readonly type: 'ssl_request' }
+  | { readonly type: 'gssenc_request' }
+  /** `key` is process id and secret as sent, one to one as Latin-1. */
+  | { readonly type: 'cancel'; readonly key: string };
+
+export type StartupAnswer =
+  | { readonly status: 'ok'; readonly packet: StartupPacket; readonly end: number }
+  | { readonly status: 'more' }
+  | { readonly status: 'broken'; readonly reason: string };
+
+/** Reads the packet at the start of `buffer[0, end)`. Source: PostgreSQL documentation, "Message Formats", StartupMessage. */
+export function readStartupPacket(buffer: Buffer, end: number): StartupAnswer {
+  if (end < 4) return { status: 'more' };
+  const length = buffer.readInt32BE(0);
+  if (length < 8 || length > MAX_STARTUP_BYTES) return { status: 'broken', reason: 'invalid length of startup packet' };
+  if (end < length) return { status: 'more' };
+  const code = buffer.readInt32BE(4);
+  if (code === REQUEST.ssl || code === REQUEST.gssenc) {
+    if (length !== 8) return { status: 'broken', reason: 'invalid length of encryption request' };
+    return { status: 'ok', packet: { type: code === REQUEST.ssl ? 'ssl_request' : 'gssenc_request' }, end: length };
+  }
+  if (code === REQUEST.cancel) {
+    if (length < MIN_CANCEL_BYTES || length > MAX_CANCEL_BYTES) return { status: 'broken', reason: 'invalid length of cancel request' };
+    return { status: 'ok', packet: { type: 'cancel', key: buffer.toString('latin1', 8, length) }, end: length };
+  }
+  const parameters = code >>> 16 === 3 ? readParameters(buffer, 8, length) : new Map<string, string>();
+  if (parameters === null) return { status: 'broken', reason: 'invalid startup packet layout: expected terminator as last byte' };
+  return { status: 'ok', packet: { type: 'startup', major: code >>> 16, minor: code & 0xffff, parameters }, end: length };
+}
+
+function readParameters(buffer: Buffer, start: number, end: number): ReadonlyMap<string, string> | null {
+  const parameters = new Map<string, string>();
+  let at = start;
+  while (at < end && buffer[at] !== 0) {
+    const nameEnd = buffer.indexOf(0, at);
+    if (nameEnd < 0 || nameEnd >= end) return null;
+    const valueEnd = buffer.indexOf(0, nameEnd + 1);
+    if (valueEnd < 0 || valueEnd >= end) return null;
+    parameters.set(buffer.toString('utf8', at, nameEnd), buffer.toString('utf8', nameEnd + 1, valueEnd));
+    at = valueEnd + 1;
+  }
+  return at === end - 1 ? parameters : null;
+}

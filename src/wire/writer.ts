@@ -1,0 +1,95 @@
+// The messages that pgweir says itself, built byte by byte: errors, the end of a login it did on the client's behalf, and
+// the few frontend messages that stand in for a refused one.
+
+import { BACKEND, FRONTEND, REQUEST } from './codes.ts';
+
+const EMPTY = Buffer.alloc(0);
+
+function makeMessage(type: number, body: Buffer): Buffer {
+  const message = Buffer.allocUnsafe(5 + body.length);
+  message[0] = type;
+  message.writeInt32BE(4 + body.length, 1);
+  body.copy(message, 5);
+  return message;
+}
+
+function cstring(text: string): Buffer {
+  return Buffer.from(`${text}\0`, 'utf8');
+}
+
+export interface ErrorFields {
+  readonly severity: 'ERROR' | 'FATAL';
+  readonly sqlstate: string;
+  readonly message: string;
+  readonly detail?: string | null;
+  readonly hint?: string | null;
+}
+
+/** NUL would end a field early, so it is shown as U+FFFD. */
+function field(code: string, text: string): string {
+  return `${code}${text.replaceAll('\0', '\uFFFD')}\0`;
+}
+
+/** ErrorResponse. Source: PostgreSQL documentation, "Error and Notice Message Fields". */
+export function makeErrorResponse(fields: ErrorFields): Buffer {
+  let body = field('S', fields.severity) + field('V', fields.severity) + field('C', fields.sqlstate) + field('M', fields.message);
+  if (fields.detail) body += field('D', fields.detail);
+  if (fields.hint) body += field('H', fields.hint);
+  return makeMessage(BACKEND.error, Buffer.from(`${body}\0`, 'utf8'));
+}
+
+export function makeReadyForQuery(status: number): Buffer {
+  return makeMessage(BACKEND.readyForQuery, Buffer.from([status]));
+}
+
+export function makeAuthenticationOk(): Buffer {
+  return makeMessage(BACKEND.authentication, Buffer.from([0, 0, 0, 0]));
+}
+
+export function makeParameterStatus(name: string, value: string): Buffer {
+  return makeMessage(BACKEND.parameterStatus, Buffer.concat([cstring(name), cstring(value)]));
+}
+
+/** @param key process id and secret as one to one Latin-1 */
+export function makeBackendKeyData(key: string): Buffer {
+  return makeMessage(BACKEND.backendKeyData, Buffer.from(key, 'latin1'));
+}
+
+/** Tells a client that asked for a newer minor version, or for unknown `_pq_.` options, what it gets instead. */
+export function makeNegotiateProtocolVersion(minor: number, unknownOptions: readonly string[]): Buffer {
+  const head = Buffer.alloc(8);
+  head.writeInt32BE((3 << 16) | minor, 0);
+  head.writeInt32BE(unknownOptions.length, 4);
+  return makeMessage(BACKEND.negotiateProtocolVersion, Buffer.concat([head, ...unknownOptions.map(cstring)]));
+}
+
+export function makeQuery(text: string): Buffer {
+  return makeMessage(FRONTEND.query, cstring(text));
+}
+
+/** @param name as Latin-1, one to one */
+export function makeParse(name: string, text: string): Buffer {
+  return makeMessage(FRONTEND.parse, Buffer.concat([Buffer.from(`${name}\0`, 'latin1'), cstring(text), Buffer.from([0, 0])]));
+}
+
+/** Close of a prepared statement: no error when there is none of that name, and legal in any transaction state. */
+export function makeCloseStatement(name: string): Buffer {
+  return makeMessage(FRONTEND.close, Buffer.from(`S${name}\0`, 'latin1'));
+}
+
+export const FLUSH = makeMessage(FRONTEND.flush, EMPTY);
+export const TERMINATE = makeMessage(FRONTEND.terminate, EMPTY);
+
+/** FunctionCall of OID 0, which no function has: the server fails it as it would fail any other, with ReadyForQuery. */
+export function makeImpossibleFunctionCall(): Buffer {
+  return makeMessage(FRONTEND.functionCall, Buffer.alloc(10));
+}
+
+/** @param key process id and secret as one to one Latin-1 */
+export function makeCancelRequest(key: string): Buffer {
+  const packet = Buffer.allocUnsafe(8 + key.length);
+  packet.writeInt32BE(packet.length, 0);
+  packet.writeInt32BE(REQUEST.cancel, 4);
+  packet.write(key, 8, 'latin1');
+  return packet;
+}

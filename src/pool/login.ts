@@ -1,0 +1,141 @@
+// Logs in to a server on a client's behalf, by pg-protocol: pgweir's own conversation, never the clients' data path.
+
+import type { Socket } from 'node:net';
+import { serialize } from 'pg-protocol';
+import {
+  AuthenticationMD5Password,
+  BackendKeyDataMessage,
+  type BackendMessage,
+  DatabaseError,
+  ParameterStatusMessage,
+} from 'pg-protocol/dist/messages.js';
+import { Parser } from 'pg-protocol/dist/parser.js';
+import { makeMd5Answer } from '../auth/md5.ts';
+import { SCRAM_SHA_256, ScramClient } from '../auth/scram.ts';
+import { describeError, WeirError } from '../base/errors.ts';
+
+/** What a server told while it let us in. */
+export interface Welcome {
+  readonly parameters: ReadonlyMap<string, string>;
+  /** Process id and secret, one to one as Latin-1; null where the server sends none. */
+  readonly key: string | null;
+}
+
+/** The server said no; `fields` are its own words, for the client to see. */
+export class LoginRefused extends Error {
+  override readonly name = 'LoginRefused';
+  readonly fields: { readonly sqlstate: string; readonly message: string; readonly detail: string | null; readonly hint: string | null };
+
+  constructor(error: DatabaseError) {
+    super(error.message);
+    this.fields = {
+      sqlstate: error.code ?? 'XX000',
+      message: error.message,
+      detail: error.detail ?? null,
+      hint: error.hint ?? null,
+    };
+  }
+}
+
+export interface LoginRequest {
+  /** The StartupMessage, whole: the client's own, so that all its settings arrive. */
+  readonly startup: Buffer;
+  readonly user: string;
+  /** Null: only a server that asks for none lets us in. */
+  readonly password: string | null;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Sends the startup message and answers what the server asks until its first ReadyForQuery. The socket is left paused and
+ * without listeners of ours. Throws LoginRefused with the server's error, or WeirError target_login_failed.
+ */
+export function logIn(socket: Socket, request: LoginRequest): Promise<Welcome> {
+  return new Promise((resolve, reject) => {
+    const conversation = new Conversation(socket, request);
+    const parser = new Parser();
+    const finish = (act: () => void): void => {
+      clearTimeout(timer);
+      socket.pause();
+      socket.off('data', onData).off('error', onError).off('close', onClose);
+      act();
+    };
+    const fail = (error: unknown): void => finish(() => reject(error));
+    const onData = (chunk: Buffer): void => {
+      try {
+        parser.parse(chunk, (message) => {
+          conversation.answer(message).then((isDone) => {
+            if (isDone) finish(() => resolve(conversation.welcome()));
+          }, fail);
+        });
+      } catch (error) {
+        fail(new WeirError('target_login_failed', describeError(error)));
+      }
+    };
+    const onError = (error: Error): void => fail(new WeirError('target_login_failed', error.message));
+    const onClose = (): void => fail(new WeirError('target_login_failed', 'the database closed the connection'));
+    const timer = setTimeout(() => fail(new WeirError('target_login_failed', 'timeout')), request.timeoutMs);
+    socket.on('data', onData).on('error', onError).on('close', onClose);
+    socket.write(request.startup);
+    socket.resume();
+  });
+}
+
+class Conversation {
+  readonly #socket: Socket;
+  readonly #request: LoginRequest;
+  readonly #parameters = new Map<string, string>();
+  #key: string | null = null;
+  #scram: ScramClient | null = null;
+
+  constructor(socket: Socket, request: LoginRequest) {
+    this.#socket = socket;
+    this.#request = request;
+  }
+
+  welcome(): Welcome {
+    return { parameters: this.#parameters, key: this.#key };
+  }
+
+  /** True once the server is ready for queries. */
+  async answer(message: BackendMessage): Promise<boolean> {
+    if (message instanceof DatabaseError) throw new LoginRefused(message);
+    if (message instanceof ParameterStatusMessage) this.#parameters.set(message.parameterName, message.parameterValue);
+    else if (message instanceof BackendKeyDataMessage) this.#key = packKey(message.processID, message.secretKey);
+    else if (message instanceof AuthenticationMD5Password) {
+      this.#socket.write(serialize.password(makeMd5Answer(this.#request.user, this.#password(), message.salt)));
+    } else if (message.name === 'authenticationCleartextPassword') this.#socket.write(serialize.password(this.#password()));
+    else if (message.name.startsWith('authenticationSASL')) await this.#answerSasl(message);
+    return message.name === 'readyForQuery';
+  }
+
+  async #answerSasl(message: BackendMessage): Promise<void> {
+    if ('mechanisms' in message && Array.isArray(message.mechanisms)) {
+      if (!message.mechanisms.includes(SCRAM_SHA_256)) throw new WeirError('target_login_failed', 'the database offers no SASL mechanism that pgweir knows');
+      this.#scram = new ScramClient(this.#password());
+      this.#socket.write(serialize.sendSASLInitialResponseMessage(SCRAM_SHA_256, this.#scram.first()));
+      return;
+    }
+    const text = 'data' in message && typeof message.data === 'string' ? message.data : '';
+    if (this.#scram === null) throw new WeirError('target_login_failed', 'the database answered a SASL exchange that was not begun');
+    if (message.name === 'authenticationSASLContinue') {
+      this.#socket.write(serialize.sendSCRAMClientFinalMessage(await this.#scram.final(text)));
+    } else {
+      this.#scram.verify(text);
+    }
+  }
+
+  #password(): string {
+    if (this.#request.password === null) {
+      throw new WeirError('target_login_failed', `the database asks for a password, and pgweir has none for user "${this.#request.user}"`);
+    }
+    return this.#request.password;
+  }
+}
+
+function packKey(processId: number, secret: number): string {
+  const key = Buffer.allocUnsafe(8);
+  key.writeInt32BE(processId | 0, 0);
+  key.writeInt32BE(secret | 0, 4);
+  return key.toString('latin1');
+}

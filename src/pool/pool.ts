@@ -1,0 +1,63 @@
+// Server connections, lent to sessions. Session mode: each lease is a connection of its own, opened for it and closed
+// after it. Leases taken always equal leases returned plus leases held; the counters show it.
+
+import type { Socket } from 'node:net';
+import type { Endpoint } from '../config/settings.ts';
+import { logIn, type LoginRequest, type Welcome } from './login.ts';
+import { Lease, openSocket } from './server-connection.ts';
+
+export interface PoolCounters {
+  leasesTaken: number;
+  leasesReturned: number;
+}
+
+export class SessionPool {
+  readonly counters: PoolCounters = { leasesTaken: 0, leasesReturned: 0 };
+  readonly #held = new Map<Endpoint, number>();
+  readonly #lastErrors = new Map<Endpoint, string>();
+  readonly #connectTimeoutMs: number;
+
+  constructor(connectTimeoutMs: number) {
+    this.#connectTimeoutMs = connectTimeoutMs;
+  }
+
+  held(endpoint: Endpoint): number {
+    return this.#held.get(endpoint) ?? 0;
+  }
+
+  /** Why the last attempt to connect failed, or null when it did not. */
+  lastError(endpoint: Endpoint): string | null {
+    return this.#lastErrors.get(endpoint) ?? null;
+  }
+
+  /** A connection on which nothing has been said yet: the client's own login is relayed over it. */
+  async open(endpoint: Endpoint): Promise<Lease> {
+    let socket: Socket;
+    try {
+      socket = await openSocket(endpoint, this.#connectTimeoutMs);
+    } catch (error) {
+      this.#lastErrors.set(endpoint, error instanceof Error ? error.message : String(error));
+      throw error;
+    }
+    this.#lastErrors.delete(endpoint);
+    this.counters.leasesTaken++;
+    this.#held.set(endpoint, this.held(endpoint) + 1);
+    return new Lease(socket, endpoint, () => {
+      this.counters.leasesReturned++;
+      this.#held.set(endpoint, this.held(endpoint) - 1);
+    });
+  }
+
+  /** A connection that is logged in and ready. Throws LoginRefused or WeirError. */
+  async acquire(endpoint: Endpoint, login: LoginRequest): Promise<{ lease: Lease; welcome: Welcome }> {
+    const lease = await this.open(endpoint);
+    try {
+      const welcome = await logIn(lease.socket, login);
+      lease.key = welcome.key;
+      return { lease, welcome };
+    } catch (error) {
+      lease.release();
+      throw error;
+    }
+  }
+}

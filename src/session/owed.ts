@@ -1,0 +1,126 @@
+// The one queue of replies that the server owes: an entry for each message sent that the server will answer, in order.
+// It tells what an incoming message answers, whether it goes on to the client, and what must happen when it is there.
+//
+// How a server answers (PostgreSQL documentation, "Message Flow"): Parse, Bind, Close and Describe with one closing message
+// each; Execute with CommandComplete, EmptyQueryResponse or PortalSuspended; Query and FunctionCall with anything, ended by
+// ReadyForQuery; Sync with ReadyForQuery. After an error in an extended message everything up to the next Sync is skipped
+// unanswered, Query and FunctionCall too. CopyDone and CopyFail are answered by nothing of their own: their entries
+// only mark where in the stream the copy ended.
+
+import type { PreparedStatement } from './statements.ts';
+
+export const OWED = {
+  parse: 0,
+  bind: 1,
+  describe: 2,
+  execute: 3,
+  close: 4,
+  sync: 5,
+  query: 6,
+  functionCall: 7,
+  copyEnd: 8,
+} as const;
+export type OwedKind = (typeof OWED)[keyof typeof OWED];
+
+/** One owed reply. `Run` is what the relay keeps of a statement that runs; entries are reused, so none may be kept. */
+export class OwedReply<Run> {
+  kind: OwedKind = OWED.sync;
+  /** Rank of its message in the stream of the session. */
+  sequence = 0;
+  /** The message was pgweir's own: its answer does not go to the client. */
+  isSwallowed = false;
+  /** The statement that a Parse, or the statements that a Query or Execute of SQL PREPARE, will have made. */
+  declared: PreparedStatement | readonly PreparedStatement[] | null = null;
+  /** Name that a Close will end; '' with `isPortal` false is the unnamed statement. */
+  closedName = '';
+  isPortal = false;
+  run: Run | null = null;
+
+  clear(): void {
+    this.declared = null;
+    this.run = null;
+    this.isSwallowed = false;
+  }
+}
+
+export class OwedQueue<Run> {
+  #ring: OwedReply<Run>[] = Array.from({ length: 8 }, () => new OwedReply<Run>());
+  #first = 0;
+  #count = 0;
+  /** ReadyForQuery messages still to come. */
+  #readies = 0;
+  #sequence = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** How many ReadyForQuery the server still owes. */
+  get owedReadies(): number {
+    return this.#readies;
+  }
+
+  /** Rank of the message that was entered last. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** The reply that is due next. */
+  get head(): OwedReply<Run> | null {
+    return this.#count === 0 ? null : (this.#ring[this.#first] as OwedReply<Run>);
+  }
+
+  /** Enters a message of that kind; the caller fills in what else is known of it. */
+  push(kind: OwedKind): OwedReply<Run> {
+    if (this.#count === this.#ring.length) this.#grow();
+    const reply = this.#ring[(this.#first + this.#count) & (this.#ring.length - 1)] as OwedReply<Run>;
+    this.#count++;
+    this.#sequence++;
+    reply.kind = kind;
+    reply.sequence = this.#sequence;
+    if (endsWithReady(kind)) this.#readies++;
+    return reply;
+  }
+
+  /** The head has been answered in full. */
+  shift(): void {
+    const reply = this.#ring[this.#first] as OwedReply<Run>;
+    if (endsWithReady(reply.kind)) this.#readies--;
+    reply.clear();
+    this.#first = (this.#first + 1) & (this.#ring.length - 1);
+    this.#count--;
+  }
+
+  /** The entry at that place from the head. */
+  at(index: number): OwedReply<Run> | null {
+    return index >= this.#count ? null : (this.#ring[(this.#first + index) & (this.#ring.length - 1)] as OwedReply<Run>);
+  }
+
+  /** Takes out the entries that `isGone` names, from the second to the first copyEnd (or the last): see COPY in relay/. */
+  dropSyncsBeforeCopyEnd(): void {
+    const kept: OwedReply<Run>[] = [];
+    let hasEnded = false;
+    for (let index = 1; index < this.#count; index++) {
+      const reply = this.at(index) as OwedReply<Run>;
+      if (reply.kind === OWED.copyEnd) hasEnded = true;
+      if (reply.kind === OWED.sync && !hasEnded) this.#readies--;
+      else kept.push(reply);
+    }
+    if (kept.length + 1 === this.#count) return;
+    const head = this.head as OwedReply<Run>;
+    const spare = this.#ring.filter((reply) => reply !== head && !kept.includes(reply));
+    this.#ring = [head, ...kept, ...spare];
+    this.#first = 0;
+    this.#count = kept.length + 1;
+  }
+
+  #grow(): void {
+    const inOrder = Array.from({ length: this.#count }, (_, index) => this.at(index) as OwedReply<Run>);
+    this.#ring = [...inOrder, ...Array.from({ length: this.#count }, () => new OwedReply<Run>())];
+    this.#first = 0;
+  }
+}
+
+function endsWithReady(kind: OwedKind): boolean {
+  return kind === OWED.sync || kind === OWED.query || kind === OWED.functionCall;
+}

@@ -1,0 +1,89 @@
+// What both sides believe now of one client's session: who it is, in which transaction state the server is, which names
+// mean what, which replies are owed. State only: no socket, no timer.
+
+import { TRANSACTION } from '../wire/codes.ts';
+import { OwedQueue } from './owed.ts';
+import { Portals, PreparedStatements } from './statements.ts';
+import type { Subject } from './subject.ts';
+
+/**
+ * The phases of a session, in order; each step is taken once and only by `enter`.
+ *
+ *   startup  the first packets: encryption refused or cancel taken, then the startup message
+ *   login    the server asks, the client answers; ends with the server's first ReadyForQuery
+ *   ready    statements
+ *   closing  nothing more is read; both sides are being closed
+ */
+export const PHASES = ['startup', 'login', 'ready', 'closing'] as const;
+export type Phase = (typeof PHASES)[number];
+
+export class Session<Run> {
+  readonly id: number;
+  readonly connectedAtMs: number;
+  readonly clientPort: number | null;
+  readonly owed = new OwedQueue<Run>();
+  readonly statements = new PreparedStatements();
+  readonly portals = new Portals();
+  /** What the server reported by ParameterStatus. Bounded by the server's own settings. */
+  readonly parameters = new Map<string, string>();
+  #subject: Subject;
+  #phase: Phase = 'startup';
+  /** Transaction status of the last ReadyForQuery. */
+  status: number = TRANSACTION.idle;
+  /** A BEGIN has been sent, or COMMIT not yet answered: what the status will be when all that is owed has been answered. */
+  isTransactionAhead = false;
+
+  constructor(id: number, clientIp: string, clientPort: number | null, connectedAtMs: number) {
+    this.id = id;
+    this.clientPort = clientPort;
+    this.connectedAtMs = connectedAtMs;
+    this.#subject = Object.freeze({ user: '', database: '', applicationName: '', clientIp });
+  }
+
+  get subject(): Subject {
+    return this.#subject;
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  enter(phase: Phase): void {
+    if (PHASES.indexOf(phase) < PHASES.indexOf(this.#phase)) throw new Error(`session ${this.id} cannot go from ${this.#phase} to ${phase}`);
+    this.#phase = phase;
+  }
+
+  /** The startup message told who this is; application_name is the server's to report. */
+  identify(user: string, database: string, applicationName: string): void {
+    this.#subject = Object.freeze({ user, database, applicationName, clientIp: this.#subject.clientIp });
+  }
+
+  /** A ParameterStatus came from the server. */
+  setParameter(name: string, value: string): void {
+    this.parameters.set(name, value);
+    if (name === 'application_name' && value !== this.#subject.applicationName) {
+      this.#subject = Object.freeze({ ...this.#subject, applicationName: value });
+    }
+  }
+
+  get clientEncoding(): string {
+    return this.parameters.get('client_encoding') ?? 'UTF8';
+  }
+
+  /** standard_conforming_strings: whether a backslash in '…' is just a backslash. */
+  get areStringsConforming(): boolean {
+    return this.parameters.get('standard_conforming_strings') !== 'off';
+  }
+
+  /** ReadyForQuery was answered at that rank of the stream. */
+  settle(status: number, sequence: number): void {
+    this.status = status;
+    if (status === TRANSACTION.idle) this.portals.endTransaction(sequence);
+    if (this.owed.count === 0) this.isTransactionAhead = status !== TRANSACTION.idle;
+  }
+
+  /** Nothing is running and nothing is owed: the next message starts a unit of work of its own. */
+  get isQuiet(): boolean {
+    return this.owed.count === 0;
+  }
+}

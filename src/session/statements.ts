@@ -1,0 +1,198 @@
+// The names of a session: prepared statements (SQL PREPARE and protocol Parse share one namespace on the server) and
+// portals (protocol Bind and SQL DECLARE share another). A name is taken over when its message goes out and given back
+// when the server refuses it, so that what is pipelined behind it finds it.
+
+import type { StatementFacts, TextFacts } from '../sql/facts.ts';
+
+export class PreparedStatement {
+  readonly name: string;
+  readonly facts: TextFacts;
+  /** Rank in the stream of the message that made it: a DEALLOCATE sent earlier does not end it. */
+  readonly sequence: number;
+  /** The Parse message as the client sent it, for another target; null for a statement of SQL PREPARE. */
+  readonly parseMessage: Buffer | null;
+  /** What the name meant before, until the server confirms this one: if it refuses, the old meaning holds. */
+  shadowed: PreparedStatement | null;
+  /** Targets where the server knows it, by name. */
+  readonly knownTo: Set<string> | null;
+
+  constructor(name: string, facts: TextFacts, sequence: number, parseMessage: Buffer | null, shadowed: PreparedStatement | null) {
+    this.name = name;
+    this.facts = facts;
+    this.sequence = sequence;
+    this.parseMessage = parseMessage;
+    this.shadowed = shadowed;
+    this.knownTo = parseMessage === null ? null : new Set();
+  }
+}
+
+/** Prepared statements by name; the unnamed one is ''. Bounded by what the server itself keeps for this session. */
+export class PreparedStatements {
+  readonly #byName = new Map<string, PreparedStatement>();
+  #unnamed: PreparedStatement | null = null;
+
+  get size(): number {
+    return this.#byName.size + (this.#unnamed === null ? 0 : 1);
+  }
+
+  find(name: string): PreparedStatement | null {
+    return name === '' ? this.#unnamed : (this.#byName.get(name) ?? null);
+  }
+
+  /** A message that makes `name` has been sent; pipelined messages behind it already mean this statement. */
+  declare(name: string, facts: TextFacts, sequence: number, parseMessage: Buffer | null): PreparedStatement {
+    if (name === '') {
+      // The server drops the old unnamed statement before it looks at the new one.
+      this.#unnamed = new PreparedStatement('', facts, sequence, parseMessage, null);
+      return this.#unnamed;
+    }
+    const statement = new PreparedStatement(name, facts, sequence, parseMessage, this.#byName.get(name) ?? null);
+    this.#byName.set(name, statement);
+    return statement;
+  }
+
+  /** The server took it. */
+  confirm(statement: PreparedStatement): void {
+    statement.shadowed = null;
+  }
+
+  /** The server refused or skipped it: the name means again what it meant before. Called in reverse order of declaring. */
+  undo(statement: PreparedStatement): void {
+    if (this.find(statement.name) !== statement) return;
+    if (statement.name === '') this.#unnamed = null;
+    else if (statement.shadowed === null) this.#byName.delete(statement.name);
+    else this.#byName.set(statement.name, statement.shadowed);
+  }
+
+  /** CloseComplete, DEALLOCATE or (name null) DEALLOCATE ALL was answered: statements sent before it are gone. */
+  forget(name: string | null, sequence: number): void {
+    if (name === null) {
+      for (const statement of this.#byName.values()) this.forget(statement.name, sequence);
+      this.forget('', sequence);
+      return;
+    }
+    const statement = this.find(name);
+    if (statement === null) return;
+    if (statement.sequence >= sequence) statement.shadowed = null;
+    else if (name === '') this.#unnamed = null;
+    else this.#byName.delete(name);
+  }
+
+  /** A simple Query drops the unnamed statement, whatever comes of it. */
+  forgetUnnamed(): void {
+    this.#unnamed = null;
+  }
+
+  *[Symbol.iterator](): IterableIterator<PreparedStatement> {
+    if (this.#unnamed !== null) yield this.#unnamed;
+    yield* this.#byName.values();
+  }
+}
+
+export class Portal {
+  readonly facts: TextFacts;
+  readonly sequence: number;
+  /** Made by DECLARE … WITH HOLD: lives on after its transaction. */
+  readonly isHeld: boolean;
+  /** It has been executed before: a further Execute resumes it and is not judged again. */
+  hasRun = false;
+  /** Server time that earlier Executes of it took, for kill_after_ms. */
+  usedMs = 0;
+
+  constructor(facts: TextFacts, sequence: number, isHeld: boolean) {
+    this.facts = facts;
+    this.sequence = sequence;
+    this.isHeld = isHeld;
+  }
+}
+
+export class Portals {
+  readonly #byName = new Map<string, Portal>();
+  #unnamed: Portal | null = null;
+
+  find(name: string): Portal | null {
+    return name === '' ? this.#unnamed : (this.#byName.get(name) ?? null);
+  }
+
+  declare(name: string, facts: TextFacts, sequence: number, isHeld = false): Portal {
+    const portal = new Portal(facts, sequence, isHeld);
+    if (name === '') this.#unnamed = portal;
+    else this.#byName.set(name, portal);
+    return portal;
+  }
+
+  forget(name: string | null, sequence: number): void {
+    if (name === null) {
+      for (const key of this.#byName.keys()) this.forget(key, sequence);
+    } else if (name === '') {
+      this.#unnamed = null;
+    } else if ((this.#byName.get(name)?.sequence ?? sequence) < sequence) {
+      this.#byName.delete(name);
+    }
+  }
+
+  /** A transaction ended at the message of that rank: portals made before it are gone, but the held ones. */
+  endTransaction(sequence: number): void {
+    if (this.#byName.size === 0) return;
+    for (const [name, portal] of this.#byName) {
+      if (!portal.isHeld && portal.sequence < sequence) this.#byName.delete(name);
+    }
+  }
+}
+
+/**
+ * What a message really runs: its statements, and with each EXECUTE or FETCH the statement behind the name, with each PREPARE
+ * the statement it prepares. Text without such indirection comes back as it is, so its identity stays known to the judge.
+ */
+export function resolveStatements(
+  facts: TextFacts,
+  statements: PreparedStatements,
+  portals: Portals,
+  unknown: StatementFacts,
+): TextFacts {
+  if (!facts.some(isIndirect)) return facts;
+  const preparedHere = new Map<string, TextFacts>();
+  const behind: StatementFacts[] = [];
+  for (const { effect } of facts) {
+    if (effect === null) continue;
+    if (effect.type === 'prepare') {
+      preparedHere.set(effect.name, [effect.inner]);
+      behind.push(effect.inner);
+    } else if (effect.type === 'execute') {
+      behind.push(...(preparedHere.get(effect.name) ?? meaningsOf(statements.find(effect.name), unknown)));
+    } else if (effect.type === 'fetch') {
+      behind.push(...(portals.find(effect.name)?.facts ?? [unknown]));
+    }
+  }
+  return joinFacts(facts, behind);
+}
+
+/** All that a name may mean while the server has not confirmed its newest meaning. */
+export function meaningsOf(statement: PreparedStatement | null, unknown: StatementFacts): TextFacts {
+  if (statement === null) return [unknown];
+  if (statement.shadowed === null) return statement.facts;
+  return [...statement.facts, ...meaningsOf(statement.shadowed, unknown)];
+}
+
+function isIndirect({ effect }: StatementFacts): boolean {
+  return effect !== null && (effect.type === 'prepare' || effect.type === 'execute' || effect.type === 'fetch');
+}
+
+/** The joined array of one pair is made once, so that the judge knows it again: EXECUTE of one statement is the common case. */
+function joinFacts(facts: TextFacts, behind: TextFacts): TextFacts {
+  const only = behind.length === 1 ? behind[0] : undefined;
+  if (only === undefined) return Object.freeze([...facts, ...behind]);
+  let byFacts = joinedWith.get(only);
+  if (byFacts === undefined) {
+    byFacts = new WeakMap();
+    joinedWith.set(only, byFacts);
+  }
+  let joined = byFacts.get(facts);
+  if (joined === undefined) {
+    joined = Object.freeze([...facts, only]);
+    byFacts.set(facts, joined);
+  }
+  return joined;
+}
+
+const joinedWith = new WeakMap<StatementFacts, WeakMap<TextFacts, TextFacts>>();

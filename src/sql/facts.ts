@@ -14,7 +14,8 @@ export type StatementEffect =
   | { readonly type: 'execute'; readonly name: string }
   | { readonly type: 'deallocate'; readonly name: string | null }
   | { readonly type: 'discard_all' }
-  | { readonly type: 'declare'; readonly name: string }
+  /** `isHeld`: WITH HOLD, it outlives its transaction. */
+  | { readonly type: 'declare'; readonly name: string; readonly isHeld: boolean }
   | { readonly type: 'fetch'; readonly name: string }
   | { readonly type: 'close_cursor'; readonly name: string | null }
   /** SET or RESET of one setting (`name`, lower case), or RESET ALL (`null`). `isLocal` ends with the transaction. */

@@ -19,6 +19,8 @@ export interface DocumentProblem {
 export type ValuePath = readonly (string | number)[];
 
 const MAX_PROBLEMS = 50;
+/** Sorting out which errors echo others is quadratic, so a hostile document must not bring many. */
+const MAX_ERRORS_READ = 400;
 /** Past this many resolved aliases a document is an attack (a "billion laughs"), not a configuration. */
 const MAX_ALIASES = 100;
 
@@ -148,7 +150,7 @@ export function findSchemaProblems(document: PositionedDocument, validate: Valid
 
 /** A choice (`anyOf`, `oneOf`) fails once for itself and once for each branch: keep what tells the author most. */
 function dropEchoes(errors: readonly ErrorObject[]): ErrorObject[] {
-  const plain = errors.filter((error) => error.keyword !== 'if');
+  const plain = errors.slice(0, MAX_ERRORS_READ).filter((error) => error.keyword !== 'if');
   const choices = plain.filter((error) => error.keyword === 'anyOf' || error.keyword === 'oneOf');
   if (choices.length === 0) return plain;
   return plain.filter((error) => {

@@ -2,25 +2,10 @@
 
 import type { Recorder } from '../audit/recorder.ts';
 import type { RuleBook } from '../policy/rule-book.ts';
+import type { RelayCounters } from '../relay/counters.ts';
+import type { SessionSummary } from '../relay/summary.ts';
 
-export interface SessionSummary {
-  readonly id: number;
-  readonly user: string;
-  readonly database: string;
-  readonly applicationName: string;
-  readonly clientIp: string;
-  readonly clientPort: number | null;
-  readonly connectedAtMs: number;
-  /** `login`, `idle`, `active`, `idle_in_transaction`, `failed_transaction`, `waiting` (held by a limit), `closing`. */
-  readonly state: string;
-  readonly stateSinceMs: number;
-  /** The target that runs its statements now. */
-  readonly target: string;
-  readonly serverPid: number | null;
-  /** Literal-free text of the statement that runs, or ran last. */
-  readonly statement: string | null;
-  readonly fingerprint: string | null;
-}
+export type { RelayCounters, SessionSummary };
 
 export interface TargetSummary {
   readonly name: string;
@@ -30,27 +15,6 @@ export interface TargetSummary {
   readonly isHealthy: boolean;
   readonly lastError: string | null;
   readonly connections: number;
-}
-
-/** Plain numbers of the relay; read when scraped. Every one only rises, but those named `current`. */
-export interface RelayCounters {
-  statements: number;
-  refused: number;
-  clientsAccepted: number;
-  clientsRefused: number;
-  currentClients: number;
-  currentServerConnections: number;
-  leasesTaken: number;
-  leasesReturned: number;
-  cancelsFromClients: number;
-  cancelsFromRules: number;
-  cancelsFromAdmin: number;
-  cancelsFailed: number;
-  unroutable: number;
-  bytesFromClients: number;
-  bytesFromServers: number;
-  /** By SQLSTATE, of errors that pgweir itself said. Bounded by the error registry. */
-  readonly errors: Map<string, number>;
 }
 
 export interface ControlPlane {

@@ -1,0 +1,43 @@
+// What the relay counts. Bumped on the road of a statement, read by admin/metrics when it is scraped.
+
+/** Plain numbers of the relay; read when scraped. Every one only rises, but those named `current`. */
+export interface RelayCounters {
+  statements: number;
+  refused: number;
+  clientsAccepted: number;
+  clientsRefused: number;
+  currentClients: number;
+  currentServerConnections: number;
+  leasesTaken: number;
+  leasesReturned: number;
+  cancelsFromClients: number;
+  cancelsFromRules: number;
+  cancelsFromAdmin: number;
+  cancelsFailed: number;
+  unroutable: number;
+  bytesFromClients: number;
+  bytesFromServers: number;
+  /** By SQLSTATE, of errors that pgweir itself said. Bounded by the error registry. */
+  readonly errors: Map<string, number>;
+}
+
+export function makeRelayCounters(): RelayCounters {
+  return {
+    statements: 0,
+    refused: 0,
+    clientsAccepted: 0,
+    clientsRefused: 0,
+    currentClients: 0,
+    currentServerConnections: 0,
+    leasesTaken: 0,
+    leasesReturned: 0,
+    cancelsFromClients: 0,
+    cancelsFromRules: 0,
+    cancelsFromAdmin: 0,
+    cancelsFailed: 0,
+    unroutable: 0,
+    bytesFromClients: 0,
+    bytesFromServers: 0,
+    errors: new Map(),
+  };
+}

@@ -1,0 +1,248 @@
+// `npm run bench`: pgbench -S against the server, PgBouncer and pgweir in turn, then the micro-benchmarks. README.md says
+// how to read it.
+
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runProgram } from '../support/native-binaries.ts';
+import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { type Contender, PATHS, type Path, startDirect, startPgBouncer, startPgweir } from './contenders.ts';
+import { fillTables, findProgram, findServerBinaries, MODES, type Mode, runPgbench } from './pgbench.ts';
+import { formatTable, type Row, type Sample, summarize } from './report.ts';
+
+const USAGE = `npm run bench -- [options]
+  --seconds N         length of one run (5)
+  --rounds N          rounds; every path runs once in each (3)
+  --clients 1,8,32    numbers of pgbench clients
+  --modes a,b         of ${MODES.join(', ')}
+  --paths a,b         of ${PATHS.join(', ')}
+  --scale N           pgbench scale (10)
+  --quick             one round of 2 s, 8 clients, simple and prepared
+  --output json       figures as JSON on stdout, talk on stderr
+  --write-readme      put the table into test/bench/README.md
+  --no-micro          without the micro-benchmarks`;
+
+const README_START = '<!-- results: written by npm run bench -- --write-readme -->';
+const README_END = '<!-- end of results -->';
+const NO_RULES = 'traffic_control:\n  default_action: allow\n  rules: []\n';
+
+interface Options {
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly clients: readonly number[];
+  readonly modes: readonly Mode[];
+  readonly paths: readonly Path[];
+  readonly scale: number;
+  readonly isJson: boolean;
+  readonly isReadmeWritten: boolean;
+  readonly isMicroRun: boolean;
+}
+
+/** Talk goes to stderr, so that stdout is the result and nothing else. */
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+function readOptions(): Options {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: 'string' },
+      rounds: { type: 'string' },
+      clients: { type: 'string' },
+      modes: { type: 'string' },
+      paths: { type: 'string' },
+      scale: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      output: { type: 'string', default: 'text' },
+      'write-readme': { type: 'boolean', default: false },
+      'no-micro': { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(`${USAGE}\n`);
+    process.exit(0);
+  }
+  if (values.output !== 'text' && values.output !== 'json')
+    throw new RangeError(`--output ${values.output}: text or json`);
+  return {
+    seconds: readCount('--seconds', values.seconds, values.quick ? 2 : 5),
+    rounds: readCount('--rounds', values.rounds, values.quick ? 1 : 3),
+    clients:
+      values.clients?.split(',').map((text) => readCount('--clients', text, 0)) ?? (values.quick ? [8] : [1, 8, 32]),
+    modes: readNames('--modes', values.modes, MODES) ?? (values.quick ? ['simple', 'prepared'] : MODES),
+    paths: readNames('--paths', values.paths, PATHS) ?? PATHS,
+    scale: readCount('--scale', values.scale, 10),
+    isJson: values.output === 'json',
+    isReadmeWritten: values['write-readme'],
+    isMicroRun: !values['no-micro'],
+  };
+}
+
+function readCount(option: string, text: string | undefined, fallback: number): number {
+  if (text === undefined) return fallback;
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1) throw new RangeError(`${option} ${text}: not a positive whole number`);
+  return count;
+}
+
+function readNames<Name extends string>(
+  option: string,
+  text: string | undefined,
+  known: readonly Name[],
+): readonly Name[] | null {
+  if (text === undefined) return null;
+  return text.split(',').map((name) => {
+    const found = known.find((candidate) => candidate === name);
+    if (found === undefined) throw new RangeError(`${option} ${name}: one of ${known.join(', ')}`);
+    return found;
+  });
+}
+
+async function startContenders(postgres: TestPostgres, paths: readonly Path[], started: Contender[]): Promise<void> {
+  for (const path of paths) {
+    switch (path) {
+      case 'direct':
+        started.push(startDirect(postgres));
+        break;
+      case 'pgbouncer': {
+        const bouncer = await startPgBouncer(postgres);
+        if (bouncer === null) say('PgBouncer is not installed (apt-get install pgbouncer): its rows are left out.');
+        else started.push(bouncer);
+        break;
+      }
+      case 'pgweir':
+        started.push(await startPgweir(path, postgres, NO_RULES));
+        break;
+      case 'pgweir+rules': {
+        const { makeHundredRules } = await import('./hundred-rules.ts');
+        started.push(await startPgweir(path, postgres, makeHundredRules()));
+        break;
+      }
+      default:
+        throw new Error(`unknown path ${path satisfies never}`);
+    }
+  }
+}
+
+async function measure(
+  pgbench: string,
+  postgres: TestPostgres,
+  contenders: readonly Contender[],
+  options: Options,
+): Promise<Sample[]> {
+  const samples: Sample[] = [];
+  for (const mode of options.modes) {
+    for (const clients of options.clients) {
+      for (let round = 0; round < options.rounds; round++) {
+        // Each round begins with another path, so that none always runs first.
+        for (let turn = 0; turn < contenders.length; turn++) {
+          const contender = contenders[(turn + round) % contenders.length];
+          if (contender === undefined) continue;
+          const address = {
+            host: contender.host,
+            port: contender.port,
+            user: postgres.user,
+            database: postgres.database,
+          };
+          const cpuBeforeUs = contender.cpuMicroseconds();
+          const run = await runPgbench(pgbench, address, {
+            mode,
+            clients,
+            threads: Math.min(clients, cpus().length, 2),
+            seconds: options.seconds,
+          });
+          const cpuAfterUs = contender.cpuMicroseconds();
+          const cpuUs =
+            cpuBeforeUs === null || cpuAfterUs === null ? null : (cpuAfterUs - cpuBeforeUs) / run.transactions;
+          samples.push({ ...run, path: contender.path, mode, clients, round, cpuUs });
+          say(
+            `${mode} ${clients} clients, round ${round + 1}: ${contender.path} ${Math.round(run.tps)} tps` +
+              (cpuUs === null ? '' : `, ${cpuUs.toFixed(1)} µs CPU`),
+          );
+        }
+      }
+    }
+  }
+  return samples;
+}
+
+/** What the micro-benchmarks print, by their names. Each is a program of its own, so that one cannot warm up the other. */
+async function runMicroBenchmarks(): Promise<Record<string, string>> {
+  const outputs: Record<string, string> = {};
+  for (const name of ['sql-bench', 'policy-bench']) {
+    const file = join(import.meta.dirname, `${name}.ts`);
+    if (!existsSync(file)) continue;
+    say(`${name} …`);
+    const result = await runProgram(process.execPath, [file], {
+      deadlineMs: 300_000,
+      cwd: join(import.meta.dirname, '../..'),
+    });
+    if (result.code !== 0) throw new Error(`${name}: exit ${result.code}\n${result.stderr}`);
+    outputs[name] = result.stdout.trim();
+  }
+  return outputs;
+}
+
+function describeMachine(contenders: readonly Contender[], options: Options): string {
+  const model = cpus()[0]?.model.trim() ?? 'unknown processor';
+  const versions = [...new Set(contenders.map((contender) => contender.version))].join(', ');
+  return [
+    `${cpus().length} × ${model}; ${versions}.`,
+    `pgbench -S over TCP on loopback, scale ${options.scale}; medians of ${options.rounds} rounds of ${options.seconds} s.`,
+  ].join('\n');
+}
+
+async function writeReadme(text: string): Promise<void> {
+  const path = join(import.meta.dirname, 'README.md');
+  const readme = await readFile(path, 'utf8');
+  const start = readme.indexOf(README_START);
+  const end = readme.indexOf(README_END);
+  if (start < 0 || end < start) throw new Error('README.md has no place for results');
+  await writeFile(path, `${readme.slice(0, start + README_START.length)}\n\n${text}\n\n${readme.slice(end)}`);
+}
+
+function formatResults(machine: string, rows: readonly Row[], micro: Readonly<Record<string, string>>): string {
+  const microText = Object.entries(micro).map(([name, output]) => `\`${name}.ts\`:\n\n\`\`\`\n${output}\n\`\`\``);
+  return [machine, formatTable(rows), ...microText].join('\n\n');
+}
+
+async function run(options: Options): Promise<void> {
+  const pgbench = await findProgram('pgbench');
+  if (pgbench === null) {
+    throw new Error('pgbench is not installed: it comes with PostgreSQL (Debian: apt-get install postgresql-contrib)');
+  }
+  const binaries = await findServerBinaries();
+  say(binaries === null ? 'Server: the embedded PostgreSQL of npm.' : 'Server: the PostgreSQL of the system.');
+  const postgres = await startPostgres({
+    settings: { shared_buffers: '256MB' },
+    ...(binaries === null ? {} : { binaries }),
+  });
+  const contenders: Contender[] = [];
+  try {
+    await fillTables(pgbench, { ...postgres, host: postgres.host }, options.scale);
+    await startContenders(postgres, options.paths, contenders);
+    const samples = await measure(pgbench, postgres, contenders, options);
+    const machine = describeMachine(contenders, options);
+    for (const contender of contenders.splice(0)) await contender.stop();
+    const rows = summarize(samples);
+    const micro = options.isMicroRun ? await runMicroBenchmarks() : {};
+    const text = formatResults(machine, rows, micro);
+    process.stdout.write(
+      options.isJson ? `${JSON.stringify({ machine, rows, samples, micro }, null, 2)}\n` : `${text}\n`,
+    );
+    if (options.isReadmeWritten) await writeReadme(text);
+  } finally {
+    for (const contender of contenders) await contender.stop().catch((error: unknown) => say(String(error)));
+    await postgres.stop();
+  }
+}
+
+try {
+  await run(readOptions());
+} catch (error) {
+  say(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+}

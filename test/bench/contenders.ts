@@ -1,0 +1,168 @@
+// The paths that the benchmark compares: the server itself, PgBouncer, pgweir without rules, pgweir with a hundred.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { waitFor, withDeadline } from '../support/deadline.ts';
+import { findServerAccount, runProgram } from '../support/native-binaries.ts';
+import type { TestPostgres } from '../support/postgres.ts';
+import { findFreePort } from '../support/server-process.ts';
+import { spawnWeir } from '../support/weir.ts';
+import { WireClient } from '../support/wire-client.ts';
+import { findProgram } from './pgbench.ts';
+
+export const PATHS = ['direct', 'pgbouncer', 'pgweir', 'pgweir+rules'] as const;
+export type Path = (typeof PATHS)[number];
+
+export interface Contender {
+  readonly path: Path;
+  readonly version: string;
+  readonly host: string;
+  readonly port: number;
+  /** CPU time of the proxy process so far, all threads; null for the direct path. */
+  cpuMicroseconds(): number | null;
+  stop(): Promise<void>;
+}
+
+export function startDirect(postgres: TestPostgres): Contender {
+  return {
+    path: 'direct',
+    version: `PostgreSQL ${postgres.version}`,
+    host: postgres.host,
+    port: postgres.port,
+    cpuMicroseconds: () => null,
+    stop: async () => undefined,
+  };
+}
+
+/** One PgBouncer process, pool_mode session. Null where it is not installed. */
+export async function startPgBouncer(postgres: TestPostgres): Promise<Contender | null> {
+  const program = await findProgram('pgbouncer');
+  if (program === null) return null;
+  const account = await findServerAccount();
+  const folder = await mkdtemp(join(tmpdir(), 'weir-bouncer-'));
+  const port = await findFreePort();
+  const configuration = [
+    '[databases]',
+    `* = host=${postgres.host} port=${postgres.port}`,
+    '[pgbouncer]',
+    'listen_addr = 127.0.0.1',
+    `listen_port = ${port}`,
+    'unix_socket_dir =',
+    'auth_type = trust',
+    `auth_file = ${join(folder, 'users.txt')}`,
+    'pool_mode = session',
+    'max_client_conn = 200',
+    'default_pool_size = 150',
+    'ignore_startup_parameters = extra_float_digits',
+    'log_connections = 0',
+    'log_disconnections = 0',
+    'log_stats = 0',
+    '',
+  ].join('\n');
+  await writeFile(join(folder, 'users.txt'), `"${postgres.user}" ""\n`);
+  await writeFile(join(folder, 'pgbouncer.ini'), configuration);
+  await chmod(folder, 0o755);
+  if (account !== null) await chown(folder, account.uid, account.gid);
+  // PgBouncer refuses to be root, as PostgreSQL does.
+  const child = spawn(program, [join(folder, 'pgbouncer.ini')], {
+    ...(account ?? {}),
+    cwd: '/',
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const log = collectText(child);
+  const stop = async (): Promise<void> => {
+    await endChild(child);
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await waitUntilServing({ host: '127.0.0.1', port }, postgres, log);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const { stdout } = await runProgram(program, ['--version']);
+  return {
+    path: 'pgbouncer',
+    version: stdout.split('\n')[0] ?? 'PgBouncer',
+    host: '127.0.0.1',
+    port,
+    cpuMicroseconds: () => readCpuMicroseconds(child.pid ?? 0),
+    stop,
+  };
+}
+
+/** pgweir as `npm start` would run it, with the given rule document. */
+export async function startPgweir(
+  path: 'pgweir' | 'pgweir+rules',
+  postgres: TestPostgres,
+  rules: string,
+): Promise<Contender> {
+  const weir = await spawnWeir({ postgres, rules });
+  return {
+    path,
+    version: `pgweir on Node ${process.version}`,
+    host: weir.host,
+    port: weir.port,
+    cpuMicroseconds: () => readCpuMicroseconds(weir.pid),
+    stop: () => weir.stop(),
+  };
+}
+
+/** CPU time of all threads in µs: to the nanosecond where the kernel keeps it, else in ticks of 10 ms. */
+export function readCpuMicroseconds(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).reduce(
+      (sum, thread) =>
+        sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1_000,
+      0,
+    );
+  } catch {
+    // The fields after the program's name, which may hold spaces: utime is the 12th of them, stime the 13th.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * 10_000;
+  }
+}
+
+async function waitUntilServing(
+  address: { host: string; port: number },
+  postgres: TestPostgres,
+  log: () => string,
+): Promise<void> {
+  await waitFor(
+    async () => {
+      const client = await WireClient.login(address, { user: postgres.user, database: postgres.database });
+      await client.end();
+      return true;
+    },
+    15_000,
+    () => `nothing serves on port ${address.port}\n${log()}`,
+    100,
+  );
+}
+
+function collectText(child: ChildProcess): () => string {
+  let text = '';
+  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+    text = (text + chunk).slice(-4_000);
+  });
+  child.on('error', (error) => {
+    text += error.message;
+  });
+  return () => text;
+}
+
+async function endChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  await withDeadline(exited, 3_000, () => 'it does not end').catch(async () => {
+    child.kill('SIGKILL');
+    await exited;
+  });
+}

@@ -1,0 +1,207 @@
+// pgweir for tests: in this process, with settings as values, or as a child process that reads a configuration file as
+// `npm start` does.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { stringify } from 'yaml';
+import type { Settings } from '../../src/config/settings.ts';
+import { waitFor, withDeadline } from './deadline.ts';
+import { findFreePort } from './server-process.ts';
+
+export const ALLOW_ALL = 'traffic_control:\n  default_action: allow\n  rules: []\n';
+
+/** Where the servers are: startPostgres() and sharedPostgres() both fit, and so does a plain address. */
+export interface WeirTargets {
+  readonly host: string;
+  readonly port?: number;
+  readonly primaryPort?: number;
+  readonly standbyPort?: number;
+  readonly standbys?: readonly { readonly host: string; readonly port: number }[];
+}
+
+type Section = Readonly<Record<string, unknown>>;
+
+export interface SpawnOptions {
+  readonly postgres: WeirTargets;
+  /** The rule document's text. */
+  readonly rules?: string;
+  /** Sections of the configuration file that replace or extend the usual ones, key by key. */
+  readonly configuration?: Readonly<Record<string, Section>>;
+  readonly environment?: NodeJS.ProcessEnv;
+}
+
+export interface SpawnedWeir {
+  readonly host: string;
+  readonly port: number;
+  readonly adminUrl: string;
+  readonly healthUrl: string;
+  readonly pid: number;
+  readonly configurationPath: string;
+  readonly rulesPath: string;
+  /** What it wrote to stderr, the last 20 kB. */
+  log(): string;
+  residentBytes(): number;
+  signal(signal: NodeJS.Signals): void;
+  /** Waits for the end; exit code, or the signal's name. */
+  exit(deadlineMs?: number): Promise<number | string>;
+  stop(): Promise<void>;
+}
+
+export function primaryEndpoint(postgres: WeirTargets): { name: string; host: string; port: number } {
+  const port = postgres.port ?? postgres.primaryPort;
+  if (port === undefined) throw new Error('no port of a primary given');
+  return { name: 'primary', host: postgres.host, port };
+}
+
+export function replicaEndpoints(postgres: WeirTargets): { name: string; host: string; port: number }[] {
+  const standbys = postgres.standbys?.map(({ host, port }) => ({ host, port })) ?? [];
+  if (postgres.standbyPort !== undefined) standbys.push({ host: postgres.host, port: postgres.standbyPort });
+  return standbys.map((endpoint, index) => ({ name: `replica${index + 1}`, ...endpoint }));
+}
+
+/** Complete settings for a proxy in this process: any free ports, trust, quiet. `overrides` replace whole keys of a section. */
+export function makeTestSettings(
+  postgres: WeirTargets,
+  rules = ALLOW_ALL,
+  overrides: { readonly [Section in keyof Settings]?: Partial<Settings[Section]> } = {},
+): Settings {
+  const usual: Settings = {
+    listen: { host: '127.0.0.1', port: 0, unixSocketDirectory: null },
+    targets: { primary: primaryEndpoint(postgres), replicas: replicaEndpoints(postgres) },
+    auth: { mode: 'trust', isRemoteTrustAllowed: false, credentials: [] },
+    limits: {
+      maxClients: 1_000,
+      maxStatementBytes: 64 * 1024 * 1024,
+      maxAnalyzedBytes: 1024 * 1024,
+      loginTimeoutMs: 10_000,
+      connectTimeoutMs: 5_000,
+      drainMs: 2_000,
+      minSigtermDelayMs: 0,
+    },
+    admin: { host: '127.0.0.1', port: 0, token: null },
+    health: { host: '127.0.0.1', port: 0 },
+    rules: { file: null, text: rules, source: 'test rules' },
+    observations: { maxCells: 10_000, maxDecisions: 1_000 },
+    stateDirectory: null,
+    log: { level: 'silent' },
+  };
+  return {
+    ...usual,
+    ...overrides,
+    listen: { ...usual.listen, ...overrides.listen },
+    targets: { ...usual.targets, ...overrides.targets },
+    auth: { ...usual.auth, ...overrides.auth },
+    limits: { ...usual.limits, ...overrides.limits },
+    admin: { ...usual.admin, ...overrides.admin },
+    health: { ...usual.health, ...overrides.health },
+    rules: { ...usual.rules, ...overrides.rules },
+    observations: { ...usual.observations, ...overrides.observations },
+    stateDirectory: overrides.stateDirectory === undefined ? usual.stateDirectory : String(overrides.stateDirectory),
+    log: { ...usual.log, ...overrides.log },
+  };
+}
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const LOG_TAIL_CHARACTERS = 20_000;
+
+/** `node src/main.ts serve` with a configuration file of its own; resolves when it accepts clients. */
+export async function spawnWeir(options: SpawnOptions): Promise<SpawnedWeir> {
+  const folder = await mkdtemp(join(tmpdir(), 'weir-proxy-'));
+  const [port, adminPort, healthPort] = [await findFreePort(), await findFreePort(), await findFreePort()];
+  const rulesPath = join(folder, 'rules.yaml');
+  const configurationPath = join(folder, 'pgweir.yaml');
+  await writeFile(rulesPath, options.rules ?? ALLOW_ALL);
+  const usual: Readonly<Record<string, Section>> = {
+    listen: { host: '127.0.0.1', port },
+    targets: {
+      primary: { host: options.postgres.host, port: primaryEndpoint(options.postgres).port },
+      replicas: replicaEndpoints(options.postgres),
+    },
+    auth: { mode: 'trust' },
+    admin: { host: '127.0.0.1', port: adminPort },
+    health: { host: '127.0.0.1', port: healthPort },
+    rules: { file: rulesPath },
+  };
+  const configuration: Record<string, Section> = { ...usual };
+  for (const [name, section] of Object.entries(options.configuration ?? {})) {
+    configuration[name] = { ...usual[name], ...section };
+  }
+  await writeFile(configurationPath, stringify(configuration));
+  const child = spawn(process.execPath, [join(ROOT, 'src/main.ts'), 'serve', configurationPath], {
+    cwd: ROOT,
+    env: { ...process.env, ...options.environment },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const log = collectLog(child);
+  const exited = waitForExit(child);
+  const healthUrl = `http://127.0.0.1:${healthPort}`;
+  const stop = async (): Promise<void> => {
+    try {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGTERM');
+        // The second one ends the drain; sent together, the system would deliver only one.
+        const impatience = setTimeout(() => child.kill('SIGTERM'), 300);
+        await withDeadline(exited, 5_000, () => `pgweir does not end\n${log()}`).finally(() =>
+          clearTimeout(impatience),
+        );
+      }
+    } finally {
+      child.kill('SIGKILL');
+      await rm(folder, { recursive: true, force: true });
+    }
+  };
+  try {
+    const state = await waitFor(
+      async () => {
+        if (child.exitCode !== null || child.signalCode !== null) return 'ended';
+        return (await fetch(`${healthUrl}/readiness`)).status === 200 && 'ready';
+      },
+      20_000,
+      () => `pgweir is not ready\n${log()}`,
+    );
+    if (state === 'ended') throw new Error(`pgweir ended at its start: ${await exited}\n${log()}`);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    host: '127.0.0.1',
+    port,
+    adminUrl: `http://127.0.0.1:${adminPort}`,
+    healthUrl,
+    pid: child.pid ?? 0,
+    configurationPath,
+    rulesPath,
+    log,
+    residentBytes: () => readResidentBytes(child.pid ?? 0),
+    signal: (signal) => {
+      child.kill(signal);
+    },
+    exit: (deadlineMs = 10_000) => withDeadline(exited, deadlineMs, () => `pgweir does not end\n${log()}`),
+    stop,
+  };
+}
+
+/** Resident memory of a process in bytes (VmRSS); Linux only. */
+export function readResidentBytes(pid: number): number {
+  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  if (kilobytes === undefined) throw new Error(`process ${pid} has no VmRSS`);
+  return Number(kilobytes) * 1024;
+}
+
+function collectLog(child: ChildProcess): () => string {
+  let text = '';
+  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+    text = (text + chunk).slice(-LOG_TAIL_CHARACTERS);
+  });
+  return () => text;
+}
+
+async function waitForExit(child: ChildProcess): Promise<number | string> {
+  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+  return code ?? signal ?? 'unknown';
+}

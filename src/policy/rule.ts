@@ -1,7 +1,7 @@
 // The rule language as types: the document as people write it, and a rule as it stands after compilation.
 
-import type { StatementFacts } from '../sql/facts.ts';
 import type { Subject } from '../session/subject.ts';
+import type { StatementFacts } from '../sql/facts.ts';
 
 export type RuleAction = 'allow' | 'deny' | 'observe' | 'route' | 'rate_limit' | 'max_concurrent' | 'kill_after_ms';
 export type RuleMode = 'enforce' | 'observe' | 'off';

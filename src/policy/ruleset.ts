@@ -1,5 +1,5 @@
-// A compiled rule document. Frozen: a change is a new ruleset, never a mutation of this one.
-// (interface for now: the policy room fills it in)
+// A compiled rule document as the other rooms see it. Frozen: a change is a new ruleset, never a mutation of this one.
+// compiled-ruleset.ts and judge.ts are behind these interfaces.
 
 import type { Subject } from '../session/subject.ts';
 import type { TextFacts } from '../sql/facts.ts';
@@ -24,6 +24,9 @@ export interface Ruleset {
 export interface SubjectView {
   readonly ruleset: Ruleset;
   readonly subject: Subject;
-  /** Pure and remembered: known text costs one map look-up. */
+  /**
+   * Without side effects, and remembered: known text costs one map look-up, new text of a known shape one pass of the
+   * regular expressions that could still match it.
+   */
   judge(statements: TextFacts, isInTransaction: boolean): Verdict;
 }

@@ -1,8 +1,8 @@
 // The answer of the judge: what must happen to one message, and what every matching rule had to say about it. Pure data,
 // frozen and remembered; the relay acts on it, audit records it.
 
-import type { StatementShape } from '../sql/facts.ts';
 import type { Subject } from '../session/subject.ts';
+import type { StatementShape } from '../sql/facts.ts';
 import type { CompiledRule } from './rule.ts';
 import type { Ruleset } from './ruleset.ts';
 

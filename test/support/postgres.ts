@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { waitFor } from './deadline.ts';
 import { type Account, findServerAccount, prepareBinaries, runProgram } from './native-binaries.ts';
@@ -76,7 +76,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
   const folder = await makeScratchFolder(account);
   const servers: ServerProcess[] = [];
   try {
-    const binaries = options.binaries ?? (await prepareBinaries(folder, account));
+    const binaries = options.binaries ?? findSharedBinaries() ?? (await prepareBinaries(folder, account));
     const template = await findOrMakeTemplate(folder, binaries, account, options.binaries !== undefined);
     const start = async (name: string, upstream: ServerProcess | null): Promise<ServerProcess> => {
       const dataFolder = join(folder, name);
@@ -100,13 +100,25 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
   }
 }
 
-/** The template's folder, for other processes of the run to copy; the caller removes `parent` in the end. */
+/** A template for other processes of the run to copy; its place goes into the environment as TEMPLATE_VARIABLE. */
 export async function makeSharedTemplate(): Promise<{ folder: string; remove: () => Promise<void> }> {
   const account = await findServerAccount();
   const parent = await makeScratchFolder(account);
-  const folder = await findOrMakeTemplate(parent, await prepareBinaries(parent, account), account, false);
-  await rm(join(parent, 'native'), { recursive: true, force: true });
-  return { folder, remove: () => rm(parent, { recursive: true, force: true }) };
+  const remove = (): Promise<void> => rm(parent, { recursive: true, force: true });
+  try {
+    const folder = await findOrMakeTemplate(parent, await prepareBinaries(parent, account), account, false);
+    return { folder, remove };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+/** The repaired copy of the programs that the shared template was made with, where one was needed. */
+function findSharedBinaries(): string | null {
+  const template = process.env[TEMPLATE_VARIABLE];
+  const binaries = template === undefined ? null : join(dirname(template), 'native/bin');
+  return binaries !== null && existsSync(binaries) ? binaries : null;
 }
 
 async function makeScratchFolder(account: Account | null): Promise<string> {

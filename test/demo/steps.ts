@@ -156,16 +156,10 @@ export async function showObservations(stage: Stage): Promise<void> {
 
 /** How many statements the rule would have refused, by the observations of the admin API. */
 async function readCounted(stage: Stage, rule: string): Promise<number> {
-  const observations: unknown = JSON.parse(await stage.callAdmin('GET', `/rules/${rule}/observations?format=json`));
-  return findNumber(observations, 'wouldRefuse');
-}
-
-function findNumber(value: unknown, name: string): number {
-  if (typeof value !== 'object' || value === null) return 0;
-  for (const [key, inner] of Object.entries(value)) {
-    if (key === name && typeof inner === 'number') return inner;
-  }
-  return 0;
+  const report = JSON.parse(await stage.callAdmin('GET', `/rules/${rule}/observations?format=json`)) as {
+    readonly rules: readonly { readonly rule: string; readonly totals: Readonly<Record<string, number>> }[];
+  };
+  return report.rules.find((line) => line.rule === rule)?.totals.would_refuse ?? 0;
 }
 
 /** Past pgweir: what the server itself says is running. */

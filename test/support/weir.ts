@@ -23,6 +23,11 @@ export interface WeirTargets {
   readonly standbys?: readonly { readonly host: string; readonly port: number }[];
 }
 
+/** Whole keys of a section are replaced, the others stay as makeTestSettings has them. */
+export type SettingsOverrides = {
+  readonly [Key in keyof Settings]?: Settings[Key] extends object ? Partial<Settings[Key]> : Settings[Key];
+};
+
 type Section = Readonly<Record<string, unknown>>;
 
 export interface SpawnOptions {
@@ -63,11 +68,11 @@ export function replicaEndpoints(postgres: WeirTargets): { name: string; host: s
   return standbys.map((endpoint, index) => ({ name: `replica${index + 1}`, ...endpoint }));
 }
 
-/** Complete settings for a proxy in this process: any free ports, trust, quiet. `overrides` replace whole keys of a section. */
+/** Complete settings for a proxy in this process: any free ports, trust, quiet. */
 export function makeTestSettings(
   postgres: WeirTargets,
   rules = ALLOW_ALL,
-  overrides: { readonly [Section in keyof Settings]?: Partial<Settings[Section]> } = {},
+  overrides: SettingsOverrides = {},
 ): Settings {
   const usual: Settings = {
     listen: { host: '127.0.0.1', port: 0, unixSocketDirectory: null },
@@ -100,7 +105,6 @@ export function makeTestSettings(
     health: { ...usual.health, ...overrides.health },
     rules: { ...usual.rules, ...overrides.rules },
     observations: { ...usual.observations, ...overrides.observations },
-    stateDirectory: overrides.stateDirectory === undefined ? usual.stateDirectory : String(overrides.stateDirectory),
     log: { ...usual.log, ...overrides.log },
   };
 }

@@ -56,7 +56,10 @@ export function compileRuleset(document: RuleDocument, options: CompileOptions):
     const toolsAt = makeToolsAt(entry, rawPatterns, normalizedPatterns, fail);
     return { entry, index, match: compileMatch(entry.match ?? {}, toolsAt) };
   });
-  if (problems.length > 0) throw new RuleDocumentError(problems);
+  if (problems.length > 0) {
+    problems.sort((left, right) => left.line - right.line || left.column - right.column);
+    throw new RuleDocumentError(problems);
+  }
   compiled.sort((left, right) => (right.entry.priority ?? 0) - (left.entry.priority ?? 0) || left.index - right.index);
   const previous = new Map<string, LiveRule>();
   for (const rule of options.previous?.rules ?? []) if (rule instanceof LiveRule) previous.set(rule.name, rule);

@@ -13,6 +13,7 @@ export type { DocumentProblem } from '../base/yaml-document.ts';
 export const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 /** A document nested deeper than this is an attack on the stack, not a set of rules. */
 const MAX_DEPTH = 64;
+const TOO_DEEP = 'the document is nested too deeply';
 
 /** The document cannot be used. `problems` is never empty. */
 export class RuleDocumentError extends Error {
@@ -61,11 +62,12 @@ export function readDocument(text: string, source: string): PositionedDocument {
     read = new PositionedDocument(text, source);
   } catch (error) {
     // The YAML reader recurses: text nested a thousand deep ends its stack before any depth can be counted.
-    if (error instanceof RangeError) throw refuse('the document is nested too deeply');
+    if (error instanceof RangeError) throw refuse(TOO_DEEP);
     throw error;
   }
+  if (read.problems.some((problem) => problem.message.startsWith('Maximum call stack'))) throw refuse(TOO_DEEP);
   if (read.problems.length > 0) throw new RuleDocumentError(read.problems);
-  if (isDeeperThan(read.value, MAX_DEPTH)) throw refuse('the document is nested too deeply');
+  if (isDeeperThan(read.value, MAX_DEPTH)) throw refuse(TOO_DEEP);
   return read;
 }
 

@@ -1,0 +1,335 @@
+// The gate that a judged message passes through its limits: token buckets first, then slots, then the virtual limits of
+// rules in observe mode. All enforced limits must pass; where one refuses, what the others gave is given back.
+//
+// A passage: taking tokens -> (waiting for tokens) -> taking slots, in rule order so that two passages cannot wait for
+// each other -> (waiting for a slot) -> through. It ends exactly once: through, refused, or abandoned.
+
+import type { Subject } from '../session/subject.ts';
+import { LIMIT_SQLSTATE } from './assemble.ts';
+import type { ConcurrencyLimiter, Limiter, RateLimiter, SlotWaiter, Tags } from './limiter.ts';
+import { makeLimitKey } from './limiter.ts';
+import { LiveRule } from './live-rule.ts';
+import type { Refusal, RuleHit, Verdict } from './verdict.ts';
+
+/** What a message holds while it runs. `release` when it has ended, however it ended; a second call does nothing. */
+export interface Hold {
+  release(): void;
+}
+
+export interface Admitted {
+  readonly type: 'admitted';
+  /** Null where there is nothing to release. */
+  readonly hold: Hold | null;
+}
+
+export interface LimitRefused {
+  readonly type: 'refused';
+  readonly refusal: Refusal;
+  readonly hit: RuleHit;
+}
+
+/** `until` settles at the latest after the longest `wait_ms` of each limit in turn; after `abandon` it never does. */
+export interface Waiting {
+  readonly type: 'waiting';
+  readonly until: Promise<Admitted | LimitRefused>;
+  /** The client is gone or has cancelled: leaves every line and gives everything back. */
+  abandon(): void;
+}
+
+export type Admission = Admitted | LimitRefused | Waiting;
+
+export interface Scheduler {
+  /** Milliseconds on the clock that `admit` is given. */
+  nowMs(): number;
+  /** Runs once after so many ms; the answer calls it off. */
+  after(delayMs: number, run: () => void): () => void;
+}
+
+export const systemScheduler: Scheduler = {
+  nowMs: () => performance.now(),
+  after: (delayMs, run) => {
+    const timer = setTimeout(run, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Fits the recorder's `recordLimit`. */
+export type LimitReport = (verdict: Verdict, hit: RuleHit, outcome: 'waited' | 'would_refuse') => void;
+
+const ADMITTED: Admitted = Object.freeze({ type: 'admitted', hold: null });
+
+export class LimitGate {
+  readonly scheduler: Scheduler;
+  readonly report: LimitReport;
+  /** Plain numbers, read when scraped. */
+  waiting = 0;
+  held = 0;
+  admitted = 0;
+  refused = 0;
+  abandoned = 0;
+
+  constructor(scheduler: Scheduler, report: LimitReport) {
+    this.scheduler = scheduler;
+    this.report = report;
+  }
+
+  /**
+   * Asks the limits of a verdict that does not refuse. `tags` are those of the message's statement, for `per: tag:…`.
+   * Throws Error for a refused verdict: nothing may run on it.
+   */
+  admit(verdict: Verdict, tags: Tags, nowMs: number): Admission {
+    if (verdict.limits.length === 0 && verdict.observedLimits.length === 0) {
+      if (verdict.refusal !== null) throw new Error('a refused verdict cannot be admitted');
+      return ADMITTED;
+    }
+    return new Passage(this, verdict, tags).begin(nowMs);
+  }
+}
+
+interface Taken {
+  readonly limiter: RateLimiter;
+  readonly key: string;
+}
+
+interface WantedSlot {
+  readonly hit: RuleHit;
+  readonly order: number;
+  readonly limiter: ConcurrencyLimiter;
+  readonly key: string;
+}
+
+/** A slot that is held, or in observe mode pretended to be held or awaited. */
+interface HeldSlot {
+  end(nowMs: number): void;
+}
+
+class Passage {
+  readonly #gate: LimitGate;
+  readonly #verdict: Verdict;
+  readonly #tags: Tags;
+  readonly #tokens: Taken[] = [];
+  readonly #wanted: WantedSlot[] = [];
+  readonly #held: HeldSlot[] = [];
+  readonly #delayed = new Set<RuleHit>();
+  #settle: ((admission: Admitted | LimitRefused) => void) | null = null;
+  #stopWaiting: (() => void) | null = null;
+
+  constructor(gate: LimitGate, verdict: Verdict, tags: Tags) {
+    this.#gate = gate;
+    this.#verdict = verdict;
+    this.#tags = tags;
+  }
+
+  begin(nowMs: number): Admission {
+    let longestMs = 0;
+    for (const hit of this.#verdict.limits) {
+      const limiter = limiterOf(hit);
+      if (limiter === null) continue;
+      const key = this.#keyFor(limiter, hit);
+      if (limiter.kind === 'concurrency') {
+        this.#want({ hit, order: orderOf(hit), limiter, key });
+        continue;
+      }
+      const dueMs = limiter.take(key, nowMs);
+      if (dueMs < 0) return this.#refuse(hit, Math.ceil(-dueMs), nowMs);
+      this.#tokens.push({ limiter, key });
+      if (dueMs > 0) this.#delayed.add(hit);
+      longestMs = Math.max(longestMs, dueMs);
+    }
+    this.#wanted.sort((left, right) => left.order - right.order || (left.key < right.key ? -1 : 1));
+    if (longestMs > 0) {
+      return this.#wait((done) =>
+        this.#gate.scheduler.after(longestMs, () => {
+          const admission = this.#takeSlots(this.#gate.scheduler.nowMs());
+          if (admission !== null) done(admission);
+        }),
+      );
+    }
+    return this.#takeSlots(nowMs) ?? this.#wait(null);
+  }
+
+  /** Statements of one message run one after another, so they need one slot of a key together. */
+  #want(slot: WantedSlot): void {
+    if (!this.#wanted.some((other) => other.limiter === slot.limiter && other.key === slot.key))
+      this.#wanted.push(slot);
+  }
+
+  /** Null where a slot has to be waited for; the passage then goes on by itself. */
+  #takeSlots(nowMs: number): Admitted | LimitRefused | null {
+    for (let wanted = this.#wanted.shift(); wanted !== undefined; wanted = this.#wanted.shift()) {
+      const { limiter, key, hit } = wanted;
+      if (limiter.tryTake(key)) {
+        this.#hold(limiter, key, nowMs);
+      } else if (limiter.waitMs > 0 && this.#standInLine(wanted)) {
+        this.#delayed.add(hit);
+        return null;
+      } else {
+        return this.#refuse(hit, limiter.retryAfterMs(), nowMs);
+      }
+    }
+    return this.#pass(nowMs);
+  }
+
+  #standInLine(wanted: WantedSlot): boolean {
+    const { limiter, key, hit } = wanted;
+    const waiter: SlotWaiter = {
+      accept: (nowMs) => {
+        this.#stopWaiting = null;
+        cancelDeadline();
+        this.#hold(limiter, key, nowMs);
+        this.#goOn(nowMs);
+        return true;
+      },
+    };
+    if (!limiter.enqueue(key, waiter)) return false;
+    const cancelDeadline = this.#gate.scheduler.after(limiter.waitMs, () => {
+      limiter.leave(key, waiter);
+      this.#stopWaiting = null;
+      this.#finish(this.#refuse(hit, limiter.retryAfterMs(), this.#gate.scheduler.nowMs()));
+    });
+    this.#stopWaiting = () => {
+      cancelDeadline();
+      limiter.leave(key, waiter);
+    };
+    return true;
+  }
+
+  #goOn(nowMs: number): void {
+    const admission = this.#takeSlots(nowMs);
+    if (admission !== null) this.#finish(admission);
+  }
+
+  #finish(admission: Admitted | LimitRefused): void {
+    const settle = this.#settle;
+    this.#settle = null;
+    if (settle === null) return;
+    this.#gate.waiting -= 1;
+    settle(admission);
+  }
+
+  #wait(start: ((done: (admission: Admitted | LimitRefused) => void) => () => void) | null): Waiting {
+    this.#gate.waiting += 1;
+    const until = new Promise<Admitted | LimitRefused>((resolve) => {
+      this.#settle = resolve;
+    });
+    if (start !== null) this.#stopWaiting = start((admission) => this.#finish(admission));
+    return { type: 'waiting', until, abandon: () => this.#abandon() };
+  }
+
+  #abandon(): void {
+    if (this.#settle === null) return;
+    this.#settle = null;
+    this.#gate.waiting -= 1;
+    this.#gate.abandoned += 1;
+    this.#stopWaiting?.();
+    this.#stopWaiting = null;
+    this.#giveBack(this.#gate.scheduler.nowMs());
+  }
+
+  #hold(limiter: ConcurrencyLimiter, key: string, sinceMs: number): void {
+    this.#held.push({ end: (nowMs) => limiter.release(key, nowMs - sinceMs, nowMs) });
+  }
+
+  #giveBack(nowMs: number): void {
+    for (const { limiter, key } of this.#tokens) limiter.giveBack(key);
+    for (const slot of this.#held.splice(0)) slot.end(nowMs);
+  }
+
+  #refuse(hit: RuleHit, retryAfterMs: number, nowMs: number): LimitRefused {
+    this.#gate.refused += 1;
+    this.#giveBack(nowMs);
+    return Object.freeze({ type: 'refused', hit, refusal: wordLimit(hit, Math.max(1, retryAfterMs)) });
+  }
+
+  #pass(nowMs: number): Admitted {
+    for (const hit of this.#delayed) this.#gate.report(this.#verdict, hit, 'waited');
+    this.#pretend(nowMs);
+    this.#gate.admitted += 1;
+    if (this.#held.length === 0) return ADMITTED;
+    this.#gate.held += 1;
+    return { type: 'admitted', hold: { release: () => this.#release() } };
+  }
+
+  #release(): void {
+    if (this.#held.length === 0) return;
+    this.#gate.held -= 1;
+    const nowMs = this.#gate.scheduler.nowMs();
+    for (const slot of this.#held.splice(0)) slot.end(nowMs);
+  }
+
+  /** Limits in observe mode, each as though it alone were enforced: only what it would let through drains it. */
+  #pretend(nowMs: number): void {
+    const seen: WantedSlot[] = [];
+    for (const hit of this.#verdict.observedLimits) {
+      const limiter = limiterOf(hit);
+      if (limiter === null) continue;
+      const key = this.#keyFor(limiter, hit);
+      if (limiter.kind === 'rate') {
+        if (limiter.take(key, nowMs) < 0) this.#gate.report(this.#verdict, hit, 'would_refuse');
+      } else if (!seen.some((other) => other.limiter === limiter && other.key === key)) {
+        seen.push({ hit, order: 0, limiter, key });
+        this.#pretendSlot(hit, limiter, key, nowMs);
+      }
+    }
+  }
+
+  /**
+   * A statement over a virtual limit runs all the same. Where it might have waited it stands in a virtual line: it would
+   * have been refused if no virtual slot came free within `wait_ms`, or before it ended.
+   */
+  #pretendSlot(hit: RuleHit, limiter: ConcurrencyLimiter, key: string, nowMs: number): void {
+    if (limiter.tryTake(key)) {
+      this.#hold(limiter, key, nowMs);
+      return;
+    }
+    const wouldRefuse = (): void => this.#gate.report(this.#verdict, hit, 'would_refuse');
+    const deadlineMs = nowMs + limiter.waitMs;
+    let grantedMs: number | null = null;
+    const waiter: SlotWaiter = {
+      accept: (atMs) => {
+        if (atMs > deadlineMs) {
+          wouldRefuse();
+          return false;
+        }
+        grantedMs = atMs;
+        return true;
+      },
+    };
+    if (limiter.waitMs === 0 || !limiter.enqueue(key, waiter)) {
+      wouldRefuse();
+      return;
+    }
+    this.#held.push({
+      end: (endMs) => {
+        if (grantedMs !== null) limiter.release(key, endMs - grantedMs, endMs);
+        else if (limiter.leave(key, waiter) && endMs > deadlineMs) wouldRefuse();
+      },
+    });
+  }
+
+  #keyFor(limiter: Limiter, hit: RuleHit): string {
+    const subject: Subject = this.#verdict.subject;
+    return limiter.per.length === 0 ? '' : makeLimitKey(limiter.per, subject, hit.shape, this.#tags);
+  }
+}
+
+function limiterOf(hit: RuleHit): Limiter | null {
+  return hit.rule instanceof LiveRule ? hit.rule.limiter : null;
+}
+
+function orderOf(hit: RuleHit): number {
+  return hit.rule instanceof LiveRule ? hit.rule.order : 0;
+}
+
+function wordLimit(hit: RuleHit, retryAfterMs: number): Refusal {
+  const { name, document } = hit.rule;
+  const what =
+    document.action === 'rate_limit' ? `${document.rate_per_sec} per second` : `${document.limit} at the same time`;
+  return Object.freeze({
+    rule: name,
+    sqlstate: LIMIT_SQLSTATE,
+    message: document.message ?? `rule "${name}" limits these statements to ${what}`,
+    hint: document.hint ?? `Try again in ${retryAfterMs} ms.`,
+    retryAfterMs,
+  });
+}

@@ -1,4 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from './deadline.ts';
@@ -92,6 +95,21 @@ test('a stopped server leaves neither process nor file', async () => {
   await postgres.stop();
   expect(findProcessesIn(`${folder}/primary`)).toEqual([]);
   expect(existsSync(folder)).toBe(false);
+});
+
+test('a server whose tests are killed is stopped and its files removed', async () => {
+  const starter = spawn(process.execPath, [join(import.meta.dirname, 'abandoned-server.ts')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = (await once(starter.stdout, 'data')) as [Buffer];
+  const folder = line.toString().trim();
+  expect(findProcessesIn(`${folder}/primary`)).not.toEqual([]);
+  starter.kill('SIGKILL');
+  await waitFor(
+    () => findProcessesIn(`${folder}/primary`).length === 0 && !existsSync(folder),
+    10_000,
+    () => `${folder} is still there`,
+  );
 });
 
 test('a server that cannot start tells why, from its own log, and leaves nothing', async () => {

@@ -58,6 +58,8 @@ export interface TestServer {
 export interface TestPostgres extends TestServer {
   /** Version of the server, such as 18.4. */
   readonly version: string;
+  /** A cluster that never ran, for other processes of the run to copy: its place goes into TEMPLATE_VARIABLE. */
+  readonly templateFolder: string;
   readonly standbys: readonly TestServer[];
   /** Waits until every standby has replayed all that the primary has written so far. */
   waitForReplay(deadlineMs?: number): Promise<void>;
@@ -91,25 +93,11 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
     const standbys: ServerProcess[] = [];
     for (let index = 1; index <= (options.standbys ?? 0); index++)
       standbys.push(await start(`standby${index}`, primary));
-    const postgres = describePostgres(primary, standbys, folder, await readVersion(binaries));
+    const postgres = describePostgres(primary, standbys, { folder, template, version: await readVersion(binaries) });
     await postgres.waitForReplay();
     return postgres;
   } catch (error) {
     await stopAll(servers, folder);
-    throw error;
-  }
-}
-
-/** A template for other processes of the run to copy; its place goes into the environment as TEMPLATE_VARIABLE. */
-export async function makeSharedTemplate(): Promise<{ folder: string; remove: () => Promise<void> }> {
-  const account = await findServerAccount();
-  const parent = await makeScratchFolder(account);
-  const remove = (): Promise<void> => rm(parent, { recursive: true, force: true });
-  try {
-    const folder = await findOrMakeTemplate(parent, await prepareBinaries(parent, account), account, false);
-    return { folder, remove };
-  } catch (error) {
-    await remove();
     throw error;
   }
 }
@@ -275,13 +263,13 @@ function describeServer(server: ServerProcess): TestServer {
 function describePostgres(
   primary: ServerProcess,
   standbys: readonly ServerProcess[],
-  folder: string,
-  version: string,
+  place: { readonly folder: string; readonly template: string; readonly version: string },
 ): TestPostgres {
   const described = describeServer(primary);
   return {
     ...described,
-    version,
+    version: place.version,
+    templateFolder: place.template,
     standbys: standbys.map(describeServer),
     async waitForReplay(deadlineMs = 20_000) {
       if (standbys.length === 0) return;
@@ -301,7 +289,7 @@ function describePostgres(
         );
       }
     },
-    stop: () => stopAll([...standbys, primary], folder),
+    stop: () => stopAll([...standbys, primary], place.folder),
   };
 }
 

@@ -44,7 +44,9 @@ export class WireClient {
   /** As last reported by ReadyForQuery. */
   status = '';
   #chunks: Buffer[] = [];
+  /** Framed so far up to its start; joined with what arrived only when it is too short, so that reading stays linear. */
   #pending: Buffer = Buffer.alloc(0);
+  #arrived: Buffer[] = [];
   #ended: string | null = null;
   #wake: (() => void) | null = null;
 
@@ -53,7 +55,7 @@ export class WireClient {
     this.deadlineMs = deadlineMs;
     socket.on('data', (chunk: Buffer) => {
       this.#chunks.push(chunk);
-      this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+      this.#arrived.push(chunk);
       this.#wake?.();
     });
     socket.on('error', (error: NodeJS.ErrnoException) => this.#markEnded(error.code ?? error.message));
@@ -121,7 +123,7 @@ export class WireClient {
   }
 
   isEnded(): boolean {
-    return this.#ended !== null && this.#pending.length === 0;
+    return this.#ended !== null && this.#pending.length === 0 && this.#arrived.length === 0;
   }
 
   send(...parts: readonly Buffer[]): void {
@@ -261,6 +263,10 @@ export class WireClient {
   async #waitForBytes(isEnough: () => boolean, what: string): Promise<void> {
     const endsAt = performance.now() + this.deadlineMs;
     while (!isEnough()) {
+      if (this.#arrived.length > 0) {
+        this.#pending = Buffer.concat([this.#pending, ...this.#arrived.splice(0)]);
+        continue;
+      }
       if (this.#ended !== null) throw new ConnectionEnded(this.#ended, this.#pending);
       const leftMs = endsAt - performance.now();
       if (leftMs <= 0) {

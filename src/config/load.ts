@@ -1,0 +1,214 @@
+// From a settings file, the environment and flags to complete Settings, or to a list of everything that is wrong.
+
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { ValidateFunction } from 'ajv';
+import { Ajv } from 'ajv';
+import settingsSchema from '../../schemas/settings.schema.json' with { type: 'json' };
+import { describeError } from '../base/errors.ts';
+import type { DocumentProblem, ValuePath } from '../base/yaml-document.ts';
+import { findSchemaProblems, formatProblem, PositionedDocument } from '../base/yaml-document.ts';
+import { findContradictions } from './contradictions.ts';
+import type { Environment, Override } from './overrides.ts';
+import { applyOverrides, findUnknownVariables, listSettingLeaves, readEnvironment, readFlags } from './overrides.ts';
+import type { RawSettings } from './raw-settings.ts';
+import type { Credential, Settings } from './settings.ts';
+
+export interface SettingsSources {
+  /** Path of the settings file; or `text`, with `source` as its name. Neither: defaults, environment and flags only. */
+  readonly file?: string | undefined;
+  readonly text?: string | undefined;
+  readonly source?: string | undefined;
+  readonly environment?: Environment;
+  /** Flags, by the path of a setting: `{ 'listen.port': 6433 }`. */
+  readonly overrides?: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Everything that is wrong with the settings, not only the first thing. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError';
+  readonly problems: readonly DocumentProblem[];
+
+  constructor(problems: readonly DocumentProblem[]) {
+    super(problems.map(formatProblem).join('\n'));
+    this.problems = problems;
+  }
+}
+
+/** An allow-all rule document, for a pgweir that is given none. */
+const NO_RULES = 'traffic_control: {}\n';
+
+/**
+ * Reads and checks the settings. Files (settings, rules, secrets) are read once, here. Throws SettingsError; its
+ * problems name file, line, column and path, or the variable or flag that is wrong.
+ */
+export function loadSettings(sources: SettingsSources): Settings {
+  const source = sources.source ?? sources.file ?? 'settings';
+  const text = sources.text ?? (sources.file === undefined ? '' : readSettingsFile(sources.file));
+  const document = new PositionedDocument(text.trim() === '' ? '{}' : text, source);
+  refuse(document.problems);
+  const validate = compileSettingsSchema(false);
+  const isOnlyComments = document.value === null;
+  if (!isOnlyComments) refuse(findSchemaProblems(document, validate));
+  const leaves = listSettingLeaves(settingsSchema);
+  const flags = readFlags(leaves, sources.overrides ?? {});
+  refuse(flags.problems);
+  const overrides = [...readEnvironment(leaves, sources.environment ?? {}), ...flags.overrides];
+  const value = structuredClone(isOnlyComments ? {} : document.value) as Record<string, unknown>;
+  applyOverrides(value, overrides);
+  const raw = completeSettings(value, overrides);
+  const problemAt = (path: ValuePath, message: string): DocumentProblem => locate(document, overrides, path, message);
+  refuse(findContradictions(raw, problemAt));
+  const folder = sources.file === undefined ? '.' : dirname(sources.file);
+  return new SettingsBuilder(raw, document, folder, overrides).build();
+}
+
+/** `PGWEIR_` variables that name no setting. */
+export function listUnknownVariables(environment: Environment): string[] {
+  return findUnknownVariables(listSettingLeaves(settingsSchema), environment);
+}
+
+/** Resolves paths and reads the files that settings point to; gathers what cannot be read. */
+class SettingsBuilder {
+  readonly #raw: RawSettings;
+  readonly #document: PositionedDocument;
+  readonly #folder: string;
+  readonly #overrides: readonly Override[];
+  readonly #problems: DocumentProblem[] = [];
+
+  constructor(raw: RawSettings, document: PositionedDocument, folder: string, overrides: readonly Override[]) {
+    this.#raw = raw;
+    this.#document = document;
+    this.#folder = folder;
+    this.#overrides = overrides;
+  }
+
+  build(): Settings {
+    const { listen, targets, auth, limits, admin, health, observations, state_directory, log } = this.#raw;
+    const settings: Settings = {
+      listen: { host: listen.host, port: listen.port, unixSocketDirectory: listen.unix_socket_directory },
+      targets: {
+        primary: { name: 'primary', ...targets.primary },
+        replicas: targets.replicas.map(({ name, host, port }, index) => ({
+          name: name ?? `replica${index + 1}`,
+          host,
+          port,
+        })),
+      },
+      auth: {
+        mode: auth.mode,
+        isRemoteTrustAllowed: auth.allow_remote_trust,
+        credentials: auth.credentials.map((credential, index): Credential => {
+          const path = ['auth', 'credentials', index, 'password_file'];
+          const password = this.#readSecret(path, credential.password_file) ?? credential.password ?? null;
+          return { user: credential.user, password };
+        }),
+      },
+      limits: {
+        maxClients: limits.max_clients,
+        maxStatementBytes: limits.max_statement_bytes,
+        maxAnalyzedBytes: limits.max_analyzed_bytes,
+        loginTimeoutMs: limits.login_timeout_ms,
+        connectTimeoutMs: limits.connect_timeout_ms,
+        drainMs: limits.drain_ms,
+        minSigtermDelayMs: limits.min_sigterm_delay_ms,
+      },
+      admin: {
+        host: admin.host,
+        port: admin.port,
+        token: this.#readSecret(['admin', 'token_file'], admin.token_file) ?? admin.token,
+      },
+      health: { host: health.host, port: health.port },
+      rules: this.#readRules(),
+      observations: { maxCells: observations.max_cells, maxDecisions: observations.max_decisions },
+      stateDirectory: state_directory === null ? null : this.#resolvePath(['state_directory'], state_directory),
+      log: { level: log.level },
+    };
+    refuse(this.#problems);
+    return settings;
+  }
+
+  #readRules(): Settings['rules'] {
+    const { file } = this.#raw.rules;
+    if (file !== null) {
+      const path = this.#resolvePath(['rules', 'file'], file);
+      return { file: path, text: this.#readFile(['rules', 'file'], path) ?? NO_RULES, source: path };
+    }
+    const inline = this.#document.isolateTopLevel('traffic_control');
+    return { file: null, text: inline ?? NO_RULES, source: inline === null ? 'no rules' : this.#document.source };
+  }
+
+  #readSecret(path: ValuePath, file: string | null | undefined): string | null {
+    if (file === null || file === undefined) return null;
+    const secret = this.#readFile(path, this.#resolvePath(path, file))?.replace(/\r?\n$/, '') ?? null;
+    const isToken = path[0] === 'admin';
+    if (secret !== null && secret.length < (isToken ? 16 : 1)) {
+      this.#problems.push(this.#problemAt(path, isToken ? 'holds a token of fewer than 16 characters' : 'is empty'));
+    }
+    return secret;
+  }
+
+  /** Paths in the file are relative to the file, paths from the environment and from flags to the working directory. */
+  #resolvePath(path: ValuePath, file: string): string {
+    const isFromOutside = this.#overrides.some((override) => override.path === path.join('.'));
+    return isFromOutside ? resolve(file) : resolve(this.#folder, file);
+  }
+
+  #readFile(path: ValuePath, file: string): string | null {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (error) {
+      this.#problems.push(this.#problemAt(path, `cannot be read: ${describeError(error)}`));
+      return null;
+    }
+  }
+
+  #problemAt(path: ValuePath, message: string): DocumentProblem {
+    return locate(this.#document, this.#overrides, path, message);
+  }
+}
+
+function readSettingsFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const message = `cannot be read: ${describeError(error)}`;
+    throw new SettingsError([{ message, path: '', line: 1, column: 1, source: file }]);
+  }
+}
+
+/** Fills in the defaults of the schema. What is wrong now can only have come from an override. */
+function completeSettings(value: Record<string, unknown>, overrides: readonly Override[]): RawSettings {
+  const merged = new PositionedDocument(JSON.stringify(value), 'settings');
+  refuse(
+    findSchemaProblems(merged, compileSettingsSchema(false)).map((problem) => {
+      const override = overrides.find((candidate) => candidate.path === problem.path);
+      return { ...problem, line: 1, column: 1, source: override?.origin ?? 'settings' };
+    }),
+  );
+  const complete: unknown = value;
+  if (!compileSettingsSchema(true)(complete)) throw new Error('the defaults of the settings schema break the schema');
+  return complete;
+}
+
+/** @param isFilling whether checking a value also writes the schema's defaults into it. */
+function compileSettingsSchema(isFilling: boolean): ValidateFunction<RawSettings> {
+  const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true, useDefaults: isFilling });
+  return ajv.compile<RawSettings>(settingsSchema);
+}
+
+/** In the file where the value came from it, else at the variable or flag that gave it. */
+function locate(
+  document: PositionedDocument,
+  overrides: readonly Override[],
+  path: ValuePath,
+  message: string,
+): DocumentProblem {
+  const override = overrides.findLast((candidate) => candidate.path === path.join('.'));
+  if (override === undefined) return document.problemAt(path, message);
+  return { message, path: override.path, line: 1, column: 1, source: override.origin };
+}
+
+function refuse(problems: readonly DocumentProblem[]): void {
+  if (problems.length > 0) throw new SettingsError(problems);
+}

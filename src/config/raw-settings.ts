@@ -1,0 +1,42 @@
+// The settings file as it reads after the schema has checked it and filled in its defaults: same names, same order as
+// schemas/settings.schema.json.
+
+import type { Settings } from './settings.ts';
+
+export interface RawSettings {
+  readonly listen: { readonly host: string; readonly port: number; readonly unix_socket_directory: string | null };
+  readonly targets: {
+    readonly primary: { readonly host: string; readonly port: number };
+    readonly replicas: readonly { readonly name?: string; readonly host: string; readonly port: number }[];
+  };
+  readonly auth: {
+    readonly mode: Settings['auth']['mode'];
+    readonly allow_remote_trust: boolean;
+    readonly credentials: readonly {
+      readonly user: string;
+      readonly password?: string | null;
+      readonly password_file?: string;
+    }[];
+  };
+  readonly limits: {
+    readonly max_clients: number;
+    readonly max_statement_bytes: number;
+    readonly max_analyzed_bytes: number;
+    readonly login_timeout_ms: number;
+    readonly connect_timeout_ms: number;
+    readonly drain_ms: number;
+    readonly min_sigterm_delay_ms: number;
+  };
+  readonly admin: {
+    readonly host: string;
+    readonly port: number;
+    readonly token: string | null;
+    readonly token_file: string | null;
+  };
+  readonly health: { readonly host: string; readonly port: number };
+  readonly rules: { readonly file: string | null };
+  readonly traffic_control?: object;
+  readonly observations: { readonly max_cells: number; readonly max_decisions: number };
+  readonly state_directory: string | null;
+  readonly log: Settings['log'];
+}

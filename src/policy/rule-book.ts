@@ -1,7 +1,7 @@
 // The one writer of the active ruleset. A change is validated and compiled as a whole, then one pointer moves; whatever
 // fails leaves the old rules in force. What ran before stays in a bounded history that can be rolled back to.
 
-import { parseDocument } from 'yaml';
+import { isMap, parseDocument, stringify } from 'yaml';
 import type { Clock } from '../base/clock.ts';
 import { systemClock } from '../base/clock.ts';
 import { loadRuleset } from './compile.ts';
@@ -173,10 +173,20 @@ export class RuleBook {
     if (modeOf(rule) === mode) return this.post(text, source, request);
     const document = parseDocument(text);
     const path = ['traffic_control', 'rules', index];
-    document.deleteIn([...path, 'observe_only']);
-    document.setIn([...path, 'mode'], mode);
+    let changed: string;
+    if (isMap(document.getIn(path, true))) {
+      document.deleteIn([...path, 'observe_only']);
+      document.setIn([...path, 'mode'], mode);
+      changed = document.toString({ lineWidth: 0 });
+    } else {
+      // The rule is an alias: writing into it would change its anchor too, so the document is written anew.
+      const plain = structuredClone(this.#active.document);
+      const { observe_only: _, ...rest } = rule;
+      plain.traffic_control.rules?.splice(index, 1, { ...rest, mode });
+      changed = stringify(plain);
+    }
     const reason = request.reason ?? `${name}: mode ${mode}`;
-    return this.post(document.toString({ lineWidth: 0 }), source, { ...request, reason });
+    return this.post(changed, source, { ...request, reason });
   }
 
   /** Back to a version of the history, or by so many versions. Throws UnknownVersionError and as post. */

@@ -58,6 +58,7 @@ export class PatternTable {
 export class PatternSet {
   readonly #set: RE2Set;
   readonly #ids: readonly number[];
+  #isGrowing: boolean | null = null;
 
   constructor(patterns: readonly string[], ids: readonly number[]) {
     this.#set = new RE2Set(RE2Set.UNANCHORED, 0, SET_MEMORY_BYTES);
@@ -76,8 +77,11 @@ export class PatternSet {
 
   /** Patterns such as `a.{200}b`, or many with `.*` inside, make more states than fit; each statement then pays for it. */
   isGrowing(): boolean {
-    for (const text of makeProbeTexts()) this.#set.match(text);
-    return this.#set.dfa.stateCount > GROWING_STATES;
+    this.#isGrowing ??= makeProbeTexts().some((text) => {
+      this.#set.match(text);
+      return this.#set.dfa.stateCount > GROWING_STATES;
+    });
+    return this.#isGrowing;
   }
 }
 

@@ -1,0 +1,150 @@
+// Rule cases: statements and what a document must do with them, as YAML. `pgweir test` and our own tests run them; no
+// server is needed, only the parser.
+
+import type { ValidateFunction } from 'ajv';
+import casesSchema from '../../schemas/cases.schema.json' with { type: 'json' };
+import { findSchemaProblems } from '../base/yaml-document.ts';
+import type { Subject } from '../session/subject.ts';
+import type { TextFacts } from '../sql/facts.ts';
+import type { CompiledRuleset } from './compiled-ruleset.ts';
+import { compileSchema, RuleDocumentError, readDocument } from './document.ts';
+import type { Verdict } from './verdict.ts';
+
+interface CaseSession {
+  readonly user?: string;
+  readonly database?: string;
+  readonly application_name?: string;
+  readonly client_ip?: string;
+  readonly in_transaction?: boolean;
+}
+
+export interface CaseExpectation {
+  readonly action?: 'allow' | 'deny' | 'route' | 'rate_limit' | 'max_concurrent' | 'kill_after_ms';
+  readonly rule?: string;
+  readonly observed?: string | readonly string[];
+  readonly sqlstate?: string;
+  readonly target?: 'primary' | 'replica';
+}
+
+export interface RuleCase extends CaseSession {
+  readonly name?: string;
+  readonly sql: string;
+  readonly expect: CaseExpectation;
+}
+
+export interface CaseDocument {
+  /** Path of the rule document, relative to the cases. */
+  readonly rules: string | null;
+  readonly defaults: CaseSession;
+  readonly cases: readonly (RuleCase & { readonly line: number })[];
+  readonly source: string;
+}
+
+export interface CaseResult {
+  readonly name: string;
+  readonly source: string;
+  readonly line: number;
+  readonly isPassed: boolean;
+  /** What was expected against what came out, one line each; empty when passed. */
+  readonly complaints: readonly string[];
+}
+
+/** What reads a text into facts: FactsCache does. The text has one character per byte. */
+export interface FactsReader {
+  read(latin1: string, encoding: string, isStandardStrings: boolean): TextFacts;
+}
+
+const MAX_NAME = 60;
+let compiledSchema: ValidateFunction | null = null;
+
+/** Reads and checks a document of cases. Throws RuleDocumentError. */
+export function parseCases(text: string, source: string): CaseDocument {
+  const read = readDocument(text, source);
+  compiledSchema ??= compileSchema(casesSchema);
+  const problems = findSchemaProblems(read, compiledSchema);
+  if (problems.length > 0) throw new RuleDocumentError(problems);
+  const value = read.value as { rules?: string; defaults?: CaseSession; cases: RuleCase[] };
+  return {
+    rules: value.rules ?? null,
+    defaults: value.defaults ?? {},
+    cases: value.cases.map((entry, index) => ({ ...entry, line: read.problemAt(['cases', index], '').line })),
+    source,
+  };
+}
+
+/** Judges each case under the ruleset. */
+export function runCases(document: CaseDocument, ruleset: CompiledRuleset, facts: FactsReader): CaseResult[] {
+  return document.cases.map((entry) => {
+    const session = { ...document.defaults, ...entry };
+    const subject: Subject = {
+      user: session.user ?? 'app',
+      database: session.database ?? 'app',
+      applicationName: session.application_name ?? '',
+      clientIp: session.client_ip ?? '127.0.0.1',
+    };
+    const statements = facts.read(Buffer.from(entry.sql, 'utf8').toString('latin1'), 'UTF8', true);
+    const verdict = ruleset.viewFor(subject).judge(statements, session.in_transaction ?? false);
+    const complaints = findComplaints(entry.expect, verdict);
+    return {
+      name: entry.name ?? shorten(entry.sql),
+      source: document.source,
+      line: entry.line,
+      isPassed: complaints.length === 0,
+      complaints,
+    };
+  });
+}
+
+function findComplaints(expected: CaseExpectation, verdict: Verdict): string[] {
+  const complaints: string[] = [];
+  const { refusal } = verdict;
+  const enforced = verdict.hits.filter(
+    (hit) => !hit.isObserved && hit.effect !== 'observe' && hit.effect !== 'shadowed',
+  );
+  const acting = refusal === null ? enforced.map((hit) => hit.rule) : [];
+  const outcome =
+    refusal === null
+      ? describeRules(acting.map((rule) => `${rule.name} (${rule.action})`))
+      : `refused by ${refusal.rule}`;
+  const complain = (wanted: string): void => {
+    complaints.push(`expected ${wanted}, got: ${outcome}`);
+  };
+  const { action, rule } = expected;
+  if (action === 'deny') {
+    if (refusal === null || (rule !== undefined && refusal.rule !== rule))
+      complain(`deny${rule === undefined ? '' : ` by ${rule}`}`);
+  } else if (action === 'allow') {
+    if (refusal !== null || (rule !== undefined && !acting.some((one) => one.name === rule))) {
+      complain(`allow${rule === undefined ? '' : ` with ${rule}`}`);
+    }
+  } else if (action !== undefined) {
+    if (!acting.some((one) => one.action === action && (rule === undefined || one.name === rule))) {
+      complain(`${action}${rule === undefined ? '' : ` by ${rule}`}`);
+    }
+  } else if (rule !== undefined && refusal?.rule !== rule && !acting.some((one) => one.name === rule))
+    complain(`rule ${rule}`);
+  if (expected.sqlstate !== undefined && refusal?.sqlstate !== expected.sqlstate) {
+    complaints.push(`expected SQLSTATE ${expected.sqlstate}, got: ${refusal?.sqlstate ?? 'no refusal'}`);
+  }
+  if (expected.target !== undefined && verdict.route?.target !== expected.target) {
+    complaints.push(`expected the ${expected.target}, got: ${verdict.route?.target ?? 'no route'}`);
+  }
+  if (expected.observed !== undefined) {
+    const wanted = [expected.observed].flat().sort();
+    const hits = verdict.hits.filter((hit) => hit.isObserved || hit.effect === 'observe');
+    const seen = [...new Set(hits.map((hit) => hit.rule.name))].sort();
+    if (wanted.join('\0') !== seen.join('\0')) {
+      complaints.push(`expected to be observed by ${describeRules(wanted)}, got: ${describeRules(seen)}`);
+    }
+  }
+  return complaints;
+}
+
+function describeRules(names: readonly string[]): string {
+  return names.length === 0 ? 'no rule' : names.join(', ');
+}
+
+function shorten(sql: string): string {
+  const folded = sql.replace(/\s+/g, ' ').trim();
+  return folded.length > MAX_NAME ? `${folded.slice(0, MAX_NAME - 1)}…` : folded;
+}

@@ -6,7 +6,14 @@ export const QUERY_CLASSES = ['read', 'write', 'ddl', 'transaction', 'session', 
 export type QueryClass = (typeof QUERY_CLASSES)[number];
 
 /** Why a text could not be read. `not_prepared` is the EXECUTE (or Bind) of a name that this session never prepared. */
-export type UnparsedReason = 'syntax' | 'too_long' | 'too_deep' | 'nul_byte' | 'encoding' | 'function_call' | 'not_prepared';
+export type UnparsedReason =
+  | 'syntax'
+  | 'too_long'
+  | 'too_deep'
+  | 'nul_byte'
+  | 'encoding'
+  | 'function_call'
+  | 'not_prepared';
 
 /** What a statement does to the names of its session, or which name it runs. Names are as the server sees them. */
 export type StatementEffect =

@@ -1,0 +1,185 @@
+// PostgreSQL's own grammar (libpg-query, WASM): the only file that knows the parser. Text in, syntax tree or a reason out;
+// never an exception for text that cannot be read.
+
+import { setFlagsFromString } from 'node:v8';
+import createInstance, { type LibPgQueryInstance } from 'libpg-query/wasm/libpg-query.js';
+import type { UnparsedReason } from './facts.ts';
+import { isTreeNode, type TreeNode } from './tree.ts';
+
+/** One statement of a text: its tree, `{ SelectStmt: { … } }`, and where it ends. Offsets are UTF-8 bytes. */
+export interface ParsedStatement {
+  readonly tree: TreeNode;
+  readonly endByte: number;
+}
+
+export type ParseOutcome =
+  | { readonly isParsed: true; readonly statements: readonly ParsedStatement[] }
+  | { readonly isParsed: false; readonly reason: UnparsedReason };
+
+/** Counters of this process, read when scraped. */
+export interface ParserStats {
+  parses: number;
+  failures: number;
+  /** Fresh WASM instances made because one trapped (text too deep) or its memory had grown too far. */
+  replacements: number;
+}
+
+/** WASM memory never shrinks; an instance begins with 128 MiB of address space and is replaced beyond this. */
+const MAX_INSTANCE_BYTES = 256 * 1024 * 1024;
+const FINGERPRINT = /^[0-9a-f]{16}$/;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const stats: ParserStats = { parses: 0, failures: 0, replacements: 0 };
+let current: LibPgQueryInstance | null = null;
+let isReplacing = false;
+
+/**
+ * Makes the parser ready; everything else here is synchronous and throws an Error before this has been awaited once.
+ *
+ * V8's optimising compiler needs up to 600 MB of transient memory for the grammar's one huge function and gains nothing
+ * measurable (13.5 µs against 13.8 µs for a join; test/bench/sql-bench.ts), so WASM stays with the baseline compiler.
+ */
+export async function loadParser(): Promise<void> {
+  if (current !== null) return;
+  setFlagsFromString('--liftoff-only');
+  current = await createInstance();
+}
+
+/** Live counters: a reader must not change them. */
+export function parserStats(): Readonly<ParserStats> {
+  return stats;
+}
+
+/** Reads a text of any number of statements. Reasons: `nul_byte`, `syntax`, `too_deep`. */
+export function parseSql(text: string): ParseOutcome {
+  // libpg-query takes a C string: what stands behind a NUL would go unread.
+  if (text.includes('\0')) return failWith('nul_byte');
+  const instance = loadedInstance();
+  stats.parses++;
+  try {
+    const answer = readTree(instance, text);
+    if (answer.error !== null) return failWith(reasonOf(answer.error));
+    return { isParsed: true, statements: statementsOf(JSON.parse(answer.json), text) };
+  } catch (error) {
+    return failWith(recover(error));
+  } finally {
+    if (instance.HEAPU8.length > MAX_INSTANCE_BYTES) replaceInstance();
+  }
+}
+
+/** The public pg_query fingerprint of a text: 16 hex digits, or the empty string when it cannot be read. */
+export function fingerprintSql(text: string): string {
+  if (text.includes('\0')) return '';
+  const instance = loadedInstance();
+  try {
+    const fingerprint = callForString(instance, instance._wasm_fingerprint, text);
+    // libpg-query answers with the error's message in the fingerprint's place.
+    return FINGERPRINT.test(fingerprint) ? fingerprint : '';
+  } catch (error) {
+    recover(error);
+    return '';
+  }
+}
+
+/** PostgreSQL's scanner: JSON of the tokens. Slow (2 µs a token); tests hold our own scanners against it. */
+export function scanSql(text: string): string {
+  const instance = loadedInstance();
+  return callForString(instance, instance._wasm_scan, text);
+}
+
+function loadedInstance(): LibPgQueryInstance {
+  if (current === null) throw new Error('the SQL parser is not loaded: await loadParser() first');
+  return current;
+}
+
+function failWith(reason: UnparsedReason): ParseOutcome {
+  stats.failures++;
+  return { isParsed: false, reason };
+}
+
+function reasonOf(message: string): UnparsedReason {
+  return message.startsWith('memory exhausted') || message.startsWith('stack depth') ? 'too_deep' : 'syntax';
+}
+
+/**
+ * A trap in WASM (the native stack ran out in a deep tree) leaves the C side's memory contexts behind: the instance
+ * still answers, but leaks, so a fresh one takes over as soon as it is ready.
+ */
+function recover(error: unknown): UnparsedReason {
+  const isTrap = error instanceof RangeError || (error instanceof Error && error.name === 'RuntimeError');
+  if (!isTrap) throw error;
+  replaceInstance();
+  return 'too_deep';
+}
+
+function replaceInstance(): void {
+  if (isReplacing) return;
+  isReplacing = true;
+  createInstance().then(
+    (instance) => {
+      current = instance;
+      stats.replacements++;
+      isReplacing = false;
+    },
+    () => {
+      // Out of memory: the old instance goes on, and the next trap tries again.
+      isReplacing = false;
+    },
+  );
+}
+
+function readTree(instance: LibPgQueryInstance, text: string): { json: string; error: string | null } {
+  const textPointer = copyIn(instance, text);
+  let result = 0;
+  try {
+    result = instance._wasm_parse_query_raw(textPointer);
+    if (result === 0) throw new RangeError('libpg-query has no memory');
+    const errorPointer = instance.getValue(result + 8, 'i32');
+    if (errorPointer !== 0) return { json: '', error: copyOut(instance, instance.getValue(errorPointer, 'i32')) };
+    return { json: copyOut(instance, instance.getValue(result, 'i32')), error: null };
+  } finally {
+    instance._free(textPointer);
+    if (result !== 0) instance._wasm_free_parse_result(result);
+  }
+}
+
+function callForString(instance: LibPgQueryInstance, call: (pointer: number) => number, text: string): string {
+  const textPointer = copyIn(instance, text);
+  let result = 0;
+  try {
+    result = call(textPointer);
+    return copyOut(instance, result);
+  } finally {
+    instance._free(textPointer);
+    if (result !== 0) instance._wasm_free_string(result);
+  }
+}
+
+function copyIn(instance: LibPgQueryInstance, text: string): number {
+  const capacity = text.length * 3 + 1;
+  const pointer = instance._malloc(capacity);
+  if (pointer === 0) throw new RangeError('libpg-query has no memory');
+  const { written } = encoder.encodeInto(text, instance.HEAPU8.subarray(pointer, pointer + capacity));
+  instance.HEAPU8[pointer + written] = 0;
+  return pointer;
+}
+
+function copyOut(instance: LibPgQueryInstance, pointer: number): string {
+  if (pointer === 0) return '';
+  const end = instance.HEAPU8.indexOf(0, pointer);
+  return decoder.decode(instance.HEAPU8.subarray(pointer, end));
+}
+
+/** Field names follow libpg-query's JSON: zero offsets are left out, and `stmt_len` is missing for "to the end". */
+function statementsOf(result: unknown, text: string): ParsedStatement[] {
+  if (!isTreeNode(result) || !Array.isArray(result.stmts)) return [];
+  const statements: ParsedStatement[] = [];
+  for (const raw of result.stmts) {
+    if (!isTreeNode(raw) || !isTreeNode(raw.stmt)) continue;
+    const startByte = typeof raw.stmt_location === 'number' ? raw.stmt_location : 0;
+    const endByte = typeof raw.stmt_len === 'number' ? startByte + raw.stmt_len : Buffer.byteLength(text);
+    statements.push({ tree: raw.stmt, endByte });
+  }
+  return statements;
+}

@@ -9,16 +9,18 @@ import { Lease, openSocket } from './server-connection.ts';
 export interface PoolCounters {
   leasesTaken: number;
   leasesReturned: number;
+  currentServerConnections: number;
 }
 
 export class SessionPool {
-  readonly counters: PoolCounters = { leasesTaken: 0, leasesReturned: 0 };
+  readonly #counters: PoolCounters;
   readonly #held = new Map<Endpoint, number>();
   readonly #lastErrors = new Map<Endpoint, string>();
   readonly #connectTimeoutMs: number;
 
-  constructor(connectTimeoutMs: number) {
+  constructor(connectTimeoutMs: number, counters: PoolCounters) {
     this.#connectTimeoutMs = connectTimeoutMs;
+    this.#counters = counters;
   }
 
   held(endpoint: Endpoint): number {
@@ -40,10 +42,12 @@ export class SessionPool {
       throw error;
     }
     this.#lastErrors.delete(endpoint);
-    this.counters.leasesTaken++;
+    this.#counters.leasesTaken++;
+    this.#counters.currentServerConnections++;
     this.#held.set(endpoint, this.held(endpoint) + 1);
     return new Lease(socket, endpoint, () => {
-      this.counters.leasesReturned++;
+      this.#counters.leasesReturned++;
+      this.#counters.currentServerConnections--;
       this.#held.set(endpoint, this.held(endpoint) - 1);
     });
   }

@@ -1,9 +1,29 @@
 // What every connection of the relay shares: made once by app.ts, handed down, never global.
 
-import type { RelayCounters } from '../admin/control.ts';
 import type { Recorder } from '../audit/recorder.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Settings } from '../config/settings.ts';
+import type { LimitGate } from '../policy/limit-gate.ts';
+import type { Ruleset } from '../policy/ruleset.ts';
 import type { SessionPool } from '../pool/pool.ts';
+import type { CancelKeys } from '../session/cancel-keys.ts';
 import type { FactsCache } from '../sql/facts-cache.ts';
+import type { Connection } from './connection.ts';
+import type { RelayCounters } from './counters.ts';
+import type { KillClock } from './steps/kill.ts';
+
+export interface RelayContext {
+  readonly settings: Settings;
+  /** The one pointer that a swap moves. */
+  readonly rules: { readonly active: Ruleset };
+  readonly facts: FactsCache;
+  readonly admitter: LimitGate;
+  readonly recorder: Recorder;
+  readonly pool: SessionPool;
+  readonly cancelKeys: CancelKeys<Connection>;
+  readonly killClock: KillClock;
+  readonly counters: RelayCounters;
+  readonly clock: Clock;
+  readonly log: Log;
+}

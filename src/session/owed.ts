@@ -31,7 +31,7 @@ export class OwedReply<Run> {
   isSwallowed = false;
   /** The statement that a Parse, or the statements that a Query or Execute of SQL PREPARE, will have made. */
   declared: PreparedStatement | readonly PreparedStatement[] | null = null;
-  /** Name that a Close will end; '' with `isPortal` false is the unnamed statement. */
+  /** Name that a Close will end. */
   closedName = '';
   isPortal = false;
   run: Run | null = null;
@@ -82,13 +82,15 @@ export class OwedQueue<Run> {
     return reply;
   }
 
-  /** The head has been answered in full. */
+  /** The head has been answered in full. Marks of ended copies that stand behind it go with it. */
   shift(): void {
-    const reply = this.#ring[this.#first] as OwedReply<Run>;
-    if (endsWithReady(reply.kind)) this.#readies--;
-    reply.clear();
-    this.#first = (this.#first + 1) & (this.#ring.length - 1);
-    this.#count--;
+    do {
+      const reply = this.#ring[this.#first] as OwedReply<Run>;
+      if (endsWithReady(reply.kind)) this.#readies--;
+      reply.clear();
+      this.#first = (this.#first + 1) & (this.#ring.length - 1);
+      this.#count--;
+    } while (this.#count > 0 && (this.#ring[this.#first] as OwedReply<Run>).kind === OWED.copyEnd);
   }
 
   /** The entry at that place from the head. */
@@ -96,8 +98,11 @@ export class OwedQueue<Run> {
     return index >= this.#count ? null : (this.#ring[(this.#first + index) & (this.#ring.length - 1)] as OwedReply<Run>);
   }
 
-  /** Takes out the entries that `isGone` names, from the second to the first copyEnd (or the last): see COPY in relay/. */
-  dropSyncsBeforeCopyEnd(): void {
+  /**
+   * The head has begun to take COPY data: the server ignores every Sync between it and the end of the copy, so those are
+   * not owed. True when the end of the copy has been sent already.
+   */
+  beginCopyIn(): boolean {
     const kept: OwedReply<Run>[] = [];
     let hasEnded = false;
     for (let index = 1; index < this.#count; index++) {
@@ -106,12 +111,13 @@ export class OwedQueue<Run> {
       if (reply.kind === OWED.sync && !hasEnded) this.#readies--;
       else kept.push(reply);
     }
-    if (kept.length + 1 === this.#count) return;
+    if (kept.length + 1 === this.#count) return hasEnded;
     const head = this.head as OwedReply<Run>;
     const spare = this.#ring.filter((reply) => reply !== head && !kept.includes(reply));
     this.#ring = [head, ...kept, ...spare];
     this.#first = 0;
     this.#count = kept.length + 1;
+    return hasEnded;
   }
 
   #grow(): void {

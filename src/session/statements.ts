@@ -13,8 +13,8 @@ export class PreparedStatement {
   readonly parseMessage: Buffer | null;
   /** What the name meant before, until the server confirms this one: if it refuses, the old meaning holds. */
   shadowed: PreparedStatement | null;
-  /** Targets where the server knows it, by name. */
-  readonly knownTo: Set<string> | null;
+  /** The server has taken it: what comes later cannot undo it. */
+  isConfirmed = false;
 
   constructor(name: string, facts: TextFacts, sequence: number, parseMessage: Buffer | null, shadowed: PreparedStatement | null) {
     this.name = name;
@@ -22,7 +22,6 @@ export class PreparedStatement {
     this.sequence = sequence;
     this.parseMessage = parseMessage;
     this.shadowed = shadowed;
-    this.knownTo = parseMessage === null ? null : new Set();
   }
 }
 
@@ -53,12 +52,13 @@ export class PreparedStatements {
 
   /** The server took it. */
   confirm(statement: PreparedStatement): void {
+    statement.isConfirmed = true;
     statement.shadowed = null;
   }
 
   /** The server refused or skipped it: the name means again what it meant before. Called in reverse order of declaring. */
   undo(statement: PreparedStatement): void {
-    if (this.find(statement.name) !== statement) return;
+    if (statement.isConfirmed || this.find(statement.name) !== statement) return;
     if (statement.name === '') this.#unnamed = null;
     else if (statement.shadowed === null) this.#byName.delete(statement.name);
     else this.#byName.set(statement.name, statement.shadowed);

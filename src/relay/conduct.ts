@@ -1,0 +1,281 @@
+// The road of a statement, as a recipe: read its facts, judge it, then refuse it or let its original bytes go on. One
+// method for each message that a client may send once it is logged in. Each answers whether it took the message; `false`
+// leaves it where it is, to be offered again when the gate opens.
+
+import type { Verdict } from '../policy/verdict.ts';
+import { OWED, type OwedKind, type OwedReply } from '../session/owed.ts';
+import type { Session } from '../session/session.ts';
+import { meaningsOf, type Portal, type PreparedStatement, resolveStatements } from '../session/statements.ts';
+import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
+import type { TextFacts } from '../sql/facts.ts';
+import { findNul, findNulFar, readName } from '../wire/reader.ts';
+import { FLUSH } from '../wire/writer.ts';
+import type { Connection } from './connection.ts';
+import type { RelayContext } from './context.ts';
+import { GATE } from './gate.ts';
+import type { Outlet } from './outlet.ts';
+import { Run } from './run.ts';
+import { WaitingRoom } from './steps/limit.ts';
+import { makeRefusedExecute, makeRefusedFunctionCall, makeRefusedParse, makeRefusedQuery, refusalOf } from './steps/refuse.ts';
+import { announceEffects } from './steps/effects.ts';
+
+const NO_STATEMENTS: TextFacts = Object.freeze([]);
+const NOT_PREPARED: TextFacts = Object.freeze([NOT_PREPARED_FACTS]);
+const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
+const CLOSE_STATEMENT = 0x53; // S
+
+export class Conduct {
+  readonly #connection: Connection;
+  readonly #context: RelayContext;
+  readonly #session: Session<Run>;
+  readonly #waiting: WaitingRoom;
+  /** Portals under kill_after_ms, which goes on counting when they are resumed. */
+  readonly #resumable = new WeakMap<Portal, Verdict>();
+  /** Where the rest of a message goes that is longer than what was shown; null: nowhere, it was refused. */
+  rest: Outlet | null = null;
+
+  constructor(connection: Connection, context: RelayContext) {
+    this.#connection = connection;
+    this.#context = context;
+    this.#session = connection.session;
+    this.#waiting = new WaitingRoom(connection, context);
+  }
+
+  /** A statement that waits for a limit is given up: its client has cancelled it, or has gone. True where one waited. */
+  abandonWait(): boolean {
+    return this.#waiting.abandon();
+  }
+
+  query(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    if (remaining > 0) return this.#refuseLong(OWED.query, '');
+    const facts = this.#read(buffer, start + 5, end - 1);
+    const run = this.#waiting.take() ?? this.#decide(facts, this.#resolve(facts), facts.length > 1);
+    if (run.refusal !== null) {
+      this.#replace(OWED.query, makeRefusedQuery(run.refusal, run.decisionId), run);
+      return true;
+    }
+    if (!this.#waiting.isCleared(run) || !this.#connection.router.isReadyForQuery(run)) return this.#waiting.keep(run);
+    const owed = this.#send(OWED.query, buffer, start, end, remaining);
+    this.#session.statements.forgetUnnamed();
+    this.#start(run, owed);
+    if (run.kill !== null) this.#connection.closeGate(GATE.killing);
+    return true;
+  }
+
+  parse(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    const nameEnd = findNul(buffer, start + 5, end);
+    const name = nameEnd < 0 ? '' : readName(buffer, start + 5, nameEnd);
+    if (remaining > 0) return this.#refuseLong(OWED.parse, name);
+    const textEnd = nameEnd < 0 ? -1 : findNulFar(buffer, nameEnd + 1, end);
+    if (textEnd < 0) return this.#sendUnread(OWED.parse, buffer, start, end);
+    const facts = this.#read(buffer, nameEnd + 1, textEnd);
+    if (!this.#connection.router.isReadyForUnit()) return false;
+    const verdict = this.#judge(this.#resolve(facts), facts.length > 1);
+    if (verdict.refusal !== null) {
+      const run = this.#refusedRun(facts, verdict);
+      const declared = name === '' ? this.#session.statements.declare('', NO_STATEMENTS, this.#session.owed.sequence + 1, null) : null;
+      const owed = this.#replace(OWED.parse, makeRefusedParse(name, verdict.refusal, run.decisionId), run);
+      owed.declared = declared;
+      return true;
+    }
+    const { router } = this.#connection;
+    const kept = router.keepsParses ? Buffer.from(buffer.subarray(start, end)) : null;
+    router.beforeParse(name);
+    const owed = this.#send(OWED.parse, buffer, start, end, 0);
+    const statement = this.#session.statements.declare(name, facts, owed.sequence, kept);
+    owed.declared = statement;
+    router.afterParse(name, statement);
+    return true;
+  }
+
+  bind(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    const portalEnd = findNul(buffer, start + 5, end);
+    const nameEnd = portalEnd < 0 ? -1 : findNul(buffer, portalEnd + 1, end);
+    if (nameEnd < 0) return this.#sendUnread(OWED.bind, buffer, start, end, remaining);
+    if (!this.#connection.router.isReadyForUnit()) return false;
+    const statement = this.#session.statements.find(readName(buffer, portalEnd + 1, nameEnd));
+    this.#connection.router.beforeUse(statement);
+    const owed = this.#send(OWED.bind, buffer, start, end, remaining);
+    this.#session.portals.declare(readName(buffer, start + 5, portalEnd), this.#meanings(statement), owed.sequence);
+    return true;
+  }
+
+  describe(buffer: Buffer, start: number, end: number): boolean {
+    if (!this.#connection.router.isReadyForUnit()) return false;
+    if (buffer[start + 5] === CLOSE_STATEMENT) this.#connection.router.beforeUse(this.#session.statements.find(readName(buffer, start + 6, end - 1)));
+    this.#send(OWED.describe, buffer, start, end, 0);
+    return true;
+  }
+
+  execute(buffer: Buffer, start: number, end: number): boolean {
+    const nameEnd = findNul(buffer, start + 5, end);
+    if (nameEnd < 0) return this.#sendUnread(OWED.execute, buffer, start, end);
+    if (!this.#connection.router.isReadyForUnit()) return false;
+    const portal = this.#session.portals.find(readName(buffer, start + 5, nameEnd));
+    const run = this.#waiting.take() ?? this.#decideExecute(portal);
+    if (run.refusal !== null) {
+      this.#replace(OWED.parse, makeRefusedExecute(run.refusal, run.decisionId), run);
+      return true;
+    }
+    if (!this.#waiting.isCleared(run)) return this.#waiting.keep(run);
+    const owed = this.#send(OWED.execute, buffer, start, end, 0);
+    run.portal = portal;
+    if (portal !== null) portal.hasRun = true;
+    this.#start(run, owed);
+    if (run.kill !== null) this.#connection.closeGate(GATE.killingAfterSync);
+    return true;
+  }
+
+  close(buffer: Buffer, start: number, end: number): boolean {
+    if (!this.#connection.router.isReadyForUnit()) return false;
+    const owed = this.#send(OWED.close, buffer, start, end, 0);
+    owed.isPortal = buffer[start + 5] !== CLOSE_STATEMENT;
+    owed.closedName = readName(buffer, start + 6, end - 1);
+    return true;
+  }
+
+  functionCall(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    const run = this.#waiting.take() ?? this.#decide(FUNCTION_CALL, FUNCTION_CALL, false);
+    if (run.refusal !== null) {
+      this.#replace(OWED.functionCall, makeRefusedFunctionCall(), run);
+      return true;
+    }
+    if (!this.#waiting.isCleared(run)) return this.#waiting.keep(run);
+    this.#start(run, this.#send(OWED.functionCall, buffer, start, end, remaining));
+    if (run.kill !== null) this.#connection.closeGate(GATE.killing);
+    return true;
+  }
+
+  sync(buffer: Buffer, start: number, end: number): boolean {
+    // While the server takes COPY data it ignores Sync, so nothing is owed for it.
+    if (this.#connection.isCopyIn) this.#forward(buffer, start, end, 0);
+    else this.#send(OWED.sync, buffer, start, end, 0);
+    this.#connection.router.endUnit();
+    if (this.#connection.isGated(GATE.killingAfterSync)) this.#connection.narrowKillGate();
+    return true;
+  }
+
+  flush(buffer: Buffer, start: number, end: number): boolean {
+    this.#forward(buffer, start, end, 0);
+    if (this.#connection.isGated(GATE.killingAfterSync)) this.#connection.narrowKillGate();
+    return true;
+  }
+
+  copyData(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    this.#forward(buffer, start, end, remaining);
+    return true;
+  }
+
+  /** CopyDone or CopyFail: from here on the server works on what it was given, or fails. */
+  copyEnd(buffer: Buffer, start: number, end: number): boolean {
+    if (this.#session.owed.count > 0) this.#send(OWED.copyEnd, buffer, start, end, 0);
+    else this.#forward(buffer, start, end, 0);
+    this.#connection.endCopyIn();
+    return true;
+  }
+
+  /** Something else is about to follow an Execute under kill_after_ms: the server must show when that one has ended. */
+  flushBeforeGate(): void {
+    this.#connection.active.outlet.write(FLUSH);
+    this.#connection.narrowKillGate();
+  }
+
+  // What the messages have in common.
+
+  #read(buffer: Buffer, start: number, end: number): TextFacts {
+    const session = this.#session;
+    return this.#context.facts.read(buffer.toString('latin1', start, end), session.clientEncoding, session.areStringsConforming);
+  }
+
+  #resolve(facts: TextFacts): TextFacts {
+    return resolveStatements(facts, this.#session.statements, this.#session.portals, NOT_PREPARED_FACTS);
+  }
+
+  #meanings(statement: PreparedStatement | null): TextFacts {
+    return statement !== null && statement.shadowed === null ? statement.facts : meaningsOf(statement, NOT_PREPARED_FACTS);
+  }
+
+  #judge(statements: TextFacts, isImplicitBlock: boolean): Verdict {
+    return this.#connection.view().judge(statements, isImplicitBlock || this.#session.isTransactionAhead);
+  }
+
+  /** Judges, records, and asks the limits. `statements`: what runs in truth; `facts`: the message's own. */
+  #decide(facts: TextFacts, statements: TextFacts, isImplicitBlock: boolean): Run {
+    this.#context.counters.statements++;
+    if (statements.length === 0) return new Run(facts, null);
+    const verdict = this.#judge(statements, isImplicitBlock);
+    if (verdict.refusal !== null) return this.#refusedRun(facts, verdict);
+    this.#context.recorder.recordVerdict(verdict, this.#session.id);
+    const run = new Run(facts, verdict);
+    if (verdict.limits.length > 0 || verdict.observedLimits.length > 0) this.#waiting.ask(run, facts);
+    return run;
+  }
+
+  /** A portal is judged when it first runs; what resumes it is the same statement, under the rules it began with. */
+  #decideExecute(portal: Portal | null): Run {
+    const facts = portal?.facts ?? NOT_PREPARED;
+    if (portal?.hasRun === true) return new Run(facts, this.#resumable.get(portal) ?? null);
+    const run = this.#decide(facts, this.#resolve(facts), false);
+    if (portal !== null && run.verdict?.kill) this.#resumable.set(portal, run.verdict);
+    return run;
+  }
+
+  #refusedRun(facts: TextFacts, verdict: Verdict): Run {
+    const { recorder, counters } = this.#context;
+    const run = new Run(facts, verdict);
+    recorder.recordVerdict(verdict, this.#session.id);
+    run.refusal = verdict.refusal;
+    if (verdict.refusal !== null) run.decisionId = recorder.recordRefusal(verdict, this.#session.id, verdict.refusal);
+    counters.refused++;
+    return run;
+  }
+
+  /** A Query or Parse over max_statement_bytes: nothing of it goes on, its bytes are passed over as they come. */
+  #refuseLong(kind: typeof OWED.query | typeof OWED.parse, name: string): boolean {
+    const { recorder, counters, rules } = this.#context;
+    const run = new Run(NO_STATEMENTS, null);
+    run.refusal = refusalOf('statement_too_long', 'max_statement_bytes', 'raise limits.max_statement_bytes in the settings of pgweir');
+    run.decisionId = recorder.recordUnjudgedRefusal(this.#session.subject, rules.active.version, this.#session.id, run.refusal);
+    counters.refused++;
+    const message = kind === OWED.query ? makeRefusedQuery(run.refusal, run.decisionId) : makeRefusedParse(name, run.refusal, run.decisionId);
+    this.#replace(kind, message, run);
+    return true;
+  }
+
+  /** The stand-in goes to the server in the message's place; its error will be worded as `run.refusal`. */
+  #replace(kind: OwedKind, standIn: Buffer, run: Run): OwedReply<Run> {
+    this.#connection.active.outlet.write(standIn);
+    this.rest = null;
+    const owed = this.#session.owed.push(kind);
+    owed.run = run;
+    run.sentAtMs = this.#context.clock.monotonicMs();
+    return owed;
+  }
+
+  /** A message that the server will refuse for its own layout: it goes on as it is. */
+  #sendUnread(kind: OwedKind, buffer: Buffer, start: number, end: number, remaining = 0): boolean {
+    this.#send(kind, buffer, start, end, remaining);
+    return true;
+  }
+
+  #send(kind: OwedKind, buffer: Buffer, start: number, end: number, remaining: number): OwedReply<Run> {
+    this.#forward(buffer, start, end, remaining);
+    return this.#session.owed.push(kind);
+  }
+
+  #forward(buffer: Buffer, start: number, end: number, remaining: number): void {
+    const { outlet } = this.#connection.active;
+    outlet.append(buffer, start, end);
+    this.rest = remaining > 0 ? outlet : null;
+  }
+
+  /** The statement is on its way to the server. */
+  #start(run: Run, owed: OwedReply<Run>): void {
+    const nowMs = this.#context.clock.monotonicMs();
+    owed.run = run;
+    run.sentAtMs = nowMs;
+    this.#connection.lastRun = run;
+    announceEffects(run.facts, owed, this.#session);
+    if (run.verdict?.kill) this.#connection.watchRun(run, run.verdict.kill.timeoutMs, nowMs);
+  }
+}

@@ -1,0 +1,350 @@
+// One client's connection: both sides, the session between them, and the gate that says whether the client's next message
+// may be looked at. It opens with a login, and closes once, by one door.
+
+import type { Socket } from 'node:net';
+import { ERRORS, type ErrorCode } from '../base/errors.ts';
+import type { SubjectView } from '../policy/ruleset.ts';
+import type { Lease } from '../pool/server-connection.ts';
+import { sendCancelRequest } from '../pool/server-connection.ts';
+import { Session } from '../session/session.ts';
+import type { Broken } from '../wire/framer.ts';
+import { makeErrorResponse, TERMINATE } from '../wire/writer.ts';
+import { ClientSide } from './client-side.ts';
+import { Conduct } from './conduct.ts';
+import type { RelayContext } from './context.ts';
+import { GATE } from './gate.ts';
+import type { Run } from './run.ts';
+import { ServerSide } from './server-side.ts';
+import { KillGuard } from './steps/kill-guard.ts';
+import { describeSession } from './steps/describe.ts';
+import { answerLoginMessage } from './steps/login.ts';
+import { Router } from './steps/route.ts';
+import type { SessionSummary } from './summary.ts';
+
+/** Owed replies at which a client is no longer read, and at which it is read again. */
+const MAX_OWED = 65_536;
+const RESUME_OWED = 32_768;
+
+export class Connection {
+  readonly session: Session<Run>;
+  readonly client: ClientSide;
+  readonly conduct: Conduct;
+  readonly router: Router;
+  readonly #context: RelayContext;
+  readonly #killGuard: KillGuard;
+  readonly #onClosed: () => void;
+  #gate: number = GATE.login;
+  #view: SubjectView | null = null;
+  #active: ServerSide | null = null;
+  /** The server takes COPY data from the client. */
+  isCopyIn = false;
+  isClosing = false;
+  /** The client has said goodbye, or closed its half: the server's last answers still go out. */
+  #isClientDone = false;
+  /** Close as soon as the session is outside a transaction with nothing owed. */
+  #isDraining = false;
+  /** The statement that runs, or ran last. */
+  lastRun: Run | null = null;
+  #lastEndMs = 0;
+  #isServerTurn = false;
+  #mustProceed = false;
+
+  constructor(id: number, socket: Socket, clientIp: string, context: RelayContext, onClosed: () => void) {
+    this.#context = context;
+    this.#onClosed = onClosed;
+    this.#lastEndMs = context.clock.monotonicMs();
+    this.session = new Session(id, clientIp, socket.remotePort ?? null, context.clock.wallMs());
+    this.client = new ClientSide(this, socket, context.settings.limits.maxStatementBytes);
+    this.router = new Router(this, context);
+    this.conduct = new Conduct(this, context);
+    this.#killGuard = new KillGuard(this, context);
+    socket.on('close', () => this.close());
+  }
+
+  /** The server that the current unit of work runs on. */
+  get active(): ServerSide {
+    if (this.#active === null) throw new Error('no server connection is held');
+    return this.#active;
+  }
+
+  get hasServer(): boolean {
+    return this.#active !== null;
+  }
+
+  useServer(server: ServerSide): void {
+    this.#active = server;
+  }
+
+  /** Wraps a lease as a side of this connection. */
+  attach(lease: Lease, isPrimary: boolean): ServerSide {
+    return new ServerSide(this, lease, isPrimary, this.#context.recorder.statementDuration(lease.endpoint.name));
+  }
+
+  /** The rules as this session sees them now. */
+  view(): SubjectView {
+    const { active } = this.#context.rules;
+    const { subject } = this.session;
+    if (this.#view === null || this.#view.ruleset !== active || this.#view.subject !== subject) this.#view = active.viewFor(subject);
+    return this.#view;
+  }
+
+  summarize(): SessionSummary {
+    return describeSession(this, this.#context.clock.wallMs(), this.#context.clock.monotonicMs());
+  }
+
+  /** Since when its statement runs, or since when none does. */
+  stateSinceMs(nowWallMs: number, nowMs: number): number {
+    const sinceMs = this.session.isQuiet ? this.#lastEndMs : (this.lastRun?.sentAtMs ?? nowMs);
+    return Math.round(nowWallMs - (nowMs - sinceMs));
+  }
+
+  // The gate.
+
+  get gate(): number {
+    return this.#gate;
+  }
+
+  isGated(reason: number): boolean {
+    return (this.#gate & reason) !== 0;
+  }
+
+  closeGate(reason: number): void {
+    this.#gate |= reason;
+  }
+
+  openGate(reasons: number): void {
+    if ((this.#gate & reasons) === 0) return;
+    this.#gate &= ~reasons;
+    if (this.#gate !== 0) return;
+    // In the middle of what a server says, the queue of owed replies is not settled yet.
+    if (this.#isServerTurn) this.#mustProceed = true;
+    else this.client.proceed();
+  }
+
+  /** The Sync that belongs to the statement under kill_after_ms has passed. */
+  narrowKillGate(): void {
+    this.#gate = (this.#gate & ~GATE.killingAfterSync) | GATE.killing;
+  }
+
+  // Back-pressure: a side is read only while the other takes what comes.
+
+  get isServerCongested(): boolean {
+    return this.#active?.isCongested === true;
+  }
+
+  resumeClient(): void {
+    this.client.proceed();
+  }
+
+  resumeServer(): void {
+    this.router.eachServer((server) => server.resume());
+  }
+
+  endClientTurn(): void {
+    this.#active?.outlet.flush();
+    this.client.outlet.flush();
+    if (this.session.owed.count > MAX_OWED) this.closeGate(GATE.pipeline);
+  }
+
+  beginServerTurn(): void {
+    this.#isServerTurn = true;
+  }
+
+  endServerTurn(server: ServerSide, bytes: number, broken: Broken | null): void {
+    this.#isServerTurn = false;
+    if (this.isClosing) return;
+    this.#context.counters.bytesFromServers += bytes;
+    this.client.outlet.flush();
+    server.outlet.flush();
+    if (broken !== null) {
+      this.fail('target_protocol_violation', `message type ${broken.type}, length ${broken.length}`);
+      return;
+    }
+    if (this.client.outlet.isCongested) server.pause();
+    if (this.isGated(GATE.pipeline) && this.session.owed.count < RESUME_OWED) this.openGate(GATE.pipeline);
+    this.router.becomeQuiet();
+    if (this.#mustProceed) {
+      this.#mustProceed = false;
+      this.client.proceed();
+    }
+    if (this.#isDraining) this.#closeWhenQuiet();
+  }
+
+  countClientBytes(bytes: number): void {
+    this.#context.counters.bytesFromClients += bytes;
+  }
+
+  countError(sqlstate: string): void {
+    const { errors } = this.#context.counters;
+    errors.set(sqlstate, (errors.get(sqlstate) ?? 0) + 1);
+  }
+
+  // The life of a statement on the server.
+
+  watchRun(run: Run, timeoutMs: number, nowMs: number): void {
+    this.#killGuard.watch(run, timeoutMs, nowMs);
+  }
+
+  /** What ran has been answered in full. Returns how long it took, in ms. */
+  finishRun(run: Run): number {
+    const nowMs = this.#context.clock.monotonicMs();
+    const ranMs = nowMs - run.sentAtMs;
+    this.#lastEndMs = nowMs;
+    run.hold?.release();
+    if (run.verdict !== null && run.refusal === null && run.verdict.hits.length > 0) this.#context.recorder.recordEnd(run.verdict, ranMs);
+    if (run.kill !== null) this.#killGuard.settle(run, run.kill, nowMs);
+    return ranMs;
+  }
+
+  probeAnswered(name: string): void {
+    this.#killGuard.probeAnswered(name);
+  }
+
+  beginCopyIn(isBothWays: boolean): void {
+    const isOver = this.session.owed.beginCopyIn();
+    this.isCopyIn = isBothWays || !isOver;
+    if (this.isCopyIn) this.#killGuard.beginCopyIn();
+  }
+
+  /** The client has sent CopyDone or CopyFail. */
+  endCopyIn(): void {
+    if (!this.isCopyIn) return;
+    this.isCopyIn = false;
+    this.#killGuard.endCopyIn();
+  }
+
+  /** The server has given up the COPY. */
+  copyFailed(): void {
+    this.isCopyIn = false;
+  }
+
+  // Login.
+
+  /** Authentication and BackendKeyData. True where the message goes on to the client. */
+  answerLogin(server: ServerSide, type: number, buffer: Buffer, start: number, end: number): boolean {
+    return answerLoginMessage(this, this.#context, server, type, buffer, start, end);
+  }
+
+  /** The client answers the server's question; the next message waits for the next one. */
+  relayLogin(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    const { outlet } = this.active;
+    outlet.append(buffer, start, end);
+    this.conduct.rest = remaining > 0 ? outlet : null;
+    this.closeGate(GATE.login);
+    return true;
+  }
+
+  /** ReadyForQuery for which nothing was owed: the end of the login. */
+  becomeReady(): boolean {
+    if (this.session.phase === 'login') {
+      this.session.enter('ready');
+      this.client.acceptStatements();
+      this.openGate(GATE.login);
+    }
+    return true;
+  }
+
+  // Cancel and end.
+
+  /** A CancelRequest of the client, or of an administrator. False where nothing runs. */
+  async cancel(origin: 'client' | 'admin'): Promise<boolean> {
+    const { counters, settings } = this.#context;
+    if (origin === 'client') counters.cancelsFromClients++;
+    else counters.cancelsFromAdmin++;
+    if (this.conduct.abandonWait()) return true;
+    const { key, endpoint } = this.active.lease;
+    if (this.session.isQuiet || key === null) return false;
+    await sendCancelRequest(endpoint, key, settings.limits.connectTimeoutMs);
+    return true;
+  }
+
+  /** SIGTERM: idle clients go now, busy ones at the end of their transaction. */
+  drain(): void {
+    this.#isDraining = true;
+    this.#closeWhenQuiet();
+  }
+
+  #closeWhenQuiet(): void {
+    if (this.isClosing || !this.session.isQuiet || this.session.isTransactionAhead || this.gate !== 0) return;
+    this.fail('shutting_down', null);
+  }
+
+  /** DELETE /sessions/{id}: what runs is cancelled too, or it would go on without anybody to hear of it. */
+  terminate(): void {
+    if (!this.isClosing && this.hasServer && !this.session.isQuiet) {
+      this.cancel('admin').catch((error: unknown) => this.#context.log.warn({ session: this.session.id, error }, 'cancel before the end was not delivered'));
+    }
+    this.fail('terminated_by_admin', null);
+  }
+
+  /** Ends the connection with an error of pgweir's own. */
+  fail(code: ErrorCode, detail: string | null): void {
+    if (this.isClosing) return;
+    const { sqlstate, severity, text, level } = ERRORS[code];
+    this.countError(sqlstate);
+    this.#context.log[level]({ session: this.session.id, code, detail }, text);
+    this.client.outlet.write(makeErrorResponse({ severity, sqlstate, message: detail === null ? text : `${text}: ${detail}` }));
+    this.client.outlet.flush();
+    this.close();
+  }
+
+  clientBroke(broken: Broken): void {
+    const what = broken.reason === 'unknown_type' ? `invalid frontend message type ${broken.type}` : 'invalid message length';
+    this.fail('protocol_violation', what);
+  }
+
+  /** Terminate: the server may finish what it was given, as without a proxy. */
+  clientQuit(): void {
+    this.clientEnded();
+  }
+
+  /** The client will send nothing more; what it has sent is still answered, to whom may still listen. */
+  clientEnded(): void {
+    if (this.isClosing || this.#isClientDone) return;
+    this.#isClientDone = true;
+    if (this.#active === null) {
+      this.close();
+      return;
+    }
+    this.router.eachServer((server) => {
+      server.outlet.write(TERMINATE);
+      server.outlet.flush();
+      server.lease.socket.end();
+    });
+  }
+
+  /** The same, while a statement of it waits: that one is given up. */
+  clientEndedEarly(): void {
+    if (this.isGated(GATE.login)) this.close();
+    else if (this.conduct.abandonWait()) this.close();
+  }
+
+  /** The server's socket has ended. */
+  serverEnded(server: ServerSide): void {
+    if (this.isClosing || this.router.forgetReplica(server)) return;
+    if (!server.hasSaidFatal && !this.#isClientDone) this.fail('target_gone', null);
+    else this.close();
+  }
+
+  /** The one door: gives every lease back and closes the client's socket after what is still to be said. */
+  close(): void {
+    if (this.isClosing) return;
+    this.isClosing = true;
+    this.session.enter('closing');
+    this.#killGuard.close();
+    this.conduct.abandonWait();
+    for (let { head } = this.session.owed; head !== null; head = this.session.owed.head) {
+      head.run?.hold?.release();
+      this.session.owed.shift();
+    }
+    this.client.outlet.flush();
+    this.router.eachServer((server) => {
+      const { key } = server.lease;
+      if (key !== null) this.#context.cancelKeys.forget(key, this);
+      server.lease.release();
+    });
+    this.#active = null;
+    this.client.socket.destroySoon();
+    this.#onClosed();
+  }
+}

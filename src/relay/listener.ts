@@ -1,0 +1,206 @@
+// Takes clients in, on TCP and on a Unix socket: reads their first packets, refuses encryption, carries cancels to the
+// session they mean, and makes a connection of the rest.
+
+import { chmodSync, existsSync, unlinkSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { ERRORS, type ErrorCode, WeirError } from '../base/errors.ts';
+import { MAX_STARTUP_BYTES, readStartupPacket, type StartupPacket } from '../wire/startup.ts';
+import { makeErrorResponse } from '../wire/writer.ts';
+import { Connection } from './connection.ts';
+import type { RelayContext } from './context.ts';
+import { beginLogin } from './steps/login.ts';
+
+const NOT_ENCRYPTED = Buffer.from('N');
+/** A client may ask for both kinds of encryption, each once. */
+const MAX_ENCRYPTION_REQUESTS = 2;
+
+export class Listener {
+  readonly #context: RelayContext;
+  readonly #connections = new Map<number, Connection>();
+  readonly #greeting = new Set<Socket>();
+  readonly #servers: Server[] = [];
+  #nextId = 1;
+  #isDraining = false;
+  #onEmpty: (() => void) | null = null;
+
+  constructor(context: RelayContext) {
+    this.#context = context;
+  }
+
+  get connections(): ReadonlyMap<number, Connection> {
+    return this.#connections;
+  }
+
+  /** Binds the port, and the Unix socket where there is one. Returns the port. Throws the system's error (EADDRINUSE …). */
+  async listen(): Promise<number> {
+    const { host, port, unixSocketDirectory } = this.#context.settings.listen;
+    const server = this.#makeServer(false);
+    await bind(server, { host, port, backlog: 1024 });
+    const address = server.address();
+    const bound = typeof address === 'object' && address !== null ? address.port : port;
+    if (unixSocketDirectory !== null) {
+      const path = `${unixSocketDirectory}/.s.PGSQL.${bound}`;
+      await removeStaleSocket(path);
+      await bind(this.#makeServer(true), { path });
+      chmodSync(path, 0o777);
+    }
+    return bound;
+  }
+
+  /** Stops accepting; who is in may stay. */
+  stopAccepting(): void {
+    for (const server of this.#servers) server.close();
+  }
+
+  /**
+   * Sends idle clients home at once and busy ones at the end of their transaction, and whoever is left after `deadlineMs`.
+   * Resolves when all are gone.
+   */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#isDraining = true;
+    for (const socket of this.#greeting) socket.destroy();
+    for (const connection of this.#connections.values()) connection.drain();
+    if (this.#connections.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        for (const connection of this.#connections.values()) connection.fail('shutting_down', null);
+      }, deadlineMs);
+      this.#onEmpty = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #makeServer(isUnix: boolean): Server {
+    const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false }, (socket) =>
+      this.#greet(socket, isUnix ? 'unix' : normalizeAddress(socket.remoteAddress ?? '')),
+    );
+    this.#servers.push(server);
+    return server;
+  }
+
+  /** Reads the packets that come before the session begins. */
+  #greet(socket: Socket, clientIp: string): void {
+    const { counters, settings } = this.#context;
+    this.#greeting.add(socket);
+    let early: Buffer = Buffer.alloc(0);
+    let encryptionRequests = 0;
+    const timer = setTimeout(() => refuse('login_timeout', null), settings.limits.loginTimeoutMs);
+    const leave = (): void => {
+      clearTimeout(timer);
+      this.#greeting.delete(socket);
+      socket.off('data', onData).off('close', leave);
+    };
+    const refuse = (code: ErrorCode, detail: string | null): void => {
+      leave();
+      counters.clientsRefused++;
+      const { severity, sqlstate, text } = ERRORS[code];
+      counters.errors.set(sqlstate, (counters.errors.get(sqlstate) ?? 0) + 1);
+      socket.end(makeErrorResponse({ severity, sqlstate, message: detail === null ? text : `${text}: ${detail}` }));
+      socket.destroySoon();
+    };
+    const onData = (chunk: Buffer): void => {
+      early = early.length === 0 ? chunk : Buffer.concat([early, chunk]);
+      const answer = readStartupPacket(early, early.length);
+      if (answer.status === 'broken') return refuse('protocol_violation', answer.reason);
+      if (answer.status === 'more') {
+        if (early.length > MAX_STARTUP_BYTES) refuse('protocol_violation', 'startup packet is too long');
+        return;
+      }
+      const { packet, end } = answer;
+      if (packet.type === 'ssl_request' || packet.type === 'gssenc_request') {
+        if (early.length > end) return refuse('plaintext_after_ssl_request', null);
+        encryptionRequests++;
+        if (encryptionRequests > MAX_ENCRYPTION_REQUESTS) return refuse('protocol_violation', 'too many encryption requests');
+        early = Buffer.alloc(0);
+        socket.write(NOT_ENCRYPTED);
+        return;
+      }
+      leave();
+      if (packet.type === 'cancel') this.#carryCancel(packet.key, socket);
+      else this.#admit(socket, clientIp, packet, early.subarray(0, end), early.subarray(end), refuse);
+    };
+    socket.on('error', () => undefined);
+    socket.on('data', onData).on('close', leave);
+    socket.on('end', () => {
+      if (this.#greeting.has(socket)) socket.destroy();
+    });
+  }
+
+  #admit(
+    socket: Socket,
+    clientIp: string,
+    packet: Extract<StartupPacket, { type: 'startup' }>,
+    startup: Buffer,
+    rest: Buffer,
+    refuse: (code: ErrorCode, detail: string | null) => void,
+  ): void {
+    const { counters, settings, log } = this.#context;
+    if (packet.major !== 3) return refuse('unsupported_protocol', `${packet.major}.${packet.minor}: server supports 3.0 to 3.2`);
+    if (this.#isDraining) return refuse('shutting_down', null);
+    if (this.#connections.size >= settings.limits.maxClients) return refuse('too_many_clients', null);
+    const id = this.#nextId++;
+    counters.clientsAccepted++;
+    counters.currentClients++;
+    const connection = new Connection(id, socket, clientIp, this.#context, () => {
+      clearTimeout(timer);
+      counters.currentClients--;
+      this.#connections.delete(id);
+      if (this.#connections.size === 0) this.#onEmpty?.();
+    });
+    const timer = setTimeout(() => {
+      if (connection.session.phase === 'login') connection.fail('login_timeout', null);
+    }, settings.limits.loginTimeoutMs);
+    this.#connections.set(id, connection);
+    connection.client.start(Buffer.from(rest));
+    beginLogin(connection, this.#context, packet, Buffer.from(startup)).catch((error: unknown) => {
+      log.error({ session: id, error }, 'login failed in an unforeseen way');
+      connection.fail('internal', null);
+    });
+  }
+
+  /** Like PostgreSQL, answers nothing, and closes when the server has taken the cancel. */
+  #carryCancel(key: string, socket: Socket): void {
+    const connection = this.#context.cancelKeys.find(key);
+    const done = (): void => socket.destroySoon();
+    if (connection === null) done();
+    else {
+      connection
+        .cancel('client')
+        .catch((error: unknown) => {
+          this.#context.counters.cancelsFailed++;
+          this.#context.log.warn({ session: connection.session.id, error }, 'cancel of a client was not delivered');
+        })
+        .finally(done);
+    }
+  }
+}
+
+/** IPv4 in IPv6 clothes is IPv4; a zone is not part of the address. */
+function normalizeAddress(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  return mapped?.[1] ?? address.replace(/%.*$/, '');
+}
+
+function bind(server: Server, options: { host?: string; port?: number; path?: string; backlog?: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** A socket file on which nobody listens was left by a process that died. Throws where somebody does. */
+async function removeStaleSocket(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  const isServed = await new Promise<boolean>((resolve) => {
+    const probe = connect({ path });
+    probe.on('connect', () => resolve(true)).on('error', () => resolve(false));
+    probe.on('connect', () => probe.destroy());
+  });
+  if (isServed) throw new WeirError('internal', `another process listens on ${path}`);
+  unlinkSync(path);
+}

@@ -1,0 +1,32 @@
+// One statement on its way: what was decided about it, and what must happen when the server has answered it.
+
+import type { Hold } from '../policy/limit-gate.ts';
+import type { Refusal, Verdict } from '../policy/verdict.ts';
+import type { Portal } from '../session/statements.ts';
+import type { TextFacts } from '../sql/facts.ts';
+import type { KillWatch } from './steps/kill.ts';
+
+export class Run {
+  /** The statements of the message itself, without those behind an EXECUTE. */
+  readonly facts: TextFacts;
+  /** Null for a message that was never judged: it was too long to read. */
+  readonly verdict: Verdict | null;
+  /** Not null: another message was sent in its place, and the server's error is to be worded like this. */
+  refusal: Refusal | null = null;
+  decisionId = '';
+  /** A place under max_concurrent, given back when the statement has ended. */
+  hold: Hold | null = null;
+  portal: Portal | null = null;
+  kill: KillWatch | null = null;
+  /** When it went to the server, in ms of the monotonic clock. */
+  sentAtMs = 0;
+  /** How many of its statements the server has completed. */
+  completed = 0;
+  /** SQLSTATE of the server's error, or null. */
+  sqlstate: string | null = null;
+
+  constructor(facts: TextFacts, verdict: Verdict | null) {
+    this.facts = facts;
+    this.verdict = verdict;
+  }
+}

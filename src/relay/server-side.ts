@@ -1,0 +1,244 @@
+// One server connection as the relay sees it: frames what the server says, tells by the queue of owed replies what each
+// message answers, and forwards, swallows or rewords it. Rows stream by undecoded.
+
+import type { Histogram } from '../base/histogram.ts';
+import type { Lease } from '../pool/server-connection.ts';
+import { OWED, type OwedReply } from '../session/owed.ts';
+import type { Session } from '../session/session.ts';
+import type { PreparedStatement } from '../session/statements.ts';
+import { readErrorField, readParameterStatus } from '../wire/backend.ts';
+import { BACKEND, BACKEND_TABLE } from '../wire/codes.ts';
+import { type FrameSink, Framer } from '../wire/framer.ts';
+import type { Connection } from './connection.ts';
+import { Outlet } from './outlet.ts';
+import type { Run } from './run.ts';
+import { confirmEffect, listDeclared, undoDeclared } from './steps/effects.ts';
+import { isStandInError, wordRefusal } from './steps/refuse.ts';
+
+/** Server messages that are read whole are small; an error is shown by its head. */
+const WHOLE_LIMIT_BYTES = 1 << 20;
+
+export class ServerSide implements FrameSink {
+  readonly lease: Lease;
+  readonly isPrimary: boolean;
+  /** What goes to the server. */
+  readonly outlet: Outlet;
+  /** Prepared statements that this server has by name; only kept where there is more than one target. */
+  readonly known = new Map<string, PreparedStatement>();
+  /** How many of the session's settings have been repeated here. */
+  settingsSeen = 0;
+  readonly #connection: Connection;
+  readonly #session: Session<Run>;
+  readonly #framer: Framer;
+  readonly #durations: Histogram;
+  #isRestForwarded = false;
+  /** The server said why it goes. */
+  hasSaidFatal = false;
+
+  constructor(connection: Connection, lease: Lease, isPrimary: boolean, durations: Histogram) {
+    this.lease = lease;
+    this.isPrimary = isPrimary;
+    this.outlet = new Outlet(lease.socket);
+    this.#connection = connection;
+    this.#session = connection.session;
+    this.#durations = durations;
+    this.#framer = new Framer(BACKEND_TABLE, this, WHOLE_LIMIT_BYTES);
+    lease.socket.on('data', (chunk: Buffer) => this.#take(chunk));
+    lease.socket.on('drain', () => connection.resumeClient());
+    lease.socket.on('end', () => connection.serverEnded(this));
+    lease.socket.on('close', () => connection.serverEnded(this));
+  }
+
+  get isCongested(): boolean {
+    return this.outlet.isCongested;
+  }
+
+  pause(): void {
+    this.lease.socket.pause();
+  }
+
+  resume(): void {
+    this.lease.socket.resume();
+  }
+
+  #take(chunk: Buffer): void {
+    this.#connection.beginServerTurn();
+    this.#framer.consume(chunk, 0, chunk.length);
+    this.#connection.endServerTurn(this, chunk.length, this.#framer.broken);
+  }
+
+  rest(buffer: Buffer, start: number, end: number): void {
+    if (this.#isRestForwarded) this.#connection.client.outlet.append(buffer, start, end);
+  }
+
+  frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    const isForwarded = this.#answer(type, buffer, start, end);
+    if (isForwarded) this.#connection.client.outlet.append(buffer, start, end);
+    this.#isRestForwarded = isForwarded;
+    return remaining >= 0;
+  }
+
+  /** True where the message goes on to the client. */
+  #answer(type: number, buffer: Buffer, start: number, end: number): boolean {
+    switch (type) {
+      case BACKEND.dataRow:
+      case BACKEND.copyData:
+      case BACKEND.copyDone:
+      case BACKEND.copyOutResponse:
+      case BACKEND.notice:
+      case BACKEND.notification:
+      case BACKEND.functionCallResponse:
+      case BACKEND.negotiateProtocolVersion:
+      case BACKEND.parameterDescription:
+        return !this.#isHeadSwallowed;
+      case BACKEND.rowDescription:
+      case BACKEND.noData:
+        return this.#shift(OWED.describe);
+      case BACKEND.parseComplete:
+        return this.#completeParse();
+      case BACKEND.bindComplete:
+        return this.#shift(OWED.bind);
+      case BACKEND.closeComplete:
+        return this.#completeClose();
+      case BACKEND.commandComplete:
+      case BACKEND.emptyQuery:
+        return this.#completeStatement();
+      case BACKEND.portalSuspended:
+        return this.#endExecute();
+      case BACKEND.readyForQuery:
+        return this.#ready(buffer[start + 5] as number);
+      case BACKEND.error:
+        return this.#fail(buffer, start, end);
+      case BACKEND.parameterStatus:
+        return this.#setParameter(buffer, start, end);
+      case BACKEND.copyInResponse:
+      case BACKEND.copyBothResponse:
+        this.#connection.beginCopyIn(type === BACKEND.copyBothResponse);
+        return true;
+      case BACKEND.authentication:
+      case BACKEND.backendKeyData:
+        return this.#connection.answerLogin(this, type, buffer, start, end);
+      default:
+        return true;
+    }
+  }
+
+  get #isHeadSwallowed(): boolean {
+    return this.#session.owed.head?.isSwallowed === true;
+  }
+
+  /** The head is answered in full when it is of that kind; messages inside a Query answer no entry of their own. */
+  #shift(kind: number): boolean {
+    const { owed } = this.#session;
+    const { head } = owed;
+    if (head === null || head.kind !== kind) return !this.#isHeadSwallowed;
+    const isForwarded = !head.isSwallowed;
+    owed.shift();
+    return isForwarded;
+  }
+
+  #completeParse(): boolean {
+    const { head } = this.#session.owed;
+    if (head?.kind === OWED.parse) for (const statement of listDeclared(head)) this.#session.statements.confirm(statement);
+    return this.#shift(OWED.parse);
+  }
+
+  #completeClose(): boolean {
+    const { head } = this.#session.owed;
+    if (head?.kind !== OWED.close) return true;
+    if (head.isSwallowed) {
+      this.#connection.probeAnswered(head.closedName);
+    } else if (head.isPortal) {
+      this.#session.portals.forget(head.closedName, head.sequence);
+    } else {
+      this.#session.statements.forget(head.closedName, head.sequence);
+      this.known.delete(head.closedName);
+    }
+    return this.#shift(OWED.close);
+  }
+
+  /** CommandComplete or EmptyQueryResponse: one statement of a Query, or the end of an Execute. */
+  #completeStatement(): boolean {
+    const { head } = this.#session.owed;
+    if (head === null) return true;
+    const { run } = head;
+    if (run !== null) {
+      const statement = run.facts[run.completed];
+      run.completed++;
+      if (statement !== undefined) {
+        if (statement.effect !== null) confirmEffect(statement, head, this.#session);
+        this.#connection.router.noteStatement(statement);
+      }
+    }
+    return head.kind === OWED.execute ? this.#endExecute() : !head.isSwallowed;
+  }
+
+  #endExecute(): boolean {
+    const { head } = this.#session.owed;
+    if (head?.kind !== OWED.execute) return true;
+    this.#finish(head);
+    return this.#shift(OWED.execute);
+  }
+
+  #ready(status: number): boolean {
+    const { owed } = this.#session;
+    const { head } = owed;
+    if (head === null || (head.kind !== OWED.sync && head.kind !== OWED.query && head.kind !== OWED.functionCall)) {
+      this.#session.settle(status, owed.sequence);
+      return this.#connection.becomeReady();
+    }
+    const { sequence, isSwallowed } = head;
+    if (head.run !== null) this.#finish(head);
+    owed.shift();
+    this.#session.settle(status, sequence);
+    return !isSwallowed;
+  }
+
+  /** What ran has ended, well or not. */
+  #finish(head: OwedReply<Run>): void {
+    const { run } = head;
+    if (run === null) return;
+    head.run = null;
+    const ranMs = this.#connection.finishRun(run);
+    this.#durations.observe(ranMs / 1000);
+  }
+
+  #fail(buffer: Buffer, start: number, end: number): boolean {
+    const { owed } = this.#session;
+    const sqlstate = readErrorField(buffer, start, end, 'C') ?? 'XX000';
+    const severity = readErrorField(buffer, start, end, 'V') ?? readErrorField(buffer, start, end, 'S') ?? 'ERROR';
+    if (severity === 'FATAL' || severity === 'PANIC') this.hasSaidFatal = true;
+    const { head } = owed;
+    if (head === null || this.hasSaidFatal) return true;
+    const { run, isSwallowed } = head;
+    const refusal = run !== null && isStandInError(sqlstate) ? run.refusal : null;
+    if (run !== null) run.sqlstate = sqlstate;
+    this.#connection.copyFailed();
+    if (head.kind === OWED.query || head.kind === OWED.functionCall) undoDeclared(listDeclared(head), this.#session);
+    else if (head.kind !== OWED.sync) this.#skipToSync();
+    if (refusal === null || run === null) return !isSwallowed;
+    this.#connection.client.outlet.write(wordRefusal(refusal, run.decisionId, this.#session.clientEncoding === 'UTF8'));
+    this.#connection.countError(refusal.sqlstate);
+    return false;
+  }
+
+  /** After an error in an extended message the server answers nothing before the next Sync. */
+  #skipToSync(): void {
+    const { owed } = this.#session;
+    const declared: PreparedStatement[] = [];
+    for (let { head } = owed; head !== null && head.kind !== OWED.sync; head = owed.head) {
+      declared.push(...listDeclared(head));
+      this.#finish(head);
+      owed.shift();
+    }
+    undoDeclared(declared, this.#session);
+  }
+
+  /** A client's view of its settings is the primary's: a replica only follows. */
+  #setParameter(buffer: Buffer, start: number, end: number): boolean {
+    if (!this.isPrimary) return false;
+    const parameter = readParameterStatus(buffer, start, end);
+    if (parameter !== null) this.#session.setParameter(parameter.name, parameter.value);
+    return true;
+  }
+}

@@ -1,0 +1,120 @@
+// The kill rule of the one statement that runs on a connection: keeps what follows behind the gate, fires the cancel when
+// its time is up, and opens the gate only when the cancel can hit nothing else.
+
+import { describeError } from '../../base/errors.ts';
+import { sendCancelRequest } from '../../pool/server-connection.ts';
+import { OWED } from '../../session/owed.ts';
+import { FLUSH, makeCloseStatement } from '../../wire/writer.ts';
+import type { Connection } from '../connection.ts';
+import type { RelayContext } from '../context.ts';
+import { GATE } from '../gate.ts';
+import type { Run } from '../run.ts';
+import type { ServerSide } from '../server-side.ts';
+import { KillWatch } from './kill.ts';
+
+/** Closing a statement that nobody has is answered by CloseComplete in any state, and changes nothing: a harmless round trip. */
+const PROBE_NAME = 'pgweir_probe';
+/** A cancel that could not be delivered is tried again. */
+const RETRY_MS = 1_000;
+
+export class KillGuard {
+  readonly #connection: Connection;
+  readonly #context: RelayContext;
+  #isCancelInFlight = false;
+  #mustProbe = false;
+  #watch: KillWatch | null = null;
+
+  constructor(connection: Connection, context: RelayContext) {
+    this.#connection = connection;
+    this.#context = context;
+  }
+
+  /** The statement goes to the server now. `usedMs`: what earlier Executes of its portal took. */
+  watch(run: Run, timeoutMs: number, nowMs: number): void {
+    const server = this.#connection.active;
+    const watch = new KillWatch(timeoutMs, run.portal?.usedMs ?? 0, nowMs, () => this.#fire(watch, server));
+    run.kill = watch;
+    this.#watch = watch;
+    this.#context.killClock.arm(watch);
+  }
+
+  /** The client owes COPY data: its time does not count, and its bytes must come through. */
+  beginCopyIn(): void {
+    if (this.#watch === null) return;
+    this.#watch.pause(this.#context.clock.monotonicMs());
+    this.#connection.openGate(GATE.killing | GATE.killingAfterSync);
+  }
+
+  /** The client has sent its last COPY data. */
+  endCopyIn(): void {
+    if (this.#watch?.state !== 'paused') return;
+    this.#watch.resume(this.#context.clock.monotonicMs());
+    this.#connection.closeGate(GATE.killingAfterSync);
+  }
+
+  /** The statement has ended; `run.sqlstate` tells how. */
+  settle(run: Run, watch: KillWatch, nowMs: number): void {
+    const hasFired = watch.state === 'fired';
+    if (run.portal !== null) run.portal.usedMs = watch.serverMs(nowMs);
+    watch.state = 'done';
+    this.#watch = null;
+    this.#context.killClock.disarm(watch);
+    if (hasFired && run.verdict !== null) {
+      this.#context.recorder.recordKill(run.verdict, this.#connection.session.id, run.sqlstate !== '57014');
+    }
+    this.#mustProbe = hasFired && run.sqlstate === null;
+    if (!this.#isCancelInFlight) this.#release();
+  }
+
+  /** CloseComplete of pgweir's own Close. */
+  probeAnswered(name: string): void {
+    if (name === PROBE_NAME) this.#connection.openGate(GATE.killing | GATE.killingAfterSync);
+  }
+
+  /** The connection is being closed. */
+  close(): void {
+    if (this.#watch !== null) this.#context.killClock.disarm(this.#watch);
+    this.#watch = null;
+  }
+
+  #fire(watch: KillWatch, server: ServerSide): void {
+    const { settings, counters, log } = this.#context;
+    const { endpoint, key } = server.lease;
+    if (key === null) return;
+    this.#isCancelInFlight = true;
+    counters.cancelsFromRules++;
+    sendCancelRequest(endpoint, key, settings.limits.connectTimeoutMs)
+      .catch((error: unknown) => {
+        counters.cancelsFailed++;
+        log.warn({ session: this.#connection.session.id, reason: describeError(error) }, 'cancel of a late statement was not delivered');
+        this.#retryLater(watch);
+      })
+      .finally(() => {
+        this.#isCancelInFlight = false;
+        if (watch.state === 'done') this.#release();
+      });
+  }
+
+  #retryLater(watch: KillWatch): void {
+    if (watch.state !== 'fired') return;
+    watch.usedMs = watch.timeoutMs - RETRY_MS;
+    watch.startedAtMs = this.#context.clock.monotonicMs();
+    watch.state = 'armed';
+  }
+
+  #release(): void {
+    if (this.#connection.isClosing) return;
+    if (!this.#mustProbe) {
+      this.#connection.openGate(GATE.killing | GATE.killingAfterSync);
+      return;
+    }
+    this.#mustProbe = false;
+    const { outlet } = this.#connection.active;
+    outlet.write(makeCloseStatement(PROBE_NAME));
+    outlet.write(FLUSH);
+    const owed = this.#connection.session.owed.push(OWED.close);
+    owed.isSwallowed = true;
+    owed.closedName = PROBE_NAME;
+    outlet.flush();
+  }
+}

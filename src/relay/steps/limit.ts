@@ -1,0 +1,99 @@
+// rate_limit and max_concurrent: asks whether a statement may run now, and keeps the one that has to wait for it. What
+// follows it waits behind the gate.
+
+import type { TextFacts } from '../../sql/facts.ts';
+import type { Admission } from '../../policy/limit-gate.ts';
+import type { Connection } from '../connection.ts';
+import type { RelayContext } from '../context.ts';
+import { GATE } from '../gate.ts';
+import type { Run } from '../run.ts';
+import { refusalOf } from './refuse.ts';
+
+const NO_TAGS: Readonly<Record<string, string>> = Object.freeze({});
+
+export class WaitingRoom {
+  readonly #connection: Connection;
+  readonly #context: RelayContext;
+  /** The statement that stands before the gate, decided but not sent. */
+  #kept: Run | null = null;
+  #waiting: { readonly run: Run; readonly sinceMs: number; readonly abandon: () => void } | null = null;
+
+  constructor(connection: Connection, context: RelayContext) {
+    this.#connection = connection;
+    this.#context = context;
+  }
+
+  /** Asks the limits of the run's verdict; afterwards it is admitted, refused, or waits. */
+  ask(run: Run, facts: TextFacts): void {
+    if (run.verdict === null) return;
+    const nowMs = this.#context.clock.monotonicMs();
+    this.#apply(run, this.#context.admitter.admit(run.verdict, facts[0]?.tags ?? NO_TAGS, nowMs), nowMs);
+  }
+
+  /** False while it waits. */
+  isCleared(run: Run): boolean {
+    return this.#waiting?.run !== run;
+  }
+
+  /** Keeps what was decided until the same message is offered again. */
+  keep(run: Run): false {
+    this.#kept = run;
+    return false;
+  }
+
+  /** What was kept, once: the message that is offered now is the one that it was decided for. */
+  take(): Run | null {
+    const run = this.#kept;
+    this.#kept = null;
+    return run;
+  }
+
+  /** The waiting statement will not run. True where there was one: it is refused with 57014 when it is offered again. */
+  abandon(): boolean {
+    const waiting = this.#waiting;
+    if (waiting === null) return false;
+    this.#waiting = null;
+    waiting.abandon();
+    waiting.run.refusal = refusalOf('wait_cancelled', 'cancel', null);
+    this.#endWait(waiting.sinceMs);
+    return true;
+  }
+
+  #apply(run: Run, admission: Admission, sinceMs: number): void {
+    switch (admission.type) {
+      case 'admitted':
+        run.hold = admission.hold;
+        return;
+      case 'refused':
+        run.refusal = admission.refusal;
+        this.#context.counters.refused++;
+        if (run.verdict !== null) {
+          run.decisionId = this.#context.recorder.recordRefusal(run.verdict, this.#connection.session.id, admission.refusal);
+        }
+        return;
+      case 'waiting': {
+        this.#waiting = { run, sinceMs, abandon: admission.abandon };
+        this.#connection.closeGate(GATE.limit);
+        admission.until.then(
+          (outcome) => this.#admitLate(run, outcome, sinceMs),
+          (error: unknown) => this.#connection.fail('internal', error instanceof Error ? error.message : null),
+        );
+      }
+    }
+  }
+
+  #admitLate(run: Run, admission: Admission, sinceMs: number): void {
+    if (this.#waiting?.run !== run) {
+      if (admission.type === 'admitted') admission.hold?.release();
+      return;
+    }
+    this.#waiting = null;
+    this.#apply(run, admission, sinceMs);
+    this.#endWait(sinceMs);
+  }
+
+  #endWait(sinceMs: number): void {
+    this.#context.recorder.queueWait.observe((this.#context.clock.monotonicMs() - sinceMs) / 1000);
+    this.#connection.openGate(GATE.limit);
+  }
+}

@@ -1,0 +1,243 @@
+// Which server a unit of work runs on, where a rule routes. A unit is a Query, or extended messages up to their Sync; it
+// runs on one server, and only when the session is idle and outside a transaction may the next one run on another.
+//
+// A second server has to be told what the first one knows: settings are repeated there as the client made them, and
+// a prepared statement is prepared there before it is used. What cannot be carried over keeps the session on the primary:
+// that is counted, never guessed.
+
+import type { Endpoint } from '../../config/settings.ts';
+import { describeError } from '../../base/errors.ts';
+import { OWED } from '../../session/owed.ts';
+import type { PreparedStatement } from '../../session/statements.ts';
+import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import { makeCloseStatement, makeQuery } from '../../wire/writer.ts';
+import type { Connection } from '../connection.ts';
+import type { RelayContext } from '../context.ts';
+import { GATE } from '../gate.ts';
+import type { Run } from '../run.ts';
+import type { ServerSide } from '../server-side.ts';
+import { wantsReplica } from './look-ahead.ts';
+import { credentialFor } from './login.ts';
+
+/** Settings repeated on a replica; a session that makes more of them stays on the primary. */
+const MAX_SETTINGS = 256;
+
+export class Router {
+  readonly #connection: Connection;
+  readonly #context: RelayContext;
+  readonly #replicas: readonly Endpoint[];
+  #primary: ServerSide | null = null;
+  #replica: ServerSide | null = null;
+  #isOpening = false;
+  /** The last attempt to reach a replica failed: this unit goes to the primary. */
+  #hasFailed = false;
+  #isInUnit = false;
+  #isWaitingForQuiet = false;
+  /** Session state was made that cannot be repeated on another server. */
+  #isPinned = false;
+  #settings: string[] = [];
+  /** The client's StartupMessage, for a login on a replica. */
+  startup: Buffer | null = null;
+
+  constructor(connection: Connection, context: RelayContext) {
+    this.#connection = connection;
+    this.#context = context;
+    this.#replicas = context.settings.auth.mode === 'trust' ? context.settings.targets.replicas : [];
+  }
+
+  usePrimary(server: ServerSide): void {
+    this.#primary = server;
+    this.#connection.useServer(server);
+  }
+
+  eachServer(act: (server: ServerSide) => void): void {
+    if (this.#primary !== null) act(this.#primary);
+    if (this.#replica !== null) act(this.#replica);
+  }
+
+  /** Parse messages are kept where another server may need them. */
+  get keepsParses(): boolean {
+    return this.#replicas.length > 0;
+  }
+
+  /** May this Query go now, and to the server that is active? `false`: the gate is closed until it may. */
+  isReadyForQuery(run: Run): boolean {
+    const target = run.verdict?.route?.target;
+    if (target === undefined && this.#replica === null) return true;
+    return this.#prepareServer(target === 'replica' && this.#isRoutable(run.facts));
+  }
+
+  /** The same for an extended message; only the first of a unit decides. */
+  isReadyForUnit(): boolean {
+    if (this.#replicas.length === 0 || this.#isInUnit) return true;
+    const { ruleset } = this.#connection.view();
+    if (!ruleset.hasRoutes && this.#replica === null) return true;
+    const isForReplica = ruleset.hasRoutes && wantsReplica(this.#connection, this.#context, (facts) => this.#isRoutable(facts));
+    if (!this.#prepareServer(isForReplica)) return false;
+    this.#isInUnit = true;
+    return true;
+  }
+
+  /** Sync has been sent. */
+  endUnit(): void {
+    this.#isInUnit = false;
+  }
+
+  /** Everything owed has been answered: a waiting unit may change servers. */
+  becomeQuiet(): void {
+    if (!this.#isWaitingForQuiet || !this.#connection.session.isQuiet) return;
+    this.#isWaitingForQuiet = false;
+    this.#connection.openGate(GATE.route);
+  }
+
+  /** A Parse of that name is about to go out: what this server still has under it, though the client closed it, goes first. */
+  beforeParse(name: string): void {
+    if (!this.keepsParses || name === '') return;
+    const stale = this.#connection.active.known.get(name);
+    if (stale !== undefined && this.#connection.session.statements.find(name) !== stale) this.#closeOn(this.#connection.active, name);
+  }
+
+  afterParse(name: string, statement: PreparedStatement): void {
+    if (this.keepsParses) this.#connection.active.known.set(name, statement);
+  }
+
+  /** A statement is about to be used: the active server must know it as the client does. */
+  beforeUse(statement: PreparedStatement | null): void {
+    if (!this.keepsParses || statement === null || statement.parseMessage === null) return;
+    const server = this.#connection.active;
+    if (server.known.get(statement.name) === statement) return;
+    if (statement.name !== '') this.#closeOn(server, statement.name);
+    server.outlet.write(statement.parseMessage);
+    this.#connection.session.owed.push(OWED.parse).isSwallowed = true;
+    server.known.set(statement.name, statement);
+  }
+
+  /** A statement has been completed. */
+  noteStatement(statement: StatementFacts): void {
+    if (!this.keepsParses) return;
+    const { effect, shape } = statement;
+    if (effect?.type === 'discard_all') {
+      this.#settings = [];
+      this.#isPinned = false;
+      this.#dropReplica();
+    } else if (effect?.type === 'set') {
+      if (!effect.isLocal) this.#noteSetting(statement.text);
+    } else if (shape.queryClass === 'session' && shape.kinds[0] === 'select') {
+      this.#isPinned = true;
+    }
+  }
+
+  /** A replica's socket ended. True where the session can go on without it. */
+  forgetReplica(server: ServerSide): boolean {
+    if (server === this.#primary || server !== this.#replica) return server !== this.#primary;
+    if (this.#connection.active === server && !this.#connection.session.isQuiet) return false;
+    this.#dropReplica();
+    return true;
+  }
+
+  #noteSetting(text: string): void {
+    if (this.#connection.session.isTransactionAhead || this.#settings.length >= MAX_SETTINGS) this.#isPinned = true;
+    else this.#settings.push(text);
+  }
+
+  #isRoutable(facts: TextFacts): boolean {
+    const isFree = !this.#isPinned && !this.#connection.session.isTransactionAhead && facts.every((statement) => statement.effect === null);
+    if (!isFree || this.#replicas.length === 0) {
+      this.#context.counters.unroutable++;
+      return false;
+    }
+    return true;
+  }
+
+  #prepareServer(isForReplica: boolean): boolean {
+    const connection = this.#connection;
+    const primary = this.#primary;
+    if (primary === null) return true;
+    if (isForReplica && this.#replica === null && !this.#hasFailed) {
+      this.#open();
+      return false;
+    }
+    const wanted = isForReplica && this.#replica !== null ? this.#replica : primary;
+    this.#hasFailed = false;
+    if (wanted === connection.active) return this.#repeatSettings(wanted);
+    if (!connection.session.isQuiet) {
+      this.#isWaitingForQuiet = true;
+      connection.closeGate(GATE.route);
+      return false;
+    }
+    connection.active.outlet.flush();
+    connection.useServer(wanted);
+    return this.#repeatSettings(wanted);
+  }
+
+  #repeatSettings(server: ServerSide): boolean {
+    if (server === this.#primary) return true;
+    for (; server.settingsSeen < this.#settings.length; server.settingsSeen++) {
+      server.outlet.write(makeQuery(this.#settings[server.settingsSeen] as string));
+      this.#connection.session.owed.push(OWED.query).isSwallowed = true;
+    }
+    return true;
+  }
+
+  #closeOn(server: ServerSide, name: string): void {
+    server.outlet.write(makeCloseStatement(name));
+    const owed = this.#connection.session.owed.push(OWED.close);
+    owed.isSwallowed = true;
+    owed.closedName = '';
+    server.known.delete(name);
+  }
+
+  #open(): void {
+    this.#connection.closeGate(GATE.route);
+    if (this.#isOpening) return;
+    this.#isOpening = true;
+    this.#openAny()
+      .catch((error: unknown) => {
+        this.#hasFailed = true;
+        this.#context.counters.unroutable++;
+        this.#context.log.warn({ session: this.#connection.session.id, reason: describeError(error) }, 'no replica could be reached; the primary serves');
+      })
+      .finally(() => {
+        this.#isOpening = false;
+        this.#connection.openGate(GATE.route);
+      });
+  }
+
+  /** The replicas in turn, starting from one that this session's number picks. */
+  async #openAny(): Promise<void> {
+    const { settings, pool } = this.#context;
+    const { session } = this.#connection;
+    const count = this.#replicas.length;
+    let lastError: unknown = null;
+    for (let attempt = 0; attempt < count; attempt++) {
+      const endpoint = this.#replicas[(session.id + attempt) % count] as Endpoint;
+      try {
+        const { lease, welcome } = await pool.acquire(endpoint, {
+          startup: this.startup ?? Buffer.alloc(0),
+          user: session.subject.user,
+          password: credentialFor(settings, session.subject.user),
+          timeoutMs: settings.limits.loginTimeoutMs,
+        });
+        if (this.#connection.isClosing) {
+          lease.release();
+          return;
+        }
+        lease.key = welcome.key;
+        this.#replica = this.#connection.attach(lease, false);
+        this.#replica.resume();
+        return;
+      } catch (error) {
+        lastError = error;
+      }
+    }
+    throw lastError;
+  }
+
+  #dropReplica(): void {
+    const replica = this.#replica;
+    if (replica === null) return;
+    this.#replica = null;
+    if (this.#primary !== null && this.#connection.active === replica) this.#connection.useServer(this.#primary);
+    replica.lease.release();
+  }
+}

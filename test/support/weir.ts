@@ -8,6 +8,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
+import type { ControlPlane } from '../../src/admin/control.ts';
+import { startWeir } from '../../src/app.ts';
+import { type Log, silentLog } from '../../src/base/log.ts';
 import type { Settings } from '../../src/config/settings.ts';
 import { waitFor, withDeadline } from './deadline.ts';
 import { findFreePort } from './server-process.ts';
@@ -106,6 +109,48 @@ export function makeTestSettings(
     rules: { ...usual.rules, ...overrides.rules },
     observations: { ...usual.observations, ...overrides.observations },
     log: { ...usual.log, ...overrides.log },
+  };
+}
+
+/** A proxy in this process; with `control` as the admin API sees it. */
+export interface TestWeir {
+  readonly host: string;
+  readonly port: number;
+  readonly adminUrl: string;
+  readonly healthUrl: string;
+  readonly control: ControlPlane;
+  readonly settings: Settings;
+  /** Stops it; rejects when a lease of a server connection was never given back. */
+  stop(): Promise<void>;
+}
+
+export interface TestWeirOptions {
+  readonly postgres: WeirTargets;
+  /** The rule document's text. */
+  readonly rules?: string;
+  readonly settings?: SettingsOverrides;
+  readonly log?: Log;
+}
+
+const STOP_DEADLINE_MS = 15_000;
+
+export async function startTestWeir(options: TestWeirOptions): Promise<TestWeir> {
+  const settings = makeTestSettings(options.postgres, options.rules, options.settings);
+  const weir = await startWeir(settings, options.log ?? silentLog);
+  return {
+    host: settings.listen.host,
+    port: weir.ports.client,
+    adminUrl: `http://127.0.0.1:${weir.ports.admin}`,
+    healthUrl: `http://127.0.0.1:${weir.ports.health}`,
+    control: weir.control,
+    settings,
+    async stop() {
+      await withDeadline(weir.stop(0), STOP_DEADLINE_MS, () => 'pgweir does not stop');
+      const { leasesTaken, leasesReturned } = weir.control.counters;
+      if (leasesTaken !== leasesReturned) {
+        throw new Error(`${leasesTaken} server connections were taken, ${leasesReturned} given back`);
+      }
+    },
   };
 }
 

@@ -1,0 +1,126 @@
+// The full scanner against PostgreSQL's own (libpg-query's scan), and redaction of text that nobody could read.
+
+import fc from 'fast-check';
+import { beforeAll, expect, test } from 'vitest';
+import { lexSql, redactSql } from '../../src/sql/lexer.ts';
+import { loadParser, parseSql, scanSql } from '../../src/sql/parse.ts';
+import { CORPUS } from './corpus.ts';
+import { queries, tokenSoup } from './sql-soup.ts';
+
+beforeAll(loadParser);
+
+interface Token {
+  readonly start: number;
+  readonly end: number;
+  readonly tokenName: string;
+  readonly tokenType: number;
+}
+
+/** FCONST, SCONST, USCONST, BCONST, XCONST, ICONST: gram.y of PostgreSQL 18 (libpg-query leaves some names out). */
+const LITERAL_TYPES = [260, 261, 262, 263, 264, 266];
+
+/** The same text made from PostgreSQL's tokens, whose offsets are bytes. */
+function normalizeByTokens(text: string): { normalized: string; comments: string[] } {
+  const { tokens } = JSON.parse(scanSql(text)) as { tokens: Token[] };
+  const bytes = Buffer.from(text);
+  let normalized = '';
+  let end = 0;
+  const comments: string[] = [];
+  for (const token of tokens) {
+    const source = bytes.toString('utf8', token.start, token.end);
+    if (token.tokenName === 'SQL_COMMENT' || token.tokenName === 'C_COMMENT') {
+      comments.push(source);
+      continue;
+    }
+    if (source === ';' && normalized === '') {
+      end = token.end;
+      continue;
+    }
+    if (token.start > end && normalized !== '') normalized += ' ';
+    normalized += LITERAL_TYPES.includes(token.tokenType) ? '?' : source;
+    end = token.end;
+  }
+  return { normalized: normalized.replace(/[ ;]+$/, ''), comments };
+}
+
+function lexed(text: string): { normalized: string; comments: string[] } {
+  const { normalized, commentRanges } = lexSql(text);
+  const comments: string[] = [];
+  for (let index = 0; index < commentRanges.length; index += 2) {
+    comments.push(text.slice(commentRanges[index], commentRanges[index + 1]));
+  }
+  return { normalized, comments };
+}
+
+test('any text that the grammar accepts is read as PostgreSQL scans it', () => {
+  let compared = 0;
+  fc.assert(
+    fc.property(fc.oneof(queries, tokenSoup), (text) => {
+      // libpg-query's scan refuses an empty text.
+      if (text === '' || !parseSql(text).isParsed) return;
+      expect(lexed(text)).toEqual(normalizeByTokens(text));
+      compared++;
+    }),
+    { numRuns: 15_000 },
+  );
+  expect(compared).toBeGreaterThan(4000);
+});
+
+test('the corpus is read as PostgreSQL scans it', () => {
+  const texts = CORPUS.filter((one) => one.unparsed === undefined && one.sql.length < 20_000).map((one) => one.sql);
+  expect(texts.length).toBeGreaterThan(150);
+  for (const text of texts) expect(lexed(text), text).toEqual(normalizeByTokens(text));
+});
+
+test('no literal is left in a normalised text', () => {
+  const secrets = [
+    "'hunter2'",
+    "E'hunter2\\''",
+    "U&'hunter2'",
+    '$$hunter2$$',
+    "$x$hunter2' $x$",
+    "'a'\n'hunter2'",
+    "N'hunter2'",
+  ];
+  for (const secret of secrets) {
+    expect(lexSql(`select ${secret}, 4711, 47.11, 0x4711, 4711e1 /* hunter2 */ -- 4711`).normalized).not.toMatch(
+      /hunter2|4711|11/,
+    );
+  }
+  expect(lexSql('select hunter2 from t4711').normalized).toBe('select hunter2 from t4711');
+});
+
+test('AS outside parentheses and quotes is found for PREPARE, others are not', () => {
+  expect(lexSql('prepare p as select 1').asEnd).toBe(12);
+  expect(lexSql('prepare "as" (int) /* as */ AS select 1').asEnd).toBe(30);
+  expect(lexSql('prepare p (t.as) as select 1').asEnd).toBe(19);
+  expect(lexSql('execute p').asEnd).toBe(-1);
+});
+
+test('unreadable text shows its words and no literal', () => {
+  expect(redactSql('selec * from t where id = 42')).toBe('selec * from t where id = ?');
+  expect(redactSql("replace into t values ('hunter2', 1)")).toBe('replace into t values ( …');
+  expect(redactSql('delete from `hunter2`')).toBe('delete from …');
+  expect(redactSql('select "it\'s hunter2')).toBe('select …');
+  expect(redactSql('do $$ hunter2')).toBe('do …');
+  expect(redactSql('select /* hunter2')).toBe('select …');
+  expect(redactSql(`select ${'a'.repeat(5000)}`).length).toBeLessThan(1100);
+});
+
+test('redaction never shows what stands behind a quote, whatever the text', () => {
+  fc.assert(
+    fc.property(
+      fc.string({ maxLength: 20 }),
+      fc.constantFrom("'", '"', '$$', '`', '\\', '/*', '--', 'ü', '\0'),
+      (before, quote) => {
+        expect(redactSql(`${before}${quote}SECRET99`)).not.toMatch(/SECRET|99/);
+      },
+    ),
+  );
+});
+
+test('redaction takes linear time', () => {
+  const startedAt = performance.now();
+  for (const text of ['1.'.repeat(1e6), '.'.repeat(1e6), 'a1'.repeat(1e6), ' '.repeat(1e6)]) redactSql(text);
+  expect(performance.now() - startedAt).toBeLessThan(500);
+});

@@ -38,9 +38,11 @@ export class ScramClient {
     const nonce = fields.get('r') ?? '';
     const salt = fields.get('s') ?? '';
     const iterations = Number(fields.get('i'));
-    if (!nonce.startsWith(this.#nonce) || nonce.length === this.#nonce.length) throw new ScramError('server nonce does not extend ours');
+    if (!nonce.startsWith(this.#nonce) || nonce.length === this.#nonce.length)
+      throw new ScramError('server nonce does not extend ours');
     if (salt === '') throw new ScramError('server sent no salt');
-    if (!Number.isInteger(iterations) || iterations < 1 || iterations > MAX_ITERATIONS) throw new ScramError('bad iteration count');
+    if (!Number.isInteger(iterations) || iterations < 1 || iterations > MAX_ITERATIONS)
+      throw new ScramError('bad iteration count');
     const saltedPassword = await deriveKey(this.#password, Buffer.from(salt, 'base64'), iterations, 32, 'sha256');
     const clientKey = hmac(saltedPassword, 'Client Key');
     const withoutProof = `c=${Buffer.from(GS2_HEADER).toString('base64')},r=${nonce}`;
@@ -73,6 +75,6 @@ function readAttributes(text: string): Map<string, string> {
 function preparePassword(password: string): string {
   return password
     .replace(/[\u00A0\u1680\u2000-\u200B\u202F\u205F\u3000]/g, ' ')
-    .replace(/[\u00AD\u034F\u1806\u180B-\u180D\u200C\u200D\u2060\uFE00-\uFE0F\uFEFF]/g, '')
+    .replace(/\u00AD|\u034F|\u1806|[\u180B-\u180D]|\u200C|\u200D|\u2060|[\uFE00-\uFE0F]|\uFEFF/g, '')
     .normalize('NFKC');
 }

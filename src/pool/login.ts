@@ -24,7 +24,12 @@ export interface Welcome {
 /** The server said no; `fields` are its own words, for the client to see. */
 export class LoginRefused extends Error {
   override readonly name = 'LoginRefused';
-  readonly fields: { readonly sqlstate: string; readonly message: string; readonly detail: string | null; readonly hint: string | null };
+  readonly fields: {
+    readonly sqlstate: string;
+    readonly message: string;
+    readonly detail: string | null;
+    readonly hint: string | null;
+  };
 
   constructor(error: DatabaseError) {
     super(error.message);
@@ -104,20 +109,23 @@ class Conversation {
     else if (message instanceof BackendKeyDataMessage) this.#key = packKey(message.processID, message.secretKey);
     else if (message instanceof AuthenticationMD5Password) {
       this.#socket.write(serialize.password(makeMd5Answer(this.#request.user, this.#password(), message.salt)));
-    } else if (message.name === 'authenticationCleartextPassword') this.#socket.write(serialize.password(this.#password()));
+    } else if (message.name === 'authenticationCleartextPassword')
+      this.#socket.write(serialize.password(this.#password()));
     else if (message.name.startsWith('authenticationSASL')) await this.#answerSasl(message);
     return message.name === 'readyForQuery';
   }
 
   async #answerSasl(message: BackendMessage): Promise<void> {
     if ('mechanisms' in message && Array.isArray(message.mechanisms)) {
-      if (!message.mechanisms.includes(SCRAM_SHA_256)) throw new WeirError('target_login_failed', 'the database offers no SASL mechanism that pgweir knows');
+      if (!message.mechanisms.includes(SCRAM_SHA_256))
+        throw new WeirError('target_login_failed', 'the database offers no SASL mechanism that pgweir knows');
       this.#scram = new ScramClient(this.#password());
       this.#socket.write(serialize.sendSASLInitialResponseMessage(SCRAM_SHA_256, this.#scram.first()));
       return;
     }
     const text = 'data' in message && typeof message.data === 'string' ? message.data : '';
-    if (this.#scram === null) throw new WeirError('target_login_failed', 'the database answered a SASL exchange that was not begun');
+    if (this.#scram === null)
+      throw new WeirError('target_login_failed', 'the database answered a SASL exchange that was not begun');
     if (message.name === 'authenticationSASLContinue') {
       this.#socket.write(serialize.sendSCRAMClientFinalMessage(await this.#scram.final(text)));
     } else {
@@ -127,7 +135,10 @@ class Conversation {
 
   #password(): string {
     if (this.#request.password === null) {
-      throw new WeirError('target_login_failed', `the database asks for a password, and pgweir has none for user "${this.#request.user}"`);
+      throw new WeirError(
+        'target_login_failed',
+        `the database asks for a password, and pgweir has none for user "${this.#request.user}"`,
+      );
     }
     return this.#request.password;
   }

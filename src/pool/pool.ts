@@ -3,7 +3,7 @@
 
 import type { Socket } from 'node:net';
 import type { Endpoint } from '../config/settings.ts';
-import { logIn, type LoginRequest, type Welcome } from './login.ts';
+import { type LoginRequest, logIn, type Welcome } from './login.ts';
 import { Lease, openSocket } from './server-connection.ts';
 
 export interface PoolCounters {

@@ -38,7 +38,9 @@ function socketAddress(endpoint: Endpoint): { path: string } | { host: string; p
 }
 
 export function describeEndpoint(endpoint: Endpoint): string {
-  return endpoint.host.startsWith('/') ? `${endpoint.host}/.s.PGSQL.${endpoint.port}` : `${endpoint.host}:${endpoint.port}`;
+  return endpoint.host.startsWith('/')
+    ? `${endpoint.host}/.s.PGSQL.${endpoint.port}`
+    : `${endpoint.host}:${endpoint.port}`;
 }
 
 /** How long a CancelRequest may take: the server closes the socket once it has sent the signal. */

@@ -3,7 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { FRONTEND, FRONTEND_TABLE, LOGIN_TABLE } from '../wire/codes.ts';
-import { type FrameSink, Framer } from '../wire/framer.ts';
+import { Framer, type FrameSink } from '../wire/framer.ts';
 import type { Connection } from './connection.ts';
 import { GATE } from './gate.ts';
 import { Outlet } from './outlet.ts';

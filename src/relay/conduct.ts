@@ -6,8 +6,8 @@ import type { Verdict } from '../policy/verdict.ts';
 import { OWED, type OwedKind, type OwedReply } from '../session/owed.ts';
 import type { Session } from '../session/session.ts';
 import { meaningsOf, type Portal, type PreparedStatement, resolveStatements } from '../session/statements.ts';
-import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import type { TextFacts } from '../sql/facts.ts';
+import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
 import { FLUSH } from '../wire/writer.ts';
 import type { Connection } from './connection.ts';
@@ -15,9 +15,15 @@ import type { RelayContext } from './context.ts';
 import { GATE } from './gate.ts';
 import type { Outlet } from './outlet.ts';
 import { Run } from './run.ts';
-import { WaitingRoom } from './steps/limit.ts';
-import { makeRefusedExecute, makeRefusedFunctionCall, makeRefusedParse, makeRefusedQuery, refusalOf } from './steps/refuse.ts';
 import { announceEffects } from './steps/effects.ts';
+import { WaitingRoom } from './steps/limit.ts';
+import {
+  makeRefusedExecute,
+  makeRefusedFunctionCall,
+  makeRefusedParse,
+  makeRefusedQuery,
+  refusalOf,
+} from './steps/refuse.ts';
 
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
 const NOT_PREPARED: TextFacts = Object.freeze([NOT_PREPARED_FACTS]);
@@ -73,7 +79,8 @@ export class Conduct {
     const verdict = this.#judge(this.#resolve(facts), facts.length > 1);
     if (verdict.refusal !== null) {
       const run = this.#refusedRun(facts, verdict);
-      const declared = name === '' ? this.#session.statements.declare('', NO_STATEMENTS, this.#session.owed.sequence + 1, null) : null;
+      const declared =
+        name === '' ? this.#session.statements.declare('', NO_STATEMENTS, this.#session.owed.sequence + 1, null) : null;
       const owed = this.#replace(OWED.parse, makeRefusedParse(name, verdict.refusal, run.decisionId), run);
       owed.declared = declared;
       return true;
@@ -102,7 +109,8 @@ export class Conduct {
 
   describe(buffer: Buffer, start: number, end: number): boolean {
     if (!this.#connection.router.isReadyForUnit()) return false;
-    if (buffer[start + 5] === CLOSE_STATEMENT) this.#connection.router.beforeUse(this.#session.statements.find(readName(buffer, start + 6, end - 1)));
+    if (buffer[start + 5] === CLOSE_STATEMENT)
+      this.#connection.router.beforeUse(this.#session.statements.find(readName(buffer, start + 6, end - 1)));
     this.#send(OWED.describe, buffer, start, end, 0);
     return true;
   }
@@ -184,7 +192,11 @@ export class Conduct {
 
   #read(buffer: Buffer, start: number, end: number): TextFacts {
     const session = this.#session;
-    return this.#context.facts.read(buffer.toString('latin1', start, end), session.clientEncoding, session.areStringsConforming);
+    return this.#context.facts.read(
+      buffer.toString('latin1', start, end),
+      session.clientEncoding,
+      session.areStringsConforming,
+    );
   }
 
   #resolve(facts: TextFacts): TextFacts {
@@ -192,7 +204,9 @@ export class Conduct {
   }
 
   #meanings(statement: PreparedStatement | null): TextFacts {
-    return statement !== null && statement.shadowed === null ? statement.facts : meaningsOf(statement, NOT_PREPARED_FACTS);
+    return statement !== null && statement.shadowed === null
+      ? statement.facts
+      : meaningsOf(statement, NOT_PREPARED_FACTS);
   }
 
   #judge(statements: TextFacts, isImplicitBlock: boolean): Verdict {
@@ -234,10 +248,22 @@ export class Conduct {
   #refuseLong(kind: typeof OWED.query | typeof OWED.parse, name: string): boolean {
     const { recorder, counters, rules } = this.#context;
     const run = new Run(NO_STATEMENTS, null);
-    run.refusal = refusalOf('statement_too_long', 'max_statement_bytes', 'raise limits.max_statement_bytes in the settings of pgweir');
-    run.decisionId = recorder.recordUnjudgedRefusal(this.#session.subject, rules.active.version, this.#session.id, run.refusal);
+    run.refusal = refusalOf(
+      'statement_too_long',
+      'max_statement_bytes',
+      'raise limits.max_statement_bytes in the settings of pgweir',
+    );
+    run.decisionId = recorder.recordUnjudgedRefusal(
+      this.#session.subject,
+      rules.active.version,
+      this.#session.id,
+      run.refusal,
+    );
     counters.refused++;
-    const message = kind === OWED.query ? makeRefusedQuery(run.refusal, run.decisionId) : makeRefusedParse(name, run.refusal, run.decisionId);
+    const message =
+      kind === OWED.query
+        ? makeRefusedQuery(run.refusal, run.decisionId)
+        : makeRefusedParse(name, run.refusal, run.decisionId);
     this.#replace(kind, message, run);
     return true;
   }

@@ -15,8 +15,8 @@ import type { RelayContext } from './context.ts';
 import { GATE } from './gate.ts';
 import type { Run } from './run.ts';
 import { ServerSide } from './server-side.ts';
-import { KillGuard } from './steps/kill-guard.ts';
 import { describeSession } from './steps/describe.ts';
+import { KillGuard } from './steps/kill-guard.ts';
 import { answerLoginMessage } from './steps/login.ts';
 import { Router } from './steps/route.ts';
 import type { SessionSummary } from './summary.ts';
@@ -84,7 +84,8 @@ export class Connection {
   view(): SubjectView {
     const { active } = this.#context.rules;
     const { subject } = this.session;
-    if (this.#view === null || this.#view.ruleset !== active || this.#view.subject !== subject) this.#view = active.viewFor(subject);
+    if (this.#view === null || this.#view.ruleset !== active || this.#view.subject !== subject)
+      this.#view = active.viewFor(subject);
     return this.#view;
   }
 
@@ -191,7 +192,8 @@ export class Connection {
     const ranMs = nowMs - run.sentAtMs;
     this.#lastEndMs = nowMs;
     run.hold?.release();
-    if (run.verdict !== null && run.refusal === null && run.verdict.hits.length > 0) this.#context.recorder.recordEnd(run.verdict, ranMs);
+    if (run.verdict !== null && run.refusal === null && run.verdict.hits.length > 0)
+      this.#context.recorder.recordEnd(run.verdict, ranMs);
     if (run.kill !== null) this.#killGuard.settle(run, run.kill, nowMs);
     return ranMs;
   }
@@ -272,7 +274,9 @@ export class Connection {
   /** DELETE /sessions/{id}: what runs is cancelled too, or it would go on without anybody to hear of it. */
   terminate(): void {
     if (!this.isClosing && this.hasServer && !this.session.isQuiet) {
-      this.cancel('admin').catch((error: unknown) => this.#context.log.warn({ session: this.session.id, error }, 'cancel before the end was not delivered'));
+      this.cancel('admin').catch((error: unknown) =>
+        this.#context.log.warn({ session: this.session.id, error }, 'cancel before the end was not delivered'),
+      );
     }
     this.fail('terminated_by_admin', null);
   }
@@ -283,13 +287,16 @@ export class Connection {
     const { sqlstate, severity, text, level } = ERRORS[code];
     this.countError(sqlstate);
     this.#context.log[level]({ session: this.session.id, code, detail }, text);
-    this.client.outlet.write(makeErrorResponse({ severity, sqlstate, message: detail === null ? text : `${text}: ${detail}` }));
+    this.client.outlet.write(
+      makeErrorResponse({ severity, sqlstate, message: detail === null ? text : `${text}: ${detail}` }),
+    );
     this.client.outlet.flush();
     this.close();
   }
 
   clientBroke(broken: Broken): void {
-    const what = broken.reason === 'unknown_type' ? `invalid frontend message type ${broken.type}` : 'invalid message length';
+    const what =
+      broken.reason === 'unknown_type' ? `invalid frontend message type ${broken.type}` : 'invalid message length';
     this.fail('protocol_violation', what);
   }
 

@@ -4,7 +4,7 @@
 import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { ERRORS, type ErrorCode, WeirError } from '../base/errors.ts';
-import { MAX_STARTUP_BYTES, readStartupPacket, type StartupPacket } from '../wire/startup.ts';
+import { readStartupPacket, type StartupPacket } from '../wire/startup.ts';
 import { makeErrorResponse } from '../wire/writer.ts';
 import { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
@@ -73,8 +73,9 @@ export class Listener {
   }
 
   #makeServer(isUnix: boolean): Server {
-    const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false }, (socket) =>
-      this.#greet(socket, isUnix ? 'unix' : normalizeAddress(socket.remoteAddress ?? '')),
+    const server = createServer(
+      { allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false },
+      (socket) => this.#greet(socket, isUnix ? 'unix' : normalizeAddress(socket.remoteAddress ?? '')),
     );
     this.#servers.push(server);
     return server;
@@ -103,16 +104,22 @@ export class Listener {
     const onData = (chunk: Buffer): void => {
       early = early.length === 0 ? chunk : Buffer.concat([early, chunk]);
       const answer = readStartupPacket(early, early.length);
-      if (answer.status === 'broken') return refuse('protocol_violation', answer.reason);
-      if (answer.status === 'more') {
-        if (early.length > MAX_STARTUP_BYTES) refuse('protocol_violation', 'startup packet is too long');
+      if (answer.status === 'broken') {
+        refuse('protocol_violation', answer.reason);
         return;
       }
+      if (answer.status === 'more') return;
       const { packet, end } = answer;
       if (packet.type === 'ssl_request' || packet.type === 'gssenc_request') {
-        if (early.length > end) return refuse('plaintext_after_ssl_request', null);
+        if (early.length > end) {
+          refuse('plaintext_after_ssl_request', null);
+          return;
+        }
         encryptionRequests++;
-        if (encryptionRequests > MAX_ENCRYPTION_REQUESTS) return refuse('protocol_violation', 'too many encryption requests');
+        if (encryptionRequests > MAX_ENCRYPTION_REQUESTS) {
+          refuse('protocol_violation', 'too many encryption requests');
+          return;
+        }
         early = Buffer.alloc(0);
         socket.write(NOT_ENCRYPTED);
         return;
@@ -137,9 +144,18 @@ export class Listener {
     refuse: (code: ErrorCode, detail: string | null) => void,
   ): void {
     const { counters, settings, log } = this.#context;
-    if (packet.major !== 3) return refuse('unsupported_protocol', `${packet.major}.${packet.minor}: server supports 3.0 to 3.2`);
-    if (this.#isDraining) return refuse('shutting_down', null);
-    if (this.#connections.size >= settings.limits.maxClients) return refuse('too_many_clients', null);
+    if (packet.major !== 3) {
+      refuse('unsupported_protocol', `${packet.major}.${packet.minor}: server supports 3.0 to 3.2`);
+      return;
+    }
+    if (this.#isDraining) {
+      refuse('shutting_down', null);
+      return;
+    }
+    if (this.#connections.size >= settings.limits.maxClients) {
+      refuse('too_many_clients', null);
+      return;
+    }
     const id = this.#nextId++;
     counters.clientsAccepted++;
     counters.currentClients++;
@@ -183,7 +199,10 @@ function normalizeAddress(address: string): string {
   return mapped?.[1] ?? address.replace(/%.*$/, '');
 }
 
-function bind(server: Server, options: { host?: string; port?: number; path?: string; backlog?: number }): Promise<void> {
+function bind(
+  server: Server,
+  options: { host?: string; port?: number; path?: string; backlog?: number },
+): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(options, () => {

@@ -8,7 +8,7 @@ import type { Session } from '../session/session.ts';
 import type { PreparedStatement } from '../session/statements.ts';
 import { readErrorField, readParameterStatus } from '../wire/backend.ts';
 import { BACKEND, BACKEND_TABLE } from '../wire/codes.ts';
-import { type FrameSink, Framer } from '../wire/framer.ts';
+import { Framer, type FrameSink } from '../wire/framer.ts';
 import type { Connection } from './connection.ts';
 import { Outlet } from './outlet.ts';
 import type { Run } from './run.ts';
@@ -139,7 +139,8 @@ export class ServerSide implements FrameSink {
 
   #completeParse(): boolean {
     const { head } = this.#session.owed;
-    if (head?.kind === OWED.parse) for (const statement of listDeclared(head)) this.#session.statements.confirm(statement);
+    if (head?.kind === OWED.parse)
+      for (const statement of listDeclared(head)) this.#session.statements.confirm(statement);
     return this.#shift(OWED.parse);
   }
 

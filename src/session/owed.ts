@@ -95,7 +95,9 @@ export class OwedQueue<Run> {
 
   /** The entry at that place from the head. */
   at(index: number): OwedReply<Run> | null {
-    return index >= this.#count ? null : (this.#ring[(this.#first + index) & (this.#ring.length - 1)] as OwedReply<Run>);
+    return index >= this.#count
+      ? null
+      : (this.#ring[(this.#first + index) & (this.#ring.length - 1)] as OwedReply<Run>);
   }
 
   /**

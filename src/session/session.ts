@@ -49,7 +49,8 @@ export class Session<Run> {
   }
 
   enter(phase: Phase): void {
-    if (PHASES.indexOf(phase) < PHASES.indexOf(this.#phase)) throw new Error(`session ${this.id} cannot go from ${this.#phase} to ${phase}`);
+    if (PHASES.indexOf(phase) < PHASES.indexOf(this.#phase))
+      throw new Error(`session ${this.id} cannot go from ${this.#phase} to ${phase}`);
     this.#phase = phase;
   }
 

@@ -16,7 +16,13 @@ export class PreparedStatement {
   /** The server has taken it: what comes later cannot undo it. */
   isConfirmed = false;
 
-  constructor(name: string, facts: TextFacts, sequence: number, parseMessage: Buffer | null, shadowed: PreparedStatement | null) {
+  constructor(
+    name: string,
+    facts: TextFacts,
+    sequence: number,
+    parseMessage: Buffer | null,
+    shadowed: PreparedStatement | null,
+  ) {
     this.name = name;
     this.facts = facts;
     this.sequence = sequence;

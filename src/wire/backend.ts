@@ -3,7 +3,11 @@
 import { findNul } from './reader.ts';
 
 /** Name and value of a ParameterStatus. */
-export function readParameterStatus(buffer: Buffer, start: number, end: number): { name: string; value: string } | null {
+export function readParameterStatus(
+  buffer: Buffer,
+  start: number,
+  end: number,
+): { name: string; value: string } | null {
   const nameEnd = findNul(buffer, start + 5, end);
   if (nameEnd < 0) return null;
   const valueEnd = findNul(buffer, nameEnd + 1, end);

@@ -9,7 +9,12 @@ const MIN_CANCEL_BYTES = 16;
 const MAX_CANCEL_BYTES = 12 + 256;
 
 export type StartupPacket =
-  | { readonly type: 'startup'; readonly major: number; readonly minor: number; readonly parameters: ReadonlyMap<string, string> }
+  | {
+      readonly type: 'startup';
+      readonly major: number;
+      readonly minor: number;
+      readonly parameters: ReadonlyMap<string, string>;
+    }
   | { readonly type: 'ssl_request' }
   | { readonly type: 'gssenc_request' }
   /** `key` is process id and secret as sent, one to one as Latin-1. */
@@ -32,12 +37,18 @@ export function readStartupPacket(buffer: Buffer, end: number): StartupAnswer {
     return { status: 'ok', packet: { type: code === REQUEST.ssl ? 'ssl_request' : 'gssenc_request' }, end: length };
   }
   if (code === REQUEST.cancel) {
-    if (length < MIN_CANCEL_BYTES || length > MAX_CANCEL_BYTES) return { status: 'broken', reason: 'invalid length of cancel request' };
+    if (length < MIN_CANCEL_BYTES || length > MAX_CANCEL_BYTES)
+      return { status: 'broken', reason: 'invalid length of cancel request' };
     return { status: 'ok', packet: { type: 'cancel', key: buffer.toString('latin1', 8, length) }, end: length };
   }
   const parameters = code >>> 16 === 3 ? readParameters(buffer, 8, length) : new Map<string, string>();
-  if (parameters === null) return { status: 'broken', reason: 'invalid startup packet layout: expected terminator as last byte' };
-  return { status: 'ok', packet: { type: 'startup', major: code >>> 16, minor: code & 0xffff, parameters }, end: length };
+  if (parameters === null)
+    return { status: 'broken', reason: 'invalid startup packet layout: expected terminator as last byte' };
+  return {
+    status: 'ok',
+    packet: { type: 'startup', major: code >>> 16, minor: code & 0xffff, parameters },
+    end: length,
+  };
 }
 
 function readParameters(buffer: Buffer, start: number, end: number): ReadonlyMap<string, string> | null {

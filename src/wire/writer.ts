@@ -32,7 +32,11 @@ function field(code: string, text: string): string {
 
 /** ErrorResponse. Source: PostgreSQL documentation, "Error and Notice Message Fields". */
 export function makeErrorResponse(fields: ErrorFields): Buffer {
-  let body = field('S', fields.severity) + field('V', fields.severity) + field('C', fields.sqlstate) + field('M', fields.message);
+  let body =
+    field('S', fields.severity) +
+    field('V', fields.severity) +
+    field('C', fields.sqlstate) +
+    field('M', fields.message);
   if (fields.detail) body += field('D', fields.detail);
   if (fields.hint) body += field('H', fields.hint);
   return makeMessage(BACKEND.error, Buffer.from(`${body}\0`, 'utf8'));
@@ -69,7 +73,10 @@ export function makeQuery(text: string): Buffer {
 
 /** @param name as Latin-1, one to one */
 export function makeParse(name: string, text: string): Buffer {
-  return makeMessage(FRONTEND.parse, Buffer.concat([Buffer.from(`${name}\0`, 'latin1'), cstring(text), Buffer.from([0, 0])]));
+  return makeMessage(
+    FRONTEND.parse,
+    Buffer.concat([Buffer.from(`${name}\0`, 'latin1'), cstring(text), Buffer.from([0, 0])]),
+  );
 }
 
 /** Close of a prepared statement: no error when there is none of that name, and legal in any transaction state. */

@@ -1,7 +1,7 @@
 // What a session looks like from outside, made when somebody asks: nothing of it is kept on the road of a statement.
 
-import { TRANSACTION } from '../../wire/codes.ts';
 import { processIdOf } from '../../wire/backend.ts';
+import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
 import { GATE } from '../gate.ts';
 import type { SessionSummary } from '../summary.ts';

@@ -86,7 +86,10 @@ export class KillGuard {
     sendCancelRequest(endpoint, key, settings.limits.connectTimeoutMs)
       .catch((error: unknown) => {
         counters.cancelsFailed++;
-        log.warn({ session: this.#connection.session.id, reason: describeError(error) }, 'cancel of a late statement was not delivered');
+        log.warn(
+          { session: this.#connection.session.id, reason: describeError(error) },
+          'cancel of a late statement was not delivered',
+        );
         this.#retryLater(watch);
       })
       .finally(() => {

@@ -1,8 +1,8 @@
 // rate_limit and max_concurrent: asks whether a statement may run now, and keeps the one that has to wait for it. What
 // follows it waits behind the gate.
 
-import type { TextFacts } from '../../sql/facts.ts';
 import type { Admission } from '../../policy/limit-gate.ts';
+import type { TextFacts } from '../../sql/facts.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
@@ -68,7 +68,11 @@ export class WaitingRoom {
         run.refusal = admission.refusal;
         this.#context.counters.refused++;
         if (run.verdict !== null) {
-          run.decisionId = this.#context.recorder.recordRefusal(run.verdict, this.#connection.session.id, admission.refusal);
+          run.decisionId = this.#context.recorder.recordRefusal(
+            run.verdict,
+            this.#connection.session.id,
+            admission.refusal,
+          );
         }
         return;
       case 'waiting': {

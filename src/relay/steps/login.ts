@@ -33,13 +33,22 @@ export function credentialFor(settings: Settings, user: string): string | null {
 }
 
 /** Begins the session: reaches the primary and starts or does the login there. Ends the connection where that fails. */
-export async function beginLogin(connection: Connection, context: RelayContext, startup: Startup, packet: Buffer): Promise<void> {
+export async function beginLogin(
+  connection: Connection,
+  context: RelayContext,
+  startup: Startup,
+  packet: Buffer,
+): Promise<void> {
   const user = startup.parameters.get('user') ?? '';
   if (user === '') {
     connection.fail('no_user', null);
     return;
   }
-  connection.session.identify(user, startup.parameters.get('database') ?? user, startup.parameters.get('application_name') ?? '');
+  connection.session.identify(
+    user,
+    startup.parameters.get('database') ?? user,
+    startup.parameters.get('application_name') ?? '',
+  );
   connection.session.enter('login');
   const { primary } = context.settings.targets;
   try {
@@ -61,7 +70,12 @@ export async function beginLogin(connection: Connection, context: RelayContext, 
   }
 }
 
-async function logInForClient(connection: Connection, context: RelayContext, startup: Startup, packet: Buffer): Promise<void> {
+async function logInForClient(
+  connection: Connection,
+  context: RelayContext,
+  startup: Startup,
+  packet: Buffer,
+): Promise<void> {
   const { settings, pool, cancelKeys } = context;
   const asProtocol30 = makeProtocol30(startup, packet);
   const { lease, welcome } = await pool.acquire(settings.targets.primary, {

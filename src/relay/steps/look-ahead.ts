@@ -10,7 +10,11 @@ import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 
 /** True where every statement that the unit executes is routed to a replica, and there is one. */
-export function wantsReplica(connection: Connection, context: RelayContext, isRoutable: (facts: TextFacts) => boolean): boolean {
+export function wantsReplica(
+  connection: Connection,
+  context: RelayContext,
+  isRoutable: (facts: TextFacts) => boolean,
+): boolean {
   const statements = readExecuted(connection, context);
   if (statements === null || statements.length === 0) return false;
   const { session } = connection;
@@ -38,7 +42,10 @@ function readExecuted(connection: Connection, context: RelayContext): TextFacts[
         const textEnd = findNul(chunk, nameEnd + 1, end);
         if (nameEnd < 0 || textEnd < 0) return null;
         const text = chunk.toString('latin1', nameEnd + 1, textEnd);
-        parsed.set(readName(chunk, at + 5, nameEnd), context.facts.read(text, session.clientEncoding, session.areStringsConforming));
+        parsed.set(
+          readName(chunk, at + 5, nameEnd),
+          context.facts.read(text, session.clientEncoding, session.areStringsConforming),
+        );
         break;
       }
       case FRONTEND.bind: {

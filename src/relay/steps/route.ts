@@ -5,8 +5,8 @@
 // a prepared statement is prepared there before it is used. What cannot be carried over keeps the session on the primary:
 // that is counted, never guessed.
 
-import type { Endpoint } from '../../config/settings.ts';
 import { describeError } from '../../base/errors.ts';
+import type { Endpoint } from '../../config/settings.ts';
 import { OWED } from '../../session/owed.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
@@ -16,8 +16,8 @@ import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
 import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
-import { wantsReplica } from './look-ahead.ts';
 import { credentialFor } from './login.ts';
+import { wantsReplica } from './look-ahead.ts';
 
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
 const MAX_SETTINGS = 256;
@@ -72,7 +72,8 @@ export class Router {
     if (this.#replicas.length === 0 || this.#isInUnit) return true;
     const { ruleset } = this.#connection.view();
     if (!ruleset.hasRoutes && this.#replica === null) return true;
-    const isForReplica = ruleset.hasRoutes && wantsReplica(this.#connection, this.#context, (facts) => this.#isRoutable(facts));
+    const isForReplica =
+      ruleset.hasRoutes && wantsReplica(this.#connection, this.#context, (facts) => this.#isRoutable(facts));
     if (!this.#prepareServer(isForReplica)) return false;
     this.#isInUnit = true;
     return true;
@@ -94,7 +95,8 @@ export class Router {
   beforeParse(name: string): void {
     if (!this.keepsParses || name === '') return;
     const stale = this.#connection.active.known.get(name);
-    if (stale !== undefined && this.#connection.session.statements.find(name) !== stale) this.#closeOn(this.#connection.active, name);
+    if (stale !== undefined && this.#connection.session.statements.find(name) !== stale)
+      this.#closeOn(this.#connection.active, name);
   }
 
   afterParse(name: string, statement: PreparedStatement): void {
@@ -141,7 +143,10 @@ export class Router {
   }
 
   #isRoutable(facts: TextFacts): boolean {
-    const isFree = !this.#isPinned && !this.#connection.session.isTransactionAhead && facts.every((statement) => statement.effect === null);
+    const isFree =
+      !this.#isPinned &&
+      !this.#connection.session.isTransactionAhead &&
+      facts.every((statement) => statement.effect === null);
     if (!isFree || this.#replicas.length === 0) {
       this.#context.counters.unroutable++;
       return false;
@@ -195,7 +200,10 @@ export class Router {
       .catch((error: unknown) => {
         this.#hasFailed = true;
         this.#context.counters.unroutable++;
-        this.#context.log.warn({ session: this.#connection.session.id, reason: describeError(error) }, 'no replica could be reached; the primary serves');
+        this.#context.log.warn(
+          { session: this.#connection.session.id, reason: describeError(error) },
+          'no replica could be reached; the primary serves',
+        );
       })
       .finally(() => {
         this.#isOpening = false;

@@ -1,0 +1,158 @@
+// The composition root: makes every part once, hands each what it needs, starts them in order and stops them in order.
+
+import type { AddressInfo } from 'node:net';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout } from 'node:timers/promises';
+import type { ControlPlane, TargetSummary } from './admin/control.ts';
+import { buildAdminServer, buildHealthServer } from './admin/server.ts';
+import { Recorder } from './audit/recorder.ts';
+import { systemClock } from './base/clock.ts';
+import { describeError } from './base/errors.ts';
+import type { Log } from './base/log.ts';
+import { RuleKeeper } from './config/rule-keeper.ts';
+import type { Endpoint, Settings } from './config/settings.ts';
+import { LimitGate, systemScheduler } from './policy/limit-gate.ts';
+import { SessionPool } from './pool/pool.ts';
+import { openSocket } from './pool/server-connection.ts';
+import type { RelayContext } from './relay/context.ts';
+import { makeRelayCounters } from './relay/counters.ts';
+import { Listener } from './relay/listener.ts';
+import { KillClock } from './relay/steps/kill.ts';
+import { CancelKeys } from './session/cancel-keys.ts';
+import { FactsCache } from './sql/facts-cache.ts';
+import { loadParser } from './sql/parse.ts';
+
+/** Facts are kept for so many texts, and for so many bytes of text. */
+const FACTS_MAX_ENTRIES = 20_000;
+const FACTS_MAX_BYTES = 32 << 20;
+
+export interface RunningWeir {
+  readonly ports: { readonly client: number; readonly admin: number; readonly health: number };
+  readonly control: ControlPlane;
+  /** SIGHUP: reads the rule file again. */
+  reload(): Promise<void>;
+  /** Drains the clients and stops; resolves when all of it has ended. `deadlineMs` overrides limits.drain_ms. */
+  stop(deadlineMs?: number): Promise<void>;
+}
+
+/**
+ * Starts pgweir: health first, then the rules, then the clients' port, then the admin API. Throws RuleDocumentError for bad
+ * rules and the system's error for a port that is taken; what had been started is stopped again.
+ */
+export async function startWeir(settings: Settings, log: Log): Promise<RunningWeir> {
+  await loadParser();
+  const clock = systemClock;
+  const counters = makeRelayCounters();
+  const keeper = new RuleKeeper(settings, log, clock);
+  const rules = keeper.book;
+  const { maxCells, maxDecisions } = settings.observations;
+  const recorder = new Recorder({ clock, maxCells, maxDecisions });
+  const facts = new FactsCache({
+    maxEntries: FACTS_MAX_ENTRIES,
+    maxBytes: FACTS_MAX_BYTES,
+    maxAnalyzedBytes: settings.limits.maxAnalyzedBytes,
+  });
+  const context: RelayContext = {
+    settings,
+    rules,
+    facts,
+    admitter: new LimitGate(systemScheduler, (verdict, hit, outcome) => recorder.recordLimit(verdict, hit, outcome)),
+    recorder,
+    pool: new SessionPool(settings.limits.connectTimeoutMs, counters),
+    cancelKeys: new CancelKeys(),
+    killClock: new KillClock(clock),
+    counters,
+    clock,
+    log,
+  };
+  const listener = new Listener(context);
+  const loopDelay = monitorEventLoopDelay({ resolution: 20 });
+  let lifecycle: 'starting' | 'ready' | 'draining' = 'starting';
+  const control: ControlPlane = {
+    rules,
+    recorder,
+    counters,
+    sessions: () => [...listener.connections.values()].map((connection) => connection.summarize()),
+    session: (id) => listener.connections.get(id)?.summarize() ?? null,
+    cancelSession: async (id) => (await listener.connections.get(id)?.cancel('admin')) ?? false,
+    terminateSession: (id) => {
+      const connection = listener.connections.get(id);
+      connection?.terminate();
+      return connection !== undefined;
+    },
+    targets: () => listTargets(settings, context.pool),
+    checkUpstream: () => checkTarget(settings.targets.primary, settings.limits.connectTimeoutMs),
+    lifecycle: () => lifecycle,
+    loopDelayMs: () => loopDelay.mean / 1e6,
+  };
+  const health = buildHealthServer(control, log);
+  const admin = buildAdminServer(control, settings, log);
+  const stopAll = async (): Promise<void> => {
+    loopDelay.disable();
+    keeper.stop();
+    listener.stopAccepting();
+    await Promise.all([health.close(), admin.close()]);
+  };
+  try {
+    loopDelay.enable();
+    await health.listen({ host: settings.health.host, port: settings.health.port });
+    const clientPort = await listener.listen();
+    await admin.listen({ host: settings.admin.host, port: settings.admin.port });
+    keeper.start();
+    lifecycle = 'ready';
+    const ports = { client: clientPort, admin: portOf(admin.addresses()), health: portOf(health.addresses()) };
+    log.info({ ...ports, rules: rules.version }, 'pgweir is ready');
+    let stopping: Promise<void> | null = null;
+    const stop = async (deadlineMs: number): Promise<void> => {
+      lifecycle = 'draining';
+      await setTimeout(settings.limits.minSigtermDelayMs);
+      listener.stopAccepting();
+      await listener.drain(deadlineMs);
+      await stopAll();
+      log.info({}, 'pgweir has stopped');
+    };
+    return {
+      ports,
+      control,
+      reload: () => keeper.reload(),
+      stop: (deadlineMs = settings.limits.drainMs) => {
+        stopping ??= stop(deadlineMs);
+        return stopping;
+      },
+    };
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}
+
+function portOf(addresses: readonly (AddressInfo | string)[]): number {
+  const [first] = addresses;
+  return typeof first === 'object' ? first.port : 0;
+}
+
+function listTargets(settings: Settings, pool: SessionPool): TargetSummary[] {
+  const summarize = (endpoint: Endpoint, role: 'primary' | 'replica'): TargetSummary => ({
+    name: endpoint.name,
+    role,
+    host: endpoint.host,
+    port: endpoint.port,
+    isHealthy: pool.lastError(endpoint) === null,
+    lastError: pool.lastError(endpoint),
+    connections: pool.held(endpoint),
+  });
+  return [
+    summarize(settings.targets.primary, 'primary'),
+    ...settings.targets.replicas.map((replica) => summarize(replica, 'replica')),
+  ];
+}
+
+async function checkTarget(endpoint: Endpoint, timeoutMs: number): Promise<string | null> {
+  try {
+    const socket = await openSocket(endpoint, timeoutMs);
+    socket.destroy();
+    return null;
+  } catch (error) {
+    return describeError(error);
+  }
+}

@@ -1,0 +1,74 @@
+// Where the active rules come from and where they go: started from the settings or from what was posted before a restart,
+// followed when their file changes, kept when they are swapped.
+
+import { resolve } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { describeError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { RuleBook } from '../policy/rule-book.ts';
+import type { Settings } from './settings.ts';
+import { chooseStartingRules, hashRuleText, RuleStore } from './state.ts';
+import { RuleFileWatcher } from './watch.ts';
+
+export class RuleKeeper {
+  readonly book: RuleBook;
+  readonly #watcher: RuleFileWatcher | null;
+
+  /** Throws RuleDocumentError where neither the stored rules nor those of the settings are good. */
+  constructor(settings: Settings, log: Log, clock: Clock) {
+    const store = settings.stateDirectory === null ? null : new RuleStore(settings.stateDirectory);
+    this.book = openBook(settings, store, log, clock);
+    if (store !== null) keepSwaps(this.book, store, settings, log);
+    this.#watcher =
+      settings.rules.file === null ? null : this.#watch(resolve(settings.rules.file), settings.rules.text, log);
+  }
+
+  start(): void {
+    this.#watcher?.start();
+  }
+
+  /** SIGHUP: reads the rule file again, even where nothing seems to have changed. */
+  async reload(): Promise<void> {
+    await this.#watcher?.check(true);
+  }
+
+  stop(): void {
+    this.#watcher?.stop();
+  }
+
+  #watch(file: string, knownText: string, log: Log): RuleFileWatcher {
+    return new RuleFileWatcher({
+      file,
+      knownText,
+      onText: (text) => {
+        const { version, outcome } = this.book.post(text, file, { actor: 'file', reason: 'the rule file has changed' });
+        log.info({ version, outcome, file }, 'rules were read from their file');
+      },
+      onError: (reason) => log.error({ file, reason }, 'rules were not reloaded; the old ones stay in force'),
+    });
+  }
+}
+
+function openBook(settings: Settings, store: RuleStore | null, log: Log, clock: Clock): RuleBook {
+  const loaded = store?.load() ?? { rules: null, problems: [] };
+  for (const problem of loaded.problems) log.warn({ problem }, 'stored rules cannot be read');
+  const start = chooseStartingRules(settings.rules, loaded.rules);
+  try {
+    return new RuleBook(start.text, start.source, clock);
+  } catch (error) {
+    if (!start.isStored) throw error;
+    log.error({ reason: describeError(error) }, 'stored rules are not good any more; those of the settings are used');
+    return new RuleBook(settings.rules.text, settings.rules.source, clock);
+  }
+}
+
+function keepSwaps(book: RuleBook, store: RuleStore, settings: Settings, log: Log): void {
+  const replacesHash = hashRuleText(settings.rules.text);
+  book.subscribe(({ text, version, actor, reason, atMs }) => {
+    store
+      .save({ text, version, actor, reason: reason ?? '', savedAtMs: atMs, replacesHash })
+      .catch((error: unknown) => {
+        log.error({ version, reason: describeError(error) }, 'rules could not be stored; a restart will not know them');
+      });
+  });
+}

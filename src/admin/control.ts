@@ -34,4 +34,6 @@ export interface ControlPlane {
   lifecycle(): 'starting' | 'ready' | 'draining';
   /** Event loop round trip in ms. */
   loopDelayMs(): number;
+  /** Live prepared statements of all sessions, and how many of them the last swap has judged differently. */
+  countRejudged?(): { readonly live: number; readonly rejudged: number };
 }

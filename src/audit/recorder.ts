@@ -59,6 +59,8 @@ export class Recorder {
   /** Messages judged, and of those matched by no rule. */
   judged = 0;
   unmatched = 0;
+  /** Messages of which a part could not be read, whatever on_unparsed then said. */
+  unparsed = 0;
   readonly #clock: Clock;
   readonly #plans = new WeakMap<Verdict, VerdictPlan>();
   readonly #versions = new Map<string, VersionTally>();
@@ -79,6 +81,12 @@ export class Recorder {
       verdict.ruleset === this.#ruleset && this.#version !== null ? this.#version : this.#follow(verdict.ruleset);
     version.judged += 1;
     this.judged += 1;
+    const shapes = verdict.shapes;
+    for (let index = 0; index < shapes.length; index += 1) {
+      if ((shapes[index] as StatementShape).unparsed === null) continue;
+      this.unparsed += 1;
+      break;
+    }
     const hits = verdict.hits;
     if (hits.length === 0) {
       version.unmatched += 1;

@@ -136,6 +136,15 @@ test('a refusal in which no rule spoke is counted by its name, and one before ju
   expect(recorder.decisions.list(10, { rule: 'default_action' })).toMatchObject([{ fingerprint: shape.fingerprint }]);
 });
 
+test('a message with an unreadable part is counted once as unparsed, a readable one is not', () => {
+  const { recorder } = makeRecorder();
+  const unreadable = makeShape('', 'connect by');
+  const ruleset = makeRuleset('v1', 1);
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [], { shapes: [shape, unreadable, unreadable] }), 7);
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [], { shapes: [shape] }), 7);
+  expect([recorder.judged, recorder.unparsed]).toEqual([2, 1]);
+});
+
 test('the journal keeps the newest decisions up to its bound and forgets the older ones', () => {
   const { recorder, clock } = makeRecorder(3);
   const refusal = { rule: 'default_action', sqlstate: '42501', message: 'no', hint: null, retryAfterMs: null };

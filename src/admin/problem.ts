@@ -1,0 +1,84 @@
+// Errors of the admin API as problem details (RFC 9457), for every error there is: ours, Fastify's, and the unexpected.
+
+import { STATUS_CODES } from 'node:http';
+import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
+import type { DocumentProblem } from '../base/yaml-document.ts';
+import type { Log } from '../base/log.ts';
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/** Thrown by a route; becomes the answer. */
+export class HttpProblem extends Error {
+  override readonly name = 'HttpProblem';
+  readonly status: number;
+  /** Further members of the answer. */
+  readonly members: Readonly<Record<string, unknown>>;
+
+  constructor(status: number, detail: string, members: Readonly<Record<string, unknown>> = {}) {
+    super(detail);
+    this.status = status;
+    this.members = members;
+  }
+}
+
+/** The body of a problem; also the schema that routes name for their errors. */
+export const PROBLEM_SCHEMA = {
+  $id: 'Problem',
+  description: 'Problem details (RFC 9457).',
+  type: 'object',
+  additionalProperties: true,
+  properties: {
+    type: { type: 'string' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    problems: {
+      description: 'Each thing that is wrong with a document, with its place.',
+      type: 'array',
+      items: {
+        type: 'object',
+        additionalProperties: true,
+        properties: {
+          message: { type: 'string' },
+          path: { type: 'string' },
+          line: { type: 'integer' },
+          column: { type: 'integer' },
+          source: { type: 'string' },
+        },
+      },
+    },
+  },
+} as const;
+
+/** What callers see of a document's problems. */
+export function describeProblems(problems: readonly DocumentProblem[]): Record<string, unknown>[] {
+  return problems.map(({ line, column, path, message, source }) => ({ line, column, path, message, source }));
+}
+
+/** Makes every error of the server a problem, the unknown path included. */
+export function answerWithProblems(server: FastifyInstance, log: Log): void {
+  server.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?')[0] ?? '';
+    return sendProblem(reply, 404, `there is no ${request.method} ${path}`);
+  });
+  server.setErrorHandler((error: FastifyError | HttpProblem, request, reply) => {
+    if (error instanceof HttpProblem) return sendProblem(reply, error.status, error.message, error.members);
+    if (error.validation !== undefined) return sendProblem(reply, 400, error.message);
+    const status = error.statusCode ?? 500;
+    if (status >= 400 && status < 500) return sendProblem(reply, status, error.message);
+    log.error({ method: request.method, route: request.routeOptions.url ?? '', error: error.message, stack: error.stack }, 'admin request failed');
+    return sendProblem(reply, 500, 'see the log of pgweir');
+  });
+}
+
+function sendProblem(
+  reply: FastifyReply,
+  status: number,
+  detail: string,
+  members: Readonly<Record<string, unknown>> = {},
+): FastifyReply {
+  const title = STATUS_CODES[status] ?? 'Error';
+  // Serialised here: the schemas of routes describe their good answers, and would cut members out of this one.
+  const body = JSON.stringify({ type: 'about:blank', title, status, detail, ...members });
+  return reply.code(status).type(PROBLEM_TYPE).serializer(String).send(body);
+}

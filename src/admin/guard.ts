@@ -31,7 +31,8 @@ function refuseWebPages(request: FastifyRequest): void {
   const site = request.headers['sec-fetch-site'];
   const isForeignOrigin = origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`;
   const isForeignSite = site !== undefined && site !== 'same-origin' && site !== 'none';
-  if (isForeignOrigin || isForeignSite) throw new HttpProblem(403, 'requests from web pages of another origin are refused');
+  if (isForeignOrigin || isForeignSite)
+    throw new HttpProblem(403, 'requests from web pages of another origin are refused');
 }
 
 /** A name that was rebound to 127.0.0.1 passes for the same origin in a browser, but still stands in Host. */

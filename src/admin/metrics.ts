@@ -1,7 +1,7 @@
 // Every metric in one table. The rooms keep plain numbers; they are read here, when someone scrapes. No label is unbounded:
 // rules are bounded by the document, targets by the settings, error codes by the registry; never a label per fingerprint.
 
-import { collectDefaultMetrics, Gauge, Histogram as PromHistogram, Counter, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram as PromHistogram, Registry } from 'prom-client';
 import type { HistogramReading } from '../base/histogram.ts';
 import type { CompiledRule, RuleCounters } from '../policy/rule.ts';
 import type { ControlPlane } from './control.ts';
@@ -55,8 +55,20 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
     labels: ['rule', 'effect'],
     read: ({ rules }) => rules.active.rules.flatMap(listEffects),
   },
-  { name: 'messages_judged_total', type: 'counter', help: 'Messages with statements that were judged.', labels: [], read: ({ recorder }) => one(recorder.judged) },
-  { name: 'messages_unparsed_total', type: 'counter', help: 'Messages of which a part could not be read, whatever on_unparsed then said.', labels: [], read: ({ recorder }) => one(recorder.unparsed) },
+  {
+    name: 'messages_judged_total',
+    type: 'counter',
+    help: 'Messages with statements that were judged.',
+    labels: [],
+    read: ({ recorder }) => one(recorder.judged),
+  },
+  {
+    name: 'messages_unparsed_total',
+    type: 'counter',
+    help: 'Messages of which a part could not be read, whatever on_unparsed then said.',
+    labels: [],
+    read: ({ recorder }) => one(recorder.unparsed),
+  },
   {
     name: 'ruleless_refusals_total',
     type: 'counter',
@@ -64,7 +76,13 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
     labels: ['cause'],
     read: ({ recorder }) => [...recorder.rulelessRefusals()].map(([cause, count]): Series => [[cause], count]),
   },
-  { name: 'decisions_total', type: 'counter', help: 'Refusals, limits and kills that were given a decision id.', labels: [], read: ({ recorder }) => one(recorder.decisions.count) },
+  {
+    name: 'decisions_total',
+    type: 'counter',
+    help: 'Refusals, limits and kills that were given a decision id.',
+    labels: [],
+    read: ({ recorder }) => one(recorder.decisions.count),
+  },
   {
     name: 'client_connections',
     type: 'gauge',
@@ -72,8 +90,20 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
     labels: ['state'],
     read: (control) => countBy(control.sessions().map((session) => session.state)),
   },
-  { name: 'clients_accepted_total', type: 'counter', help: 'Client connections accepted.', labels: [], read: ({ counters }) => one(counters.clientsAccepted) },
-  { name: 'clients_refused_total', type: 'counter', help: 'Client connections refused, as for max_clients.', labels: [], read: ({ counters }) => one(counters.clientsRefused) },
+  {
+    name: 'clients_accepted_total',
+    type: 'counter',
+    help: 'Client connections accepted.',
+    labels: [],
+    read: ({ counters }) => one(counters.clientsAccepted),
+  },
+  {
+    name: 'clients_refused_total',
+    type: 'counter',
+    help: 'Client connections refused, as for max_clients.',
+    labels: [],
+    read: ({ counters }) => one(counters.clientsRefused),
+  },
   {
     name: 'server_connections',
     type: 'gauge',
@@ -86,11 +116,30 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
     type: 'gauge',
     help: '1 where the last word from a target was good.',
     labels: ['target', 'role'],
-    read: (control) => control.targets().map((target): Series => [[target.name, target.role], target.isHealthy ? 1 : 0]),
+    read: (control) =>
+      control.targets().map((target): Series => [[target.name, target.role], target.isHealthy ? 1 : 0]),
   },
-  { name: 'pool_acquires_total', type: 'counter', help: 'Leases of server connections taken; equals releases plus those held.', labels: [], read: ({ counters }) => one(counters.leasesTaken) },
-  { name: 'pool_releases_total', type: 'counter', help: 'Leases of server connections ended.', labels: [], read: ({ counters }) => one(counters.leasesReturned) },
-  { name: 'unroutable_total', type: 'counter', help: 'Statements that a rule routed to a target that could not take them.', labels: [], read: ({ counters }) => one(counters.unroutable) },
+  {
+    name: 'pool_acquires_total',
+    type: 'counter',
+    help: 'Leases of server connections taken; equals releases plus those held.',
+    labels: [],
+    read: ({ counters }) => one(counters.leasesTaken),
+  },
+  {
+    name: 'pool_releases_total',
+    type: 'counter',
+    help: 'Leases of server connections ended.',
+    labels: [],
+    read: ({ counters }) => one(counters.leasesReturned),
+  },
+  {
+    name: 'unroutable_total',
+    type: 'counter',
+    help: 'Statements that a rule routed to a target that could not take them.',
+    labels: [],
+    read: ({ counters }) => one(counters.unroutable),
+  },
   {
     name: 'cancels_total',
     type: 'counter',
@@ -110,28 +159,105 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
     labels: ['code'],
     read: ({ counters }) => [...counters.errors].map(([code, count]): Series => [[code], count]),
   },
-  { name: 'client_bytes_total', type: 'counter', help: 'Bytes received from clients.', labels: [], read: ({ counters }) => one(counters.bytesFromClients) },
-  { name: 'server_bytes_total', type: 'counter', help: 'Bytes received from servers.', labels: [], read: ({ counters }) => one(counters.bytesFromServers) },
-  { name: 'rules_info', type: 'gauge', help: 'Always 1; the label is the active version.', labels: ['version'], read: ({ rules }) => [[[rules.version], 1]] },
-  { name: 'rules_swaps_total', type: 'counter', help: 'Changes of the active ruleset.', labels: [], read: ({ rules }) => one(rules.swaps) },
-  { name: 'rules_rejected_total', type: 'counter', help: 'Rule documents that were refused.', labels: [], read: ({ rules }) => one(rules.rejected) },
-  { name: 'rules_last_reload_successful', type: 'gauge', help: '0 where the last attempt to bring in rules failed.', labels: [], read: ({ rules }) => one(rules.lastReload.isSuccessful ? 1 : 0) },
-  { name: 'rules_last_reload_timestamp_seconds', type: 'gauge', help: 'When rules were last brought in, or tried to.', labels: [], read: ({ rules }) => one(rules.lastReload.atMs / 1000) },
-  { name: 'observation_cells', type: 'gauge', help: 'Cells of the observation matrix in use.', labels: [], read: ({ recorder }) => one(recorder.matrix.cellCount) },
-  { name: 'observations_other_total', type: 'counter', help: 'Matches that are counted in totals but have no cell of their own any more.', labels: [], read: ({ recorder }) => one(recorder.otherMatches()) },
-  { name: 'event_loop_delay_seconds', type: 'gauge', help: 'Round trip of the event loop.', labels: [], read: (control) => one(control.loopDelayMs() / 1000) },
-  { name: 'ready', type: 'gauge', help: '1 while new clients are welcome.', labels: [], read: (control) => one(control.lifecycle() === 'ready' ? 1 : 0) },
+  {
+    name: 'client_bytes_total',
+    type: 'counter',
+    help: 'Bytes received from clients.',
+    labels: [],
+    read: ({ counters }) => one(counters.bytesFromClients),
+  },
+  {
+    name: 'server_bytes_total',
+    type: 'counter',
+    help: 'Bytes received from servers.',
+    labels: [],
+    read: ({ counters }) => one(counters.bytesFromServers),
+  },
+  {
+    name: 'rules_info',
+    type: 'gauge',
+    help: 'Always 1; the label is the active version.',
+    labels: ['version'],
+    read: ({ rules }) => [[[rules.version], 1]],
+  },
+  {
+    name: 'rules_swaps_total',
+    type: 'counter',
+    help: 'Changes of the active ruleset.',
+    labels: [],
+    read: ({ rules }) => one(rules.swaps),
+  },
+  {
+    name: 'rules_rejected_total',
+    type: 'counter',
+    help: 'Rule documents that were refused.',
+    labels: [],
+    read: ({ rules }) => one(rules.rejected),
+  },
+  {
+    name: 'rules_last_reload_successful',
+    type: 'gauge',
+    help: '0 where the last attempt to bring in rules failed.',
+    labels: [],
+    read: ({ rules }) => one(rules.lastReload.isSuccessful ? 1 : 0),
+  },
+  {
+    name: 'rules_last_reload_timestamp_seconds',
+    type: 'gauge',
+    help: 'When rules were last brought in, or tried to.',
+    labels: [],
+    read: ({ rules }) => one(rules.lastReload.atMs / 1000),
+  },
+  {
+    name: 'observation_cells',
+    type: 'gauge',
+    help: 'Cells of the observation matrix in use.',
+    labels: [],
+    read: ({ recorder }) => one(recorder.matrix.cellCount),
+  },
+  {
+    name: 'observations_other_total',
+    type: 'counter',
+    help: 'Matches that are counted in totals but have no cell of their own any more.',
+    labels: [],
+    read: ({ recorder }) => one(recorder.otherMatches()),
+  },
+  {
+    name: 'event_loop_delay_seconds',
+    type: 'gauge',
+    help: 'Round trip of the event loop.',
+    labels: [],
+    read: (control) => one(control.loopDelayMs() / 1000),
+  },
+  {
+    name: 'ready',
+    type: 'gauge',
+    help: '1 while new clients are welcome.',
+    labels: [],
+    read: (control) => one(control.lifecycle() === 'ready' ? 1 : 0),
+  },
 ];
 
 export const DURATION_METRICS: readonly DurationMetric[] = [
-  { name: 'decision_duration_seconds', help: 'Time to judge one message, where it is measured.', labels: [], read: ({ recorder }) => [[[], recorder.decisionDuration.read()]] },
+  {
+    name: 'decision_duration_seconds',
+    help: 'Time to judge one message, where it is measured.',
+    labels: [],
+    read: ({ recorder }) => [[[], recorder.decisionDuration.read()]],
+  },
   {
     name: 'statement_duration_seconds',
     help: 'Time a message ran on a target.',
     labels: ['target'],
-    read: ({ recorder }) => [...recorder.statementDurations()].map(([target, histogram]) => [[target], histogram.read()] as const),
+    read: ({ recorder }) =>
+      [...recorder.statementDurations()].map(([target, histogram]) => [[target], histogram.read()] as const),
   },
-  { name: 'queue_wait_seconds', help: 'Time a message was held back by a limit or by a missing connection.', labels: [], read: ({ recorder }) => [[[], recorder.queueWait.read()]] },
+  {
+    name: 'queue_wait_seconds',
+    help: 'Time a message was held back by a limit or by a missing connection.',
+    labels: [],
+    read: ({ recorder }) => [[[], recorder.queueWait.read()]],
+  },
 ];
 
 const PREFIX = 'pgweir_';
@@ -153,7 +279,12 @@ export function buildMetricsRegistry(control: ControlPlane, version: string): Re
 }
 
 function addNumberMetric(registry: Registry, control: ControlPlane, metric: NumberMetric): void {
-  const options = { name: PREFIX + metric.name, help: metric.help, labelNames: [...metric.labels], registers: [registry] };
+  const options = {
+    name: PREFIX + metric.name,
+    help: metric.help,
+    labelNames: [...metric.labels],
+    registers: [registry],
+  };
   if (metric.type === 'gauge') {
     new Gauge({
       ...options,

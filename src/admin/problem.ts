@@ -2,8 +2,8 @@
 
 import { STATUS_CODES } from 'node:http';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
-import type { DocumentProblem } from '../base/yaml-document.ts';
 import type { Log } from '../base/log.ts';
+import type { DocumentProblem } from '../base/yaml-document.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
@@ -66,7 +66,10 @@ export function answerWithProblems(server: FastifyInstance, log: Log): void {
     if (error.validation !== undefined) return sendProblem(reply, 400, error.message);
     const status = error.statusCode ?? 500;
     if (status >= 400 && status < 500) return sendProblem(reply, status, error.message);
-    log.error({ method: request.method, route: request.routeOptions.url ?? '', error: error.message, stack: error.stack }, 'admin request failed');
+    log.error(
+      { method: request.method, route: request.routeOptions.url ?? '', error: error.message, stack: error.stack },
+      'admin request failed',
+    );
     return sendProblem(reply, 500, 'see the log of pgweir');
   });
 }

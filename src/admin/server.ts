@@ -1,11 +1,11 @@
 // The two HTTP listeners. admin: everything, guarded. health: probes and metrics, for kubelet and Prometheus.
 
 import swagger from '@fastify/swagger';
-import Fastify from 'fastify';
 import type { FastifyInstance } from 'fastify';
+import Fastify from 'fastify';
 import manifest from '../../package.json' with { type: 'json' };
-import { silentLog } from '../base/log.ts';
 import type { Log } from '../base/log.ts';
+import { silentLog } from '../base/log.ts';
 import type { Settings } from '../config/settings.ts';
 import type { ControlPlane } from './control.ts';
 import { guardAdmin } from './guard.ts';
@@ -24,7 +24,11 @@ const REQUEST_TIMEOUT_MS = 30_000;
  * Not yet listening: the caller gives host and port. Throws Error for a listener off loopback without a token; `settings`
  * that loadSettings made never are one.
  */
-export function buildAdminServer(control: ControlPlane, settings: Pick<Settings, 'admin'>, log: Log = silentLog): FastifyInstance {
+export function buildAdminServer(
+  control: ControlPlane,
+  settings: Pick<Settings, 'admin'>,
+  log: Log = silentLog,
+): FastifyInstance {
   const server = createServer(log);
   guardAdmin(server, settings.admin);
   const metrics = buildMetricsRegistry(control, manifest.version);

@@ -22,7 +22,13 @@ const QUERY = {
   additionalProperties: false,
   properties: {
     format: { description: 'Default: by Accept, else JSON.', type: 'string', enum: ['json', 'csv', 'text'] },
-    top: { description: 'Rows at most, by matches; totals are never cut.', type: 'integer', minimum: 1, maximum: 1000000, default: 1000 },
+    top: {
+      description: 'Rows at most, by matches; totals are never cut.',
+      type: 'integer',
+      minimum: 1,
+      maximum: 1000000,
+      default: 1000,
+    },
     rule: { type: 'string' },
     fingerprint: { type: 'string' },
     application_name: { type: 'string' },
@@ -37,7 +43,14 @@ export function addObservationRoutes(server: FastifyInstance, control: ControlPl
   const response = { '4xx': { $ref: 'Problem#' } } as const;
   server.get<{ Querystring: ObservationQuery }>(
     '/observations',
-    { schema: { tags: ['observations'], summary: 'What the rules matched, over all rules', querystring: QUERY, response } },
+    {
+      schema: {
+        tags: ['observations'],
+        summary: 'What the rules matched, over all rules',
+        querystring: QUERY,
+        response,
+      },
+    },
     async (request, reply) => sendReport(control, request.query, request.headers.accept, reply),
   );
   server.get<{ Params: { name: string }; Querystring: ObservationQuery }>(
@@ -54,7 +67,8 @@ export function addObservationRoutes(server: FastifyInstance, control: ControlPl
     async (request, reply) => {
       const { name } = request.params;
       const isKnown = control.rules.active.rules.some((rule) => rule.name === name);
-      if (!isKnown && control.recorder.matrix.line(name) === null) throw new HttpProblem(404, `there is no rule "${name}"`);
+      if (!isKnown && control.recorder.matrix.line(name) === null)
+        throw new HttpProblem(404, `there is no rule "${name}"`);
       return sendReport(control, { ...request.query, rule: name }, request.headers.accept, reply);
     },
   );

@@ -2,9 +2,9 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { MAX_DOCUMENT_BYTES, RuleDocumentError } from '../../policy/document.ts';
-import { StaleVersionError, UnknownRuleError, UnknownVersionError } from '../../policy/rule-book.ts';
-import type { ChangeOutcome, ChangeRequest, RuleVersion } from '../../policy/rule-book.ts';
 import type { RuleMode } from '../../policy/rule.ts';
+import type { ChangeOutcome, ChangeRequest, RuleVersion } from '../../policy/rule-book.ts';
+import { StaleVersionError, UnknownRuleError, UnknownVersionError } from '../../policy/rule-book.ts';
 import type { ControlPlane } from '../control.ts';
 import { describeProblems, HttpProblem } from '../problem.ts';
 
@@ -48,7 +48,9 @@ const CHANGE_ANSWER = {
 const PROBLEMS = { '4xx': { $ref: 'Problem#' } } as const;
 const IF_MATCH = {
   type: 'object',
-  properties: { 'if-match': { description: 'Only if this version (an ETag of GET /rules) is still active.', type: 'string' } },
+  properties: {
+    'if-match': { description: 'Only if this version (an ETag of GET /rules) is still active.', type: 'string' },
+  },
 } as const;
 const DOCUMENT_TYPES = [
   'application/yaml',
@@ -80,7 +82,10 @@ function addReading(server: FastifyInstance, control: ControlPlane): void {
   };
   server.get('/rules', { schema }, async (request, reply) => {
     const { rules } = control;
-    void reply.header('etag', formatEtag(rules.version)).header('vary', 'accept').header('x-pgweir-epoch', String(rules.active.epoch));
+    void reply
+      .header('etag', formatEtag(rules.version))
+      .header('vary', 'accept')
+      .header('x-pgweir-epoch', String(rules.active.epoch));
     if (prefersJson(request.headers.accept)) return reply.type('application/json').send(rules.active.document);
     return reply.type('application/yaml').send(trimBlankLines(rules.current.text));
   });
@@ -95,11 +100,16 @@ function addPost(server: FastifyInstance, control: ControlPlane): void {
     headers: IF_MATCH,
     response: { 200: CHANGE_ANSWER, ...PROBLEMS },
   };
-  server.post<{ Querystring: ChangeQuery }>('/rules', { schema, bodyLimit: MAX_DOCUMENT_BYTES }, async (request, reply) => {
-    const text = request.body;
-    if (typeof text !== 'string' || text.trim() === '') throw new HttpProblem(400, 'the body must be a rule document');
-    return change(request, control, (wanted) => control.rules.post(text, 'POST /rules', wanted), reply);
-  });
+  server.post<{ Querystring: ChangeQuery }>(
+    '/rules',
+    { schema, bodyLimit: MAX_DOCUMENT_BYTES },
+    async (request, reply) => {
+      const text = request.body;
+      if (typeof text !== 'string' || text.trim() === '')
+        throw new HttpProblem(400, 'the body must be a rule document');
+      return change(request, control, (wanted) => control.rules.post(text, 'POST /rules', wanted), reply);
+    },
+  );
 }
 
 function addModeSwitch(server: FastifyInstance, control: ControlPlane): void {
@@ -176,7 +186,8 @@ function addHistory(server: FastifyInstance, control: ControlPlane): void {
     { schema: rollbackSchema },
     async (request, reply) => {
       const { version: wantedVersion, steps } = request.body ?? {};
-      if (wantedVersion !== undefined && steps !== undefined) throw new HttpProblem(400, 'version and steps exclude each other');
+      if (wantedVersion !== undefined && steps !== undefined)
+        throw new HttpProblem(400, 'version and steps exclude each other');
       return change(request, control, (wanted) => control.rules.rollback(wantedVersion ?? steps ?? 1, wanted), reply);
     },
   );
@@ -219,8 +230,10 @@ function translateError(error: unknown, activeVersion: string): unknown {
     const detail = 'the rule document is not valid; the active rules stay in force';
     return new HttpProblem(422, detail, { active_version: activeVersion, problems: describeProblems(error.problems) });
   }
-  if (error instanceof StaleVersionError) return new HttpProblem(412, error.message, { active_version: error.activeVersion });
-  if (error instanceof UnknownRuleError || error instanceof UnknownVersionError) return new HttpProblem(404, error.message);
+  if (error instanceof StaleVersionError)
+    return new HttpProblem(412, error.message, { active_version: error.activeVersion });
+  if (error instanceof UnknownRuleError || error instanceof UnknownVersionError)
+    return new HttpProblem(404, error.message);
   return error;
 }
 

@@ -58,10 +58,18 @@ export function addSessionRoutes(server: FastifyInstance, control: ControlPlane)
     const found = control.sessions().filter((session) => isWanted(session, request.query));
     found.sort((left, right) => left.connectedAtMs - right.connectedAtMs || left.id - right.id);
     const nowMs = Date.now();
-    return { total: found.length, sessions: found.slice(0, request.query.limit).map((session) => describe(session, nowMs)) };
+    return {
+      total: found.length,
+      sessions: found.slice(0, request.query.limit).map((session) => describe(session, nowMs)),
+    };
   });
 
-  const oneSchema = { tags: ['sessions'], summary: 'One session', params: PARAMS, response: { 200: SESSION, ...PROBLEMS } } as const;
+  const oneSchema = {
+    tags: ['sessions'],
+    summary: 'One session',
+    params: PARAMS,
+    response: { 200: SESSION, ...PROBLEMS },
+  } as const;
   server.get<{ Params: { id: number } }>('/sessions/:id', { schema: oneSchema }, async (request) => {
     const session = control.session(request.params.id);
     if (session === null) throw new HttpProblem(404, `there is no session ${request.params.id}`);

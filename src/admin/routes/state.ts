@@ -1,8 +1,8 @@
 // What there is to look at besides rules and sessions: targets, the last decisions, and what each rules version judged.
 
 import type { FastifyInstance } from 'fastify';
-import { DECISION_OUTCOMES } from '../../audit/decision.ts';
 import type { Decision } from '../../audit/decision.ts';
+import { DECISION_OUTCOMES } from '../../audit/decision.ts';
 import type { ControlPlane } from '../control.ts';
 import { HttpProblem } from '../problem.ts';
 
@@ -57,7 +57,9 @@ export function addStateRoutes(server: FastifyInstance, control: ControlPlane): 
     response: { 200: { type: 'object', properties: { targets: { type: 'array', items: TARGET } } } },
   } as const;
   server.get('/targets', { schema: targetSchema }, async () => ({
-    targets: control.targets().map(({ isHealthy, lastError, ...target }) => ({ ...target, is_healthy: isHealthy, last_error: lastError })),
+    targets: control
+      .targets()
+      .map(({ isHealthy, lastError, ...target }) => ({ ...target, is_healthy: isHealthy, last_error: lastError })),
   }));
 
   const listSchema = {
@@ -76,7 +78,10 @@ export function addStateRoutes(server: FastifyInstance, control: ControlPlane): 
       },
     },
     response: {
-      200: { type: 'object', properties: { total: { type: 'integer' }, decisions: { type: 'array', items: DECISION } } },
+      200: {
+        type: 'object',
+        properties: { total: { type: 'integer' }, decisions: { type: 'array', items: DECISION } },
+      },
       ...PROBLEMS,
     },
   } as const;

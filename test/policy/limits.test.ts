@@ -1,0 +1,347 @@
+// Limits by a clock that the test moves: exact numbers, waiting, giving back, and observe mode that predicts enforcement.
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { compileRuleset } from '../../src/policy/compile.ts';
+import type { Admission, Hold } from '../../src/policy/limit-gate.ts';
+import { LimitGate } from '../../src/policy/limit-gate.ts';
+import { RateLimiter } from '../../src/policy/limiter.ts';
+import { LiveRule } from '../../src/policy/live-rule.ts';
+import type { RuleDocumentEntry } from '../../src/policy/rule.ts';
+import type { Ruleset } from '../../src/policy/ruleset.ts';
+import type { Verdict } from '../../src/policy/verdict.ts';
+import type { Subject } from '../../src/session/subject.ts';
+import { makeFacts, makeShape, makeSubject, makeText } from './fact-maker.ts';
+import { ManualScheduler } from './manual-scheduler.ts';
+
+type LimitRule = Omit<RuleDocumentEntry, 'name'> & { name?: string };
+
+class Bench {
+  readonly scheduler = new ManualScheduler();
+  readonly reports: string[] = [];
+  readonly gate = new LimitGate(this.scheduler, (_, hit, outcome) => this.reports.push(`${hit.rule.name} ${outcome}`));
+  ruleset: Ruleset;
+
+  constructor(...rules: LimitRule[]) {
+    this.ruleset = compileRuleset(makeDocument(rules), { epoch: 1 });
+  }
+
+  swap(...rules: LimitRule[]): void {
+    this.ruleset = compileRuleset(makeDocument(rules), { epoch: this.ruleset.epoch + 1, previous: this.ruleset });
+  }
+
+  judge(subject: Partial<Subject> = {}): Verdict {
+    return this.ruleset.viewFor(makeSubject(subject)).judge(makeText(), false);
+  }
+
+  ask(subject: Partial<Subject> = {}, tags: Record<string, string> = {}): Admission {
+    return this.gate.admit(this.judge(subject), tags, this.scheduler.nowMs());
+  }
+
+  count(outcome: string): number {
+    return this.reports.filter((report) => report.endsWith(outcome)).length;
+  }
+}
+
+function makeDocument(rules: LimitRule[]) {
+  return { traffic_control: { rules: rules.map((rule, index) => ({ name: `limit_${index}`, ...rule })) } };
+}
+
+function holdOf(admission: Admission): Hold {
+  if (admission.type !== 'admitted' || admission.hold === null)
+    throw new Error(`expected a hold, got ${admission.type}`);
+  return admission.hold;
+}
+
+describe('rate_limit', () => {
+  const rule: LimitRule = { action: 'rate_limit', rate_per_sec: 200 };
+
+  test('lets 200 a second through for ten seconds, plus its burst, however much faster the client is', () => {
+    const bench = new Bench(rule);
+    let admitted = 0;
+    for (let tick = 0; tick < 10_000; tick += 1) {
+      bench.scheduler.advanceTo(tick);
+      if (bench.ask().type === 'admitted') admitted += 1;
+    }
+    // 200 from the full bucket and one each 5 ms of 9,999 ms.
+    expect(admitted).toBe(200 + 1_999);
+  });
+
+  test('does not refuse a client that keeps to the rate', () => {
+    const bench = new Bench({ ...rule, burst: 1 });
+    for (let tick = 0; tick < 1_000; tick += 1) {
+      bench.scheduler.advanceTo(tick * 5);
+      expect(bench.ask().type).toBe('admitted');
+    }
+  });
+
+  test('refuses with 53400 and the time after which a retry succeeds', () => {
+    const bench = new Bench({ ...rule, rate_per_sec: 2, burst: 1, message: 'slow down' });
+    expect(bench.ask().type).toBe('admitted');
+    const refused = bench.ask();
+    expect(refused).toMatchObject({
+      refusal: { rule: 'limit_0', sqlstate: '53400', message: 'slow down', retryAfterMs: 500 },
+    });
+    bench.scheduler.advanceTo(499);
+    expect(bench.ask().type).toBe('refused');
+    bench.scheduler.advanceTo(500);
+    expect(bench.ask().type).toBe('admitted');
+  });
+
+  test('takes fractions of a statement per second', () => {
+    const bench = new Bench({ ...rule, rate_per_sec: 0.1 });
+    expect(bench.ask().type).toBe('admitted');
+    expect(bench.ask()).toMatchObject({ type: 'refused', refusal: { retryAfterMs: 10_000 } });
+  });
+
+  test('has a bucket for each key of per, and one for all without it', () => {
+    const separate = new Bench({ ...rule, burst: 1, per: ['user', 'tag:route'] });
+    expect(separate.ask({ user: 'a' }, { route: '/x' }).type).toBe('admitted');
+    expect(separate.ask({ user: 'b' }, { route: '/x' }).type).toBe('admitted');
+    expect(separate.ask({ user: 'a' }, { route: '/y' }).type).toBe('admitted');
+    expect(separate.ask({ user: 'a' }, { route: '/x' }).type).toBe('refused');
+    const common = new Bench({ ...rule, burst: 1 });
+    expect(common.ask({ user: 'a' }).type).toBe('admitted');
+    expect(common.ask({ user: 'b' }).type).toBe('refused');
+  });
+
+  test('lets a statement wait for its token up to wait_ms, and no longer', async () => {
+    const bench = new Bench({ ...rule, rate_per_sec: 10, burst: 1, wait_ms: 250 });
+    expect(bench.ask().type).toBe('admitted');
+    const waiting = [bench.ask(), bench.ask()];
+    expect(waiting.map((admission) => admission.type)).toEqual(['waiting', 'waiting']);
+    expect(bench.ask()).toMatchObject({ type: 'refused', refusal: { retryAfterMs: 50 } });
+    const ends: number[] = [];
+    for (const admission of waiting) {
+      if (admission.type === 'waiting') void admission.until.then(() => ends.push(bench.scheduler.nowMs()));
+    }
+    for (const atMs of [99, 100, 199, 200]) {
+      bench.scheduler.advanceTo(atMs);
+      await Promise.resolve();
+      await Promise.resolve();
+    }
+    expect(ends).toEqual([100, 200]);
+    expect(bench.count('waited')).toBe(2);
+    expect(bench.gate.waiting).toBe(0);
+  });
+
+  test('gives the token of a waiter that left to the next', () => {
+    const bench = new Bench({ ...rule, rate_per_sec: 10, burst: 1, wait_ms: 100 });
+    bench.ask();
+    const waiting = bench.ask();
+    expect(bench.ask().type).toBe('refused');
+    if (waiting.type === 'waiting') waiting.abandon();
+    expect(bench.scheduler.pending).toBe(0);
+    expect(bench.ask().type).toBe('waiting');
+    expect(bench.gate).toMatchObject({ waiting: 1, abandoned: 1 });
+  });
+
+  test('forgets the oldest keys beyond its bound, and counts them', () => {
+    const limiter = new RateLimiter({ per: ['user'], ratePerSecond: 0.001, burst: 2, waitMs: 0 });
+    for (let key = 0; key < 25_000; key += 1) limiter.take(`k${key}`, 0);
+    expect(limiter.keys).toBeLessThanOrEqual(10_000);
+    expect(limiter.evictions).toBe(25_000 - limiter.keys);
+  });
+
+  test('forgets full buckets first, which costs nobody anything', () => {
+    const limiter = new RateLimiter({ per: ['user'], ratePerSecond: 1_000, burst: 2, waitMs: 0 });
+    for (let key = 0; key < 25_000; key += 1) limiter.take(`k${key}`, key);
+    expect(limiter.evictions).toBe(0);
+  });
+});
+
+describe('max_concurrent', () => {
+  const rule: LimitRule = { action: 'max_concurrent', limit: 2 };
+
+  test('lets no more than its limit run at once, and the next one when one has ended', () => {
+    const bench = new Bench(rule);
+    const first = bench.ask();
+    expect(bench.ask().type).toBe('admitted');
+    expect(bench.ask()).toMatchObject({ type: 'refused', refusal: { sqlstate: '53400' } });
+    holdOf(first).release();
+    expect(bench.ask().type).toBe('admitted');
+  });
+
+  test('frees a slot once, however often it is released', () => {
+    const bench = new Bench(rule);
+    const first = holdOf(bench.ask());
+    bench.ask();
+    first.release();
+    first.release();
+    expect(bench.ask().type).toBe('admitted');
+    expect(bench.ask().type).toBe('refused');
+    expect(bench.gate.held).toBe(2);
+  });
+
+  test('serves waiters in order, refuses them at their deadline, and skips those that left', async () => {
+    const bench = new Bench({ ...rule, limit: 1, wait_ms: 100 });
+    const running = holdOf(bench.ask());
+    const [early, leaver, late] = [bench.ask(), bench.ask(), bench.ask()];
+    if (early?.type !== 'waiting' || leaver?.type !== 'waiting' || late?.type !== 'waiting')
+      throw new Error('expected all to wait');
+    leaver.abandon();
+    bench.scheduler.advanceTo(50);
+    running.release();
+    const admitted = await early.until;
+    expect(admitted.type).toBe('admitted');
+    bench.scheduler.advanceTo(100);
+    expect(await late.until).toMatchObject({ type: 'refused', refusal: { rule: 'limit_0', sqlstate: '53400' } });
+    expect(bench.scheduler.pending).toBe(0);
+    holdOf(admitted).release();
+    expect(bench.ask().type).toBe('admitted');
+    expect(bench.gate).toMatchObject({ waiting: 0, abandoned: 1, held: 1 });
+  });
+
+  test('needs one slot for a message whose statements all match, not one for each', () => {
+    const bench = new Bench({ ...rule, limit: 1 });
+    const facts = makeFacts(makeShape());
+    const verdict = bench.ruleset.viewFor(makeSubject()).judge([facts, facts], false);
+    expect(verdict.limits).toHaveLength(2);
+    expect(bench.gate.admit(verdict, {}, 0).type).toBe('admitted');
+    expect(bench.gate.admit(verdict, {}, 0).type).toBe('refused');
+  });
+
+  test('keeps no key without a running statement', () => {
+    const bench = new Bench({ ...rule, per: 'user' });
+    for (let index = 0; index < 100; index += 1) holdOf(bench.ask({ user: `u${index}` })).release();
+    const [limited] = bench.ruleset.rules;
+    expect(limited instanceof LiveRule ? limited.limiter?.keys : null).toBe(0);
+  });
+});
+
+describe('several limits', () => {
+  test('give back what they gave when one of them refuses', () => {
+    const bench = new Bench(
+      { action: 'rate_limit', rate_per_sec: 1, burst: 2 },
+      { action: 'max_concurrent', limit: 1, name: 'slots' },
+    );
+    const running = holdOf(bench.ask());
+    for (let attempt = 0; attempt < 5; attempt += 1) expect(bench.ask()).toMatchObject({ refusal: { rule: 'slots' } });
+    running.release();
+    // Had the five attempts kept their tokens, the bucket would be empty now.
+    expect(bench.ask().type).toBe('admitted');
+  });
+
+  test('cannot wait for each other: slots are taken in the order of the rules', async () => {
+    const bench = new Bench(
+      { name: 'a', match: { tables: 'a' }, action: 'max_concurrent', limit: 1, wait_ms: 50 },
+      { name: 'b', match: { tables: 'b' }, action: 'max_concurrent', limit: 1, wait_ms: 50 },
+    );
+    const [a, b] = [makeFacts(makeShape({ tables: ['a'] })), makeFacts(makeShape({ tables: ['b'] }))];
+    const view = bench.ruleset.viewFor(makeSubject());
+    const first = holdOf(bench.gate.admit(view.judge([a, b], false), {}, 0));
+    const second = bench.gate.admit(view.judge([b, a], false), {}, 0);
+    if (second.type !== 'waiting') throw new Error('expected to wait');
+    first.release();
+    expect((await second.until).type).toBe('admitted');
+    expect(bench.gate.refused).toBe(0);
+  });
+
+  test('a verdict that refuses is never admitted', () => {
+    const bench = new Bench({ action: 'deny' });
+    expect(() => bench.ask()).toThrow('refused verdict');
+  });
+});
+
+/** Arrival times and durations of one client population. */
+const arrivals = fc.array(fc.record({ gapMs: fc.nat(40), runMs: fc.nat(120), user: fc.constantFrom('a', 'b') }), {
+  minLength: 20,
+  maxLength: 200,
+});
+
+function countRefusals(
+  rule: LimitRule,
+  sequence: { gapMs: number; runMs: number; user: string }[],
+): { enforced: number; observed: number } {
+  const bench = new Bench(rule);
+  let enforced = 0;
+  for (const { gapMs, runMs, user } of sequence) {
+    bench.scheduler.advanceTo(bench.scheduler.nowMs() + gapMs);
+    const admission = bench.ask({ user });
+    if (admission.type === 'refused') enforced += 1;
+    else if (admission.type === 'admitted' && admission.hold !== null) {
+      const { hold } = admission;
+      bench.scheduler.after(runMs, () => hold.release());
+    }
+  }
+  bench.scheduler.advanceTo(1_000_000);
+  return { enforced, observed: bench.count('would_refuse') };
+}
+
+describe('a limit in observe mode', () => {
+  test.each<[string, LimitRule]>([
+    ['rate_limit', { action: 'rate_limit', rate_per_sec: 20, burst: 3, per: 'user' }],
+    ['rate_limit with wait_ms', { action: 'rate_limit', rate_per_sec: 20, burst: 3, wait_ms: 120 }],
+    ['max_concurrent', { action: 'max_concurrent', limit: 2, per: 'user' }],
+  ])('counts for %s exactly what enforcement refuses of the same arrivals', (_, rule) => {
+    let refused = 0;
+    fc.assert(
+      fc.property(arrivals, (sequence) => {
+        const enforced = countRefusals(rule, sequence);
+        const observed = countRefusals({ ...rule, mode: 'observe' }, sequence);
+        expect(observed).toEqual({ enforced: 0, observed: enforced.enforced });
+        expect(enforced.observed).toBe(0);
+        refused += enforced.enforced;
+      }),
+      { numRuns: 100 },
+    );
+    expect(refused).toBeGreaterThan(100);
+  });
+
+  test('is not drained by what an enforced limit refuses', () => {
+    const bench = new Bench(
+      { name: 'enforced', action: 'rate_limit', rate_per_sec: 0.001, burst: 1 },
+      { name: 'watched', action: 'rate_limit', rate_per_sec: 0.001, burst: 1, mode: 'observe' },
+    );
+    for (let attempt = 0; attempt < 5; attempt += 1) bench.ask();
+    expect(bench.reports).toEqual([]);
+    expect(bench.gate.refused).toBe(4);
+  });
+
+  test('counts a virtual wait as refused only when no virtual slot came free in time', () => {
+    const bench = new Bench({ action: 'max_concurrent', limit: 1, wait_ms: 50, mode: 'observe' });
+    const [long, inTime] = [holdOf(bench.ask()), holdOf(bench.ask())];
+    bench.scheduler.advanceTo(40);
+    long.release();
+    const tooLate = holdOf(bench.ask());
+    bench.scheduler.advanceTo(200);
+    inTime.release();
+    tooLate.release();
+    expect(bench.reports).toEqual(['limit_0 would_refuse']);
+    expect(bench.gate.held).toBe(0);
+  });
+});
+
+describe('a swap', () => {
+  const rule: LimitRule = { action: 'rate_limit', rate_per_sec: 0.001, burst: 2, name: 'kept' };
+
+  test('keeps the bucket and the counters of a rule that stayed the same', () => {
+    const bench = new Bench(rule);
+    bench.ask();
+    bench.ask();
+    const before = bench.ruleset.rules[0]?.counters;
+    bench.swap({ ...rule, description: 'now with words' }, { action: 'observe' });
+    expect(bench.ask().type).toBe('refused');
+    expect(bench.ruleset.rules.find((kept) => kept.name === 'kept')?.counters).toBe(before);
+  });
+
+  test('starts afresh for a rule of the same name that means something else', () => {
+    const bench = new Bench(rule);
+    bench.ask();
+    bench.ask();
+    const before = bench.ruleset.rules[0]?.counters;
+    bench.swap({ ...rule, burst: 3 });
+    expect(bench.ask().type).toBe('admitted');
+    expect(bench.ruleset.rules[0]?.counters).not.toBe(before);
+  });
+
+  test('frees slots that were taken under the old rules', () => {
+    const slots: LimitRule = { action: 'max_concurrent', limit: 1, name: 'slots' };
+    const bench = new Bench(slots);
+    const hold = holdOf(bench.ask());
+    bench.swap(slots, { action: 'observe' });
+    expect(bench.ask().type).toBe('refused');
+    hold.release();
+    expect(bench.ask().type).toBe('admitted');
+  });
+});

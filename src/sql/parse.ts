@@ -107,6 +107,8 @@ function reasonOf(message: string): UnparsedReason {
  * still answers, but leaks, so a fresh one takes over as soon as it is ready.
  */
 function recover(error: unknown): UnparsedReason {
+  // A tree that is not JSON would be libpg-query's fault; the statement still counts as unread.
+  if (error instanceof SyntaxError) return 'syntax';
   const isTrap = error instanceof RangeError || (error instanceof Error && error.name === 'RuntimeError');
   if (!isTrap) throw error;
   replaceInstance();

@@ -16,12 +16,14 @@ interface Token {
   readonly tokenType: number;
 }
 
+/** libpg-query copies a token's text into its JSON without escaping these. */
+const CONTROL = /\p{Cc}/gu;
 /** FCONST, SCONST, USCONST, BCONST, XCONST, ICONST: gram.y of PostgreSQL 18 (libpg-query leaves some names out). */
 const LITERAL_TYPES = [260, 261, 262, 263, 264, 266];
 
 /** The same text made from PostgreSQL's tokens, whose offsets are bytes. */
 function normalizeByTokens(text: string): { normalized: string; comments: string[] } {
-  const { tokens } = JSON.parse(scanSql(text)) as { tokens: Token[] };
+  const { tokens } = JSON.parse(scanSql(text).replace(CONTROL, ' ')) as { tokens: Token[] };
   const bytes = Buffer.from(text);
   let normalized = '';
   let end = 0;

@@ -9,7 +9,7 @@ import type { CompiledRuleset } from './compiled-ruleset.ts';
 import { RuleDocumentError } from './document.ts';
 import { findLint } from './lint.ts';
 import { modeOf } from './live-rule.ts';
-import type { RuleMode } from './rule.ts';
+import type { RuleDocument, RuleMode } from './rule.ts';
 
 const MAX_HISTORY = 50;
 
@@ -171,20 +171,7 @@ export class RuleBook {
     const rule = this.#active.document.traffic_control.rules?.[index];
     if (rule === undefined) throw new UnknownRuleError(name);
     if (modeOf(rule) === mode) return this.post(text, source, request);
-    const document = parseDocument(text);
-    const path = ['traffic_control', 'rules', index];
-    let changed: string;
-    if (isMap(document.getIn(path, true))) {
-      document.deleteIn([...path, 'observe_only']);
-      document.setIn([...path, 'mode'], mode);
-      changed = document.toString({ lineWidth: 0 });
-    } else {
-      // The rule is an alias: writing into it would change its anchor too, so the document is written anew.
-      const plain = structuredClone(this.#active.document);
-      const { observe_only: _, ...rest } = rule;
-      plain.traffic_control.rules?.splice(index, 1, { ...rest, mode });
-      changed = stringify(plain);
-    }
+    const changed = writeMode(text, this.#active.document, index, mode);
     const reason = request.reason ?? `${name}: mode ${mode}`;
     return this.post(changed, source, { ...request, reason });
   }
@@ -221,6 +208,31 @@ export class RuleBook {
     this.lastReload.isSuccessful = error === null;
     this.lastReload.atMs = this.#clock.wallMs();
     this.lastReload.error = error;
+  }
+}
+
+/** The document's text with another mode for one rule: comments stay, and JSON stays JSON. */
+function writeMode(text: string, active: RuleDocument, index: number, mode: RuleMode): string {
+  const document = parseDocument(text);
+  const path = ['traffic_control', 'rules', index];
+  if (!isJson(text) && isMap(document.getIn(path, true))) {
+    document.deleteIn([...path, 'observe_only']);
+    document.setIn([...path, 'mode'], mode);
+    return document.toString({ lineWidth: 0 });
+  }
+  // Where the rule is an alias, writing into it would change its anchor too: the document is written anew.
+  const plain = structuredClone(active);
+  const { observe_only: _, ...rule } = plain.traffic_control.rules?.[index] ?? { name: '', action: 'observe' };
+  plain.traffic_control.rules?.splice(index, 1, { ...rule, mode });
+  return isJson(text) ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain);
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

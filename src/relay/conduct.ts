@@ -52,6 +52,12 @@ export class Conduct {
     return this.#waiting.abandon();
   }
 
+  /** The connection closes: what waits or is kept will not run. */
+  giveUp(): void {
+    this.#waiting.abandon();
+    this.#waiting.take()?.hold?.release();
+  }
+
   query(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     if (remaining > 0) return this.#refuseLong(OWED.query, '');
     const facts = this.#read(buffer, start + 5, end - 1);
@@ -62,7 +68,6 @@ export class Conduct {
     }
     if (!this.#waiting.isCleared(run) || !this.#connection.router.isReadyForQuery(run)) return this.#waiting.keep(run);
     const owed = this.#send(OWED.query, buffer, start, end, remaining);
-    this.#session.statements.forgetUnnamed();
     this.#start(run, owed);
     if (run.kill !== null) this.#connection.closeGate(GATE.killing);
     return true;
@@ -100,8 +105,9 @@ export class Conduct {
     const nameEnd = portalEnd < 0 ? -1 : findNul(buffer, portalEnd + 1, end);
     if (nameEnd < 0) return this.#sendUnread(OWED.bind, buffer, start, end, remaining);
     if (!this.#connection.router.isReadyForUnit()) return false;
-    const statement = this.#session.statements.find(readName(buffer, portalEnd + 1, nameEnd));
-    this.#connection.router.beforeUse(statement);
+    const name = readName(buffer, portalEnd + 1, nameEnd);
+    const statement = this.#session.statements.find(name);
+    this.#connection.router.beforeUse(name, statement);
     const owed = this.#send(OWED.bind, buffer, start, end, remaining);
     this.#session.portals.declare(readName(buffer, start + 5, portalEnd), this.#meanings(statement), owed.sequence);
     return true;
@@ -109,8 +115,10 @@ export class Conduct {
 
   describe(buffer: Buffer, start: number, end: number): boolean {
     if (!this.#connection.router.isReadyForUnit()) return false;
-    if (buffer[start + 5] === CLOSE_STATEMENT)
-      this.#connection.router.beforeUse(this.#session.statements.find(readName(buffer, start + 6, end - 1)));
+    if (buffer[start + 5] === CLOSE_STATEMENT) {
+      const name = readName(buffer, start + 6, end - 1);
+      this.#connection.router.beforeUse(name, this.#session.statements.find(name));
+    }
     this.#send(OWED.describe, buffer, start, end, 0);
     return true;
   }
@@ -148,7 +156,7 @@ export class Conduct {
       this.#replace(OWED.functionCall, makeRefusedFunctionCall(), run);
       return true;
     }
-    if (!this.#waiting.isCleared(run)) return this.#waiting.keep(run);
+    if (!this.#waiting.isCleared(run) || !this.#connection.router.isReadyForQuery(run)) return this.#waiting.keep(run);
     this.#start(run, this.#send(OWED.functionCall, buffer, start, end, remaining));
     if (run.kill !== null) this.#connection.closeGate(GATE.killing);
     return true;
@@ -204,9 +212,8 @@ export class Conduct {
   }
 
   #meanings(statement: PreparedStatement | null): TextFacts {
-    return statement !== null && statement.shadowed === null
-      ? statement.facts
-      : meaningsOf(statement, NOT_PREPARED_FACTS);
+    if (statement === null) return NOT_PREPARED;
+    return statement.shadowed === null ? statement.facts : meaningsOf(statement, NOT_PREPARED_FACTS);
   }
 
   #judge(statements: TextFacts, isImplicitBlock: boolean): Verdict {

@@ -287,9 +287,11 @@ export class Connection {
     const { sqlstate, severity, text, level } = ERRORS[code];
     this.countError(sqlstate);
     this.#context.log[level]({ session: this.session.id, code, detail }, text);
-    this.client.outlet.write(
-      makeErrorResponse({ severity, sqlstate, message: detail === null ? text : `${text}: ${detail}` }),
-    );
+    // In the middle of a server's message the client would take the error for a part of it.
+    if (this.#active?.isMidMessage !== true) {
+      const message = detail === null ? text : `${text}: ${detail}`;
+      this.client.outlet.write(makeErrorResponse({ severity, sqlstate, message }));
+    }
     this.client.outlet.flush();
     this.close();
   }
@@ -339,7 +341,7 @@ export class Connection {
     this.isClosing = true;
     this.session.enter('closing');
     this.#killGuard.close();
-    this.conduct.abandonWait();
+    this.conduct.giveUp();
     for (let { head } = this.session.owed; head !== null; head = this.session.owed.head) {
       head.run?.hold?.release();
       this.session.owed.shift();

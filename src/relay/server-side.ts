@@ -49,6 +49,11 @@ export class ServerSide implements FrameSink {
     lease.socket.on('close', () => connection.serverEnded(this));
   }
 
+  /** Part of a message has gone to the client: nothing else may be said before the rest of it. */
+  get isMidMessage(): boolean {
+    return this.#framer.isMidMessage;
+  }
+
   get isCongested(): boolean {
     return this.outlet.isCongested;
   }
@@ -86,11 +91,12 @@ export class ServerSide implements FrameSink {
       case BACKEND.copyDone:
       case BACKEND.copyOutResponse:
       case BACKEND.notice:
-      case BACKEND.notification:
       case BACKEND.functionCallResponse:
       case BACKEND.negotiateProtocolVersion:
       case BACKEND.parameterDescription:
         return !this.#isHeadSwallowed;
+      case BACKEND.notification:
+        return this.isPrimary;
       case BACKEND.rowDescription:
       case BACKEND.noData:
         return this.#shift(OWED.describe);
@@ -189,6 +195,8 @@ export class ServerSide implements FrameSink {
       return this.#connection.becomeReady();
     }
     const { sequence, isSwallowed } = head;
+    // A simple Query drops the unnamed statement, whatever comes of it.
+    if (head.kind === OWED.query && !isSwallowed) this.#session.statements.forget('', sequence);
     if (head.run !== null) this.#finish(head);
     owed.shift();
     this.#session.settle(status, sequence);
@@ -201,7 +209,7 @@ export class ServerSide implements FrameSink {
     if (run === null) return;
     head.run = null;
     const ranMs = this.#connection.finishRun(run);
-    this.#durations.observe(ranMs / 1000);
+    if (run.refusal === null) this.#durations.observe(ranMs / 1000);
   }
 
   #fail(buffer: Buffer, start: number, end: number): boolean {
@@ -212,12 +220,14 @@ export class ServerSide implements FrameSink {
     const { head } = owed;
     if (head === null || this.hasSaidFatal) return true;
     const { run, isSwallowed } = head;
+    const isQuery = head.kind === OWED.query;
     const refusal = run !== null && isStandInError(sqlstate) ? run.refusal : null;
     if (run !== null) run.sqlstate = sqlstate;
     this.#connection.copyFailed();
-    if (head.kind === OWED.query || head.kind === OWED.functionCall) undoDeclared(listDeclared(head), this.#session);
+    if (isQuery || head.kind === OWED.functionCall) undoDeclared(listDeclared(head), this.#session);
     else if (head.kind !== OWED.sync) this.#skipToSync();
-    if (refusal === null || run === null) return !isSwallowed;
+    // Of pgweir's own messages a failing Parse is the client's business: what it sent behind it is skipped.
+    if (refusal === null || run === null) return !isSwallowed || !isQuery;
     this.#connection.client.outlet.write(wordRefusal(refusal, run.decisionId, this.#session.clientEncoding === 'UTF8'));
     this.#connection.countError(refusal.sqlstate);
     return false;
@@ -229,6 +239,8 @@ export class ServerSide implements FrameSink {
     const declared: PreparedStatement[] = [];
     for (let { head } = owed; head !== null && head.kind !== OWED.sync; head = owed.head) {
       declared.push(...listDeclared(head));
+      for (const { name } of listDeclared(head)) this.known.delete(name);
+      if (head.isSwallowed) this.known.delete(head.closedName);
       this.#finish(head);
       owed.shift();
     }

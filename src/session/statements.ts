@@ -84,11 +84,6 @@ export class PreparedStatements {
     else this.#byName.delete(name);
   }
 
-  /** A simple Query drops the unnamed statement, whatever comes of it. */
-  forgetUnnamed(): void {
-    this.#unnamed = null;
-  }
-
   *[Symbol.iterator](): IterableIterator<PreparedStatement> {
     if (this.#unnamed !== null) yield this.#unnamed;
     yield* this.#byName.values();

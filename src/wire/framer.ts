@@ -54,6 +54,11 @@ export class Framer {
     return this.#remaining === 0 && this.#heldBytes === 0;
   }
 
+  /** Part of a message has been shown, and the rest of it is still to come. */
+  get isMidMessage(): boolean {
+    return this.#remaining > 0;
+  }
+
   /** Which messages are legal from the next one on. */
   useTable(table: MessageTable): void {
     this.#table = table;

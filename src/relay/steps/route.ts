@@ -103,15 +103,19 @@ export class Router {
     if (this.keepsParses) this.#connection.active.known.set(name, statement);
   }
 
-  /** A statement is about to be used: the active server must know it as the client does. */
-  beforeUse(statement: PreparedStatement | null): void {
-    if (!this.keepsParses || statement === null || statement.parseMessage === null) return;
+  /** What the client calls `name` is about to be used: the active server must know it as the client does. */
+  beforeUse(name: string, statement: PreparedStatement | null): void {
+    if (!this.keepsParses) return;
     const server = this.#connection.active;
-    if (server.known.get(statement.name) === statement) return;
-    if (statement.name !== '') this.#closeOn(server, statement.name);
+    const known = server.known.get(name) ?? null;
+    if (known === statement || (statement !== null && statement.parseMessage === null)) return;
+    if (known !== null || name !== '') this.#closeOn(server, name);
+    if (statement === null || statement.parseMessage === null) return;
     server.outlet.write(statement.parseMessage);
-    this.#connection.session.owed.push(OWED.parse).isSwallowed = true;
-    server.known.set(statement.name, statement);
+    const owed = this.#connection.session.owed.push(OWED.parse);
+    owed.isSwallowed = true;
+    owed.closedName = name;
+    server.known.set(name, statement);
   }
 
   /** A statement has been completed. */
@@ -188,7 +192,7 @@ export class Router {
     server.outlet.write(makeCloseStatement(name));
     const owed = this.#connection.session.owed.push(OWED.close);
     owed.isSwallowed = true;
-    owed.closedName = '';
+    owed.closedName = name;
     server.known.delete(name);
   }
 

@@ -1,0 +1,43 @@
+// `pgweir explain`: how a statement of somebody would be judged, rule by rule, without a server.
+
+import { explain, formatExplanation } from '../policy/explain.ts';
+import type { CliIo, ExitCode, OutputFormat } from './io.ts';
+import { CliError, EXIT, writeJson } from './io.ts';
+import { compileSource, openFacts, readSource } from './sources.ts';
+
+export interface ExplainOptions {
+  readonly output: OutputFormat;
+  /** A rule document, or settings that hold or name one. */
+  readonly rules: string;
+  /** `-` reads it from stdin. */
+  readonly sql: string;
+  readonly user: string;
+  readonly database: string;
+  readonly applicationName: string;
+  readonly clientIp: string;
+  readonly inTransaction: boolean;
+}
+
+/** Throws CliError, RuleDocumentError and SettingsError. What the rules say does not change the exit code. */
+export async function runExplain(io: CliIo, options: ExplainOptions): Promise<ExitCode> {
+  if (options.rules === '-' && options.sql === '-')
+    throw new CliError('only one of --rules and --sql can come from stdin');
+  const { ruleset } = compileSource(io, await readSource(io, options.rules));
+  const facts = await openFacts();
+  const text = options.sql === '-' ? await io.readStdin() : options.sql;
+  const statements = facts.read(Buffer.from(text, 'utf8').toString('latin1'), 'UTF8', true);
+  const { user, database, applicationName, clientIp } = options;
+  const explanation = explain(
+    ruleset,
+    { user, database, applicationName, clientIp },
+    statements,
+    options.inTransaction,
+  );
+  if (options.output === 'json') {
+    const { verdict: _, ...shown } = explanation;
+    writeJson(io, shown);
+  } else {
+    io.stdout.write(formatExplanation(explanation));
+  }
+  return EXIT.ok;
+}

@@ -1,8 +1,8 @@
 // What a document is allowed to say but its author hardly meant. Hints, one line each; nothing here refuses a document.
 
-import { isDeepStrictEqual } from 'node:util';
 import type { CompiledRuleset } from './compiled-ruleset.ts';
 import type { LiveRule } from './live-rule.ts';
+import { writeCanonically } from './live-rule.ts';
 import { parsePrefix } from './matchers/address.ts';
 import type { MatchDocument, RuleDocumentEntry } from './rule.ts';
 
@@ -27,7 +27,9 @@ const WHOLE_STATEMENT = /^(\(\?[ims]+\))?\^(\\s[*+])?(select|insert|update|delet
 export function findLint(ruleset: CompiledRuleset): string[] {
   const lint: string[] = [];
   let ended: LiveRule | null = null;
-  const seen: LiveRule[] = [];
+  /** Names of rules above, by what they do and to what, and of those that end the search, by their match. */
+  const byMeaning = new Map<string, string>();
+  const byFinalMatch = new Map<string, string>();
   for (const rule of ruleset.rules) {
     const say = (words: string): void => {
       lint.push(`rule "${rule.name}": ${words}`);
@@ -36,13 +38,14 @@ export function findLint(ruleset: CompiledRuleset): string[] {
     if (ended !== null)
       say(`is never reached: "${ended.name}" above ${ended.action === 'allow' ? 'allows' : 'denies'} everything`);
     lintRule(rule, say);
-    const twin = seen.find((other) => isSameRule(other, rule));
-    if (twin !== undefined) say(`does the same for the same statements as "${twin.name}"`);
-    else {
-      const above = seen.find((other) => other.isFinal && isDeepStrictEqual(matchOf(other), matchOf(rule)));
-      if (above !== undefined) say(`is never reached: "${above.name}" ends the search for the same statements`);
-    }
-    seen.push(rule);
+    const meaning = writeMeaning(rule);
+    const matchText = writeCanonically(matchOf(rule));
+    const twin = byMeaning.get(meaning);
+    const above = byFinalMatch.get(matchText);
+    if (twin !== undefined) say(`does the same for the same statements as "${twin}"`);
+    else if (above !== undefined) say(`is never reached: "${above}" ends the search for the same statements`);
+    if (twin === undefined) byMeaning.set(meaning, rule.name);
+    if (rule.isFinal && above === undefined) byFinalMatch.set(matchText, rule.name);
     if (ended === null && rule.isFinal && isUnconditional(matchOf(rule))) ended = rule;
   }
   if (ruleset.rawSet.isGrowing() || ruleset.normalizedSet.isGrowing()) {
@@ -95,8 +98,7 @@ function isUnconditional(match: MatchDocument): boolean {
   return Object.keys(match).length === 0;
 }
 
-function isSameRule(left: LiveRule, right: LiveRule): boolean {
-  const { name: _, description: __, priority: ___, ...leftMeaning } = left.document;
-  const { name: ____, description: _____, priority: ______, ...rightMeaning } = right.document;
-  return isDeepStrictEqual(leftMeaning, rightMeaning);
+function writeMeaning(rule: LiveRule): string {
+  const { name: _, description: __, priority: ___, ...meaning } = rule.document;
+  return writeCanonically(meaning);
 }

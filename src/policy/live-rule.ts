@@ -72,6 +72,11 @@ export function hashDefinition(document: RuleDocumentEntry): string {
   return hashText(JSON.stringify(describeMeaning(document)), 16);
 }
 
+/** Equal texts for values that mean the same in a rule: order of keys, order in lists and lists of one do not count. */
+export function writeCanonically(value: unknown): string {
+  return JSON.stringify(canonicalize(value));
+}
+
 /** Hex digits of a SHA-256, shortened. */
 export function hashText(text: string, digits: number): string {
   return createHash('sha256').update(text).digest('hex').slice(0, digits);

@@ -18,8 +18,8 @@ export interface Refusal {
 }
 
 /**
- * What a matching rule did, or in observe mode would have done. `shadowed`: it matched, but its slot (route, kill) was
- * already filled by a rule above it.
+ * What a matching rule did, or in observe mode would have done were it alone enforced. `shadowed`: it matched, but its
+ * slot (route, kill) was already filled by an enforced rule above it.
  */
 export type RuleEffect = 'allow' | 'deny' | 'observe' | 'route' | 'limit' | 'kill' | 'shadowed';
 
@@ -31,7 +31,10 @@ export interface RuleHit {
   readonly shape: StatementShape;
 }
 
-/** The verdict on a message of one or several statements: the strictest of its parts holds for all of it. */
+/**
+ * The verdict on a message of one or several statements: the strictest of its parts holds for all of it. One that refuses
+ * has no route, no kill and no limits, whatever its hits say: nothing of the message runs.
+ */
 export interface Verdict {
   /** The ruleset that judged: its `version` goes into every decision, its `epoch` says whether to judge again. */
   readonly ruleset: Ruleset;

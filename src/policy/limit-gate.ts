@@ -28,11 +28,14 @@ export interface LimitRefused {
   readonly hit: RuleHit;
 }
 
-/** `until` settles at the latest after the longest `wait_ms` of each limit in turn; after `abandon` it never does. */
+/**
+ * `until` settles at the latest after the longest `wait_ms` of each limit in turn. After `abandon` it either never does,
+ * or (when both came in one turn) tells of an admission that is already released.
+ */
 export interface Waiting {
   readonly type: 'waiting';
   readonly until: Promise<Admitted | LimitRefused>;
-  /** The client is gone or has cancelled: leaves every line and gives everything back. */
+  /** The client is gone or has cancelled: leaves every line and gives everything back. Not to be called once `until` was heard. */
   abandon(): void;
 }
 
@@ -217,7 +220,11 @@ class Passage {
   }
 
   #abandon(): void {
-    if (this.#settle === null) return;
+    if (this.#settle === null) {
+      // Granted in this very turn, and the waiter left before it could hear of it: nobody else will release.
+      this.#release();
+      return;
+    }
     this.#settle = null;
     this.#gate.waiting -= 1;
     this.#gate.abandoned += 1;

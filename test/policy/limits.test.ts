@@ -192,6 +192,18 @@ describe('max_concurrent', () => {
     expect(bench.gate).toMatchObject({ waiting: 0, abandoned: 1, held: 1 });
   });
 
+  test('frees a slot that was granted in the same turn in which its waiter left', () => {
+    const bench = new Bench({ ...rule, limit: 1, wait_ms: 100 });
+    const running = holdOf(bench.ask());
+    const waiting = bench.ask();
+    if (waiting.type !== 'waiting') throw new Error('expected to wait');
+    running.release();
+    expect(bench.gate.held).toBe(1);
+    waiting.abandon();
+    expect(bench.gate.held).toBe(0);
+    expect(bench.ask().type).toBe('admitted');
+  });
+
   test('needs one slot for a message whose statements all match, not one for each', () => {
     const bench = new Bench({ ...rule, limit: 1 });
     const facts = makeFacts(makeShape());

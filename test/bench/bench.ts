@@ -9,7 +9,15 @@ import { parseArgs } from 'node:util';
 import { runProgram } from '../support/native-binaries.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { type Contender, PATHS, type Path, startDirect, startPgBouncer, startPgweir } from './contenders.ts';
-import { fillTables, findProgram, findServerBinaries, MODES, type Mode, runPgbench } from './pgbench.ts';
+import {
+  fillTables,
+  findProgram,
+  findServerBinaries,
+  MODES,
+  type Mode,
+  type PgbenchRun,
+  runPgbench,
+} from './pgbench.ts';
 import { formatTable, type Row, type Sample, summarize } from './report.ts';
 
 const USAGE = `npm run bench -- [options]
@@ -26,6 +34,7 @@ const USAGE = `npm run bench -- [options]
 
 const README_START = '<!-- results: written by npm run bench -- --write-readme -->';
 const README_END = '<!-- end of results -->';
+const WARM_UP_SECONDS = 2;
 const NO_RULES = 'traffic_control:\n  default_action: allow\n  rules: []\n';
 
 interface Options {
@@ -38,6 +47,11 @@ interface Options {
   readonly isJson: boolean;
   readonly isReadmeWritten: boolean;
   readonly isMicroRun: boolean;
+}
+
+interface Bench {
+  readonly pgbench: string;
+  readonly postgres: TestPostgres;
 }
 
 /** Talk goes to stderr, so that stdout is the result and nothing else. */
@@ -127,46 +141,47 @@ async function startContenders(postgres: TestPostgres, paths: readonly Path[], s
   }
 }
 
-async function measure(
-  pgbench: string,
-  postgres: TestPostgres,
-  contenders: readonly Contender[],
-  options: Options,
-): Promise<Sample[]> {
+type Load = Omit<Parameters<typeof runPgbench>[2], 'threads'>;
+
+async function measure(bench: Bench, contenders: readonly Contender[], options: Options): Promise<Sample[]> {
   const samples: Sample[] = [];
   for (const mode of options.modes) {
+    // Unrecorded: caches fill, and the JavaScript of the proxy is compiled.
+    for (const contender of contenders) await runOnce(bench, contender, { mode, clients: 8, seconds: WARM_UP_SECONDS });
     for (const clients of options.clients) {
       for (let round = 0; round < options.rounds; round++) {
         // Each round begins with another path, so that none always runs first.
         for (let turn = 0; turn < contenders.length; turn++) {
           const contender = contenders[(turn + round) % contenders.length];
           if (contender === undefined) continue;
-          const address = {
-            host: contender.host,
-            port: contender.port,
-            user: postgres.user,
-            database: postgres.database,
-          };
-          const cpuBeforeUs = contender.cpuMicroseconds();
-          const run = await runPgbench(pgbench, address, {
-            mode,
-            clients,
-            threads: Math.min(clients, cpus().length, 2),
-            seconds: options.seconds,
-          });
-          const cpuAfterUs = contender.cpuMicroseconds();
-          const cpuUs =
-            cpuBeforeUs === null || cpuAfterUs === null ? null : (cpuAfterUs - cpuBeforeUs) / run.transactions;
-          samples.push({ ...run, path: contender.path, mode, clients, round, cpuUs });
+          const sample = await runOnce(bench, contender, { mode, clients, seconds: options.seconds });
+          samples.push({ ...sample, path: contender.path, mode, clients, round });
           say(
-            `${mode} ${clients} clients, round ${round + 1}: ${contender.path} ${Math.round(run.tps)} tps` +
-              (cpuUs === null ? '' : `, ${cpuUs.toFixed(1)} µs CPU`),
+            `${mode} ${clients} clients, round ${round + 1}: ${contender.path} ${Math.round(sample.tps)} tps` +
+              (sample.cpuUs === null ? '' : `, ${sample.cpuUs.toFixed(1)} µs CPU`),
           );
         }
       }
     }
   }
   return samples;
+}
+
+async function runOnce(
+  { pgbench, postgres }: Bench,
+  contender: Contender,
+  load: Load,
+): Promise<PgbenchRun & { cpuUs: number | null }> {
+  const address = { host: contender.host, port: contender.port, user: postgres.user, database: postgres.database };
+  try {
+    const cpuBeforeUs = contender.cpuMicroseconds();
+    const run = await runPgbench(pgbench, address, { ...load, threads: Math.min(load.clients, cpus().length, 2) });
+    const cpuAfterUs = contender.cpuMicroseconds();
+    const cpuUs = cpuBeforeUs === null || cpuAfterUs === null ? null : (cpuAfterUs - cpuBeforeUs) / run.transactions;
+    return { ...run, cpuUs };
+  } catch (error) {
+    throw new Error(`${contender.path} failed; its log ends\n${contender.logTail()}`, { cause: error });
+  }
 }
 
 /** What the micro-benchmarks print, by their names. Each is a program of its own, so that one cannot warm up the other. */
@@ -224,7 +239,7 @@ async function run(options: Options): Promise<void> {
   try {
     await fillTables(pgbench, { ...postgres, host: postgres.host }, options.scale);
     await startContenders(postgres, options.paths, contenders);
-    const samples = await measure(pgbench, postgres, contenders, options);
+    const samples = await measure({ pgbench, postgres }, contenders, options);
     const machine = describeMachine(contenders, options);
     for (const contender of contenders.splice(0)) await contender.stop();
     const rows = summarize(samples);
@@ -243,6 +258,8 @@ async function run(options: Options): Promise<void> {
 try {
   await run(readOptions());
 } catch (error) {
-  say(error instanceof Error ? error.message : String(error));
+  for (let cause: unknown = error; cause !== undefined; cause = cause instanceof Error ? cause.cause : undefined) {
+    say(cause instanceof Error ? cause.message : String(cause));
+  }
   process.exitCode = 1;
 }

@@ -24,6 +24,8 @@ export interface Contender {
   readonly port: number;
   /** CPU time of the proxy process so far, all threads; null for the direct path. */
   cpuMicroseconds(): number | null;
+  /** The last that the process wrote to its log. */
+  logTail(): string;
   stop(): Promise<void>;
 }
 
@@ -34,6 +36,7 @@ export function startDirect(postgres: TestPostgres): Contender {
     host: postgres.host,
     port: postgres.port,
     cpuMicroseconds: () => null,
+    logTail: () => postgres.logTail(),
     stop: async () => undefined,
   };
 }
@@ -91,6 +94,7 @@ export async function startPgBouncer(postgres: TestPostgres): Promise<Contender 
     host: '127.0.0.1',
     port,
     cpuMicroseconds: () => readCpuMicroseconds(child.pid ?? 0),
+    logTail: log,
     stop,
   };
 }
@@ -108,6 +112,7 @@ export async function startPgweir(
     host: weir.host,
     port: weir.port,
     cpuMicroseconds: () => readCpuMicroseconds(weir.pid),
+    logTail: () => weir.log(),
     stop: () => weir.stop(),
   };
 }

@@ -74,6 +74,7 @@ const TRANSACTION_KINDS: Readonly<Record<string, string>> = {
 const OBJECT_WORDS: Readonly<Record<string, string>> = {
   FDW: 'foreign_data_wrapper',
   FOREIGN_SERVER: 'server',
+  LARGEOBJECT: 'large_object',
   MATVIEW: 'materialized_view',
   OPCLASS: 'operator_class',
   OPFAMILY: 'operator_family',

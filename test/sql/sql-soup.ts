@@ -205,6 +205,19 @@ const value = fc.oneof(
       '1_0',
     ),
   },
+  // The grammar looks at the kind of these literals, and at the value of float's.
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      'a::varchar(5)',
+      'a::varchar(5.5)',
+      "a::varchar('5')",
+      'a::float(3)',
+      'a::float(99)',
+      "a ? 'b'",
+      'a ? ?',
+    ),
+  },
 );
 const condition = fc
   .tuple(

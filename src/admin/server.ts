@@ -41,13 +41,14 @@ export function buildAdminServer(
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema${index}`) },
   });
-  void server.register(async (routes) => {
+  void server.register((routes, _options, done) => {
     addRuleRoutes(routes, control);
     addObservationRoutes(routes, control);
     addSessionRoutes(routes, control);
     addStateRoutes(routes, control);
     addHealthRoutes(routes, control, metrics);
     routes.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
+    done();
   });
   return server;
 }

@@ -56,7 +56,7 @@ export function loadSettings(sources: SettingsSources): Settings {
   const overrides = [...readEnvironment(leaves, sources.environment ?? {}), ...flags.overrides];
   const value = structuredClone(isOnlyComments ? {} : document.value) as Record<string, unknown>;
   applyOverrides(value, overrides);
-  const raw = completeSettings(value, overrides);
+  const raw = completeSettings(value, overrides, validate);
   const problemAt = (path: ValuePath, message: string): DocumentProblem => locate(document, overrides, path, message);
   refuse(findContradictions(raw, problemAt));
   const folder = sources.file === undefined ? '.' : dirname(sources.file);
@@ -178,10 +178,14 @@ function readSettingsFile(file: string): string {
 }
 
 /** Fills in the defaults of the schema. What is wrong now can only have come from an override. */
-function completeSettings(value: Record<string, unknown>, overrides: readonly Override[]): RawSettings {
+function completeSettings(
+  value: Record<string, unknown>,
+  overrides: readonly Override[],
+  validate: ValidateFunction,
+): RawSettings {
   const merged = new PositionedDocument(JSON.stringify(value), 'settings');
   refuse(
-    findSchemaProblems(merged, compileSettingsSchema(false)).map((problem) => {
+    findSchemaProblems(merged, validate).map((problem) => {
       const override = overrides.find((candidate) => candidate.path === problem.path);
       return { ...problem, line: 1, column: 1, source: override?.origin ?? 'settings' };
     }),

@@ -13,12 +13,15 @@ import { RuleFileWatcher } from './watch.ts';
 export class RuleKeeper {
   readonly book: RuleBook;
   readonly #watcher: RuleFileWatcher | null;
+  /** The newest text of the settings' rules, good or bad: what is posted after it replaces it. */
+  #settingsText: string;
 
   /** Throws RuleDocumentError where neither the stored rules nor those of the settings are good. */
   constructor(settings: Settings, log: Log, clock: Clock) {
     const store = settings.stateDirectory === null ? null : new RuleStore(settings.stateDirectory);
+    this.#settingsText = settings.rules.text;
     this.book = openBook(settings, store, log, clock);
-    if (store !== null) keepSwaps(this.book, store, settings, log);
+    if (store !== null) this.#keepSwaps(store, log);
     this.#watcher =
       settings.rules.file === null ? null : this.#watch(resolve(settings.rules.file), settings.rules.text, log);
   }
@@ -41,10 +44,25 @@ export class RuleKeeper {
       file,
       knownText,
       onText: (text) => {
+        this.#settingsText = text;
         const { version, outcome } = this.book.post(text, file, { actor: 'file', reason: 'the rule file has changed' });
         log.info({ version, outcome, file }, 'rules were read from their file');
       },
       onError: (reason) => log.error({ file, reason }, 'rules were not reloaded; the old ones stay in force'),
+    });
+  }
+
+  #keepSwaps(store: RuleStore, log: Log): void {
+    this.book.subscribe(({ text, version, actor, reason, atMs }) => {
+      const replacesHash = hashRuleText(this.#settingsText);
+      store
+        .save({ text, version, actor, reason: reason ?? '', savedAtMs: atMs, replacesHash })
+        .catch((error: unknown) => {
+          log.error(
+            { version, reason: describeError(error) },
+            'rules could not be stored; a restart will not know them',
+          );
+        });
     });
   }
 }
@@ -60,15 +78,4 @@ function openBook(settings: Settings, store: RuleStore | null, log: Log, clock: 
     log.error({ reason: describeError(error) }, 'stored rules are not good any more; those of the settings are used');
     return new RuleBook(settings.rules.text, settings.rules.source, clock);
   }
-}
-
-function keepSwaps(book: RuleBook, store: RuleStore, settings: Settings, log: Log): void {
-  const replacesHash = hashRuleText(settings.rules.text);
-  book.subscribe(({ text, version, actor, reason, atMs }) => {
-    store
-      .save({ text, version, actor, reason: reason ?? '', savedAtMs: atMs, replacesHash })
-      .catch((error: unknown) => {
-        log.error({ version, reason: describeError(error) }, 'rules could not be stored; a restart will not know them');
-      });
-  });
 }

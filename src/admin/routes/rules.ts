@@ -67,10 +67,11 @@ export function addRuleRoutes(server: FastifyInstance, control: ControlPlane): v
   addModeSwitch(server, control);
   addHistory(server, control);
   // Scoped, because here alone a JSON body must stay text: only text has lines and columns to tell.
-  void server.register(async (scope) => {
+  void server.register((scope, _options, done) => {
     scope.removeContentTypeParser(['application/json', 'text/plain']);
-    scope.addContentTypeParser(DOCUMENT_TYPES, { parseAs: 'string' }, (_request, body, done) => done(null, body));
+    scope.addContentTypeParser(DOCUMENT_TYPES, { parseAs: 'string' }, (_request, body, parsed) => parsed(null, body));
     addPost(scope, control);
+    done();
   });
 }
 

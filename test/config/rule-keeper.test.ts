@@ -1,0 +1,99 @@
+// Where rules come from at a start, and what a restart finds: posts, file changes and damage, one after another.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { systemClock } from '../../src/base/clock.ts';
+import { silentLog } from '../../src/base/log.ts';
+import { loadSettings } from '../../src/config/load.ts';
+import { RuleKeeper } from '../../src/config/rule-keeper.ts';
+import { RuleStore } from '../../src/config/state.ts';
+import { RuleDocumentError } from '../../src/policy/document.ts';
+
+let folder = '';
+let keepers: RuleKeeper[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'pgweir-keeper-'));
+});
+afterEach(() => {
+  for (const keeper of keepers) keeper.stop();
+  keepers = [];
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const document = (rule: string): string =>
+  `traffic_control:\n  rules:\n    - { name: ${rule}, match: { user: x }, action: deny }\n`;
+const ruleFile = (): string => join(folder, 'rules.yaml');
+const stateFolder = (): string => join(folder, 'state');
+
+/** As a process that starts: reads the settings anew. */
+function start(): RuleKeeper {
+  const settings = loadSettings({ overrides: { 'rules.file': ruleFile(), state_directory: stateFolder() } });
+  const keeper = new RuleKeeper(settings, silentLog, systemClock);
+  keepers.push(keeper);
+  return keeper;
+}
+
+const namesOf = (keeper: RuleKeeper): string[] => keeper.book.active.rules.map((rule) => rule.name);
+
+async function post(keeper: RuleKeeper, rule: string): Promise<void> {
+  const { version } = keeper.book.post(document(rule), 'test', { actor: 'test' });
+  await waitForStored(version);
+}
+
+async function waitForStored(version: string): Promise<void> {
+  await vi.waitFor(() => expect(new RuleStore(stateFolder()).load().rules?.version).toBe(version), 5000);
+}
+
+test('posted rules are there after a restart, until the file says something newer', async () => {
+  writeFileSync(ruleFile(), document('from_file'));
+  await post(start(), 'posted');
+  expect(namesOf(start())).toEqual(['posted']);
+  writeFileSync(ruleFile(), document('newer_file'));
+  expect(namesOf(start())).toEqual(['newer_file']);
+});
+
+test('rules posted after the file has changed under a running pgweir win over that change', async () => {
+  writeFileSync(ruleFile(), document('first'));
+  const keeper = start();
+  writeFileSync(ruleFile(), document('second'));
+  await keeper.reload();
+  expect(namesOf(keeper)).toEqual(['second']);
+  await post(keeper, 'posted');
+  expect(namesOf(start())).toEqual(['posted']);
+});
+
+test('SIGHUP brings the rules of the file back over posted ones', async () => {
+  writeFileSync(ruleFile(), document('from_file'));
+  const keeper = start();
+  await post(keeper, 'posted');
+  await keeper.reload();
+  expect(namesOf(keeper)).toEqual(['from_file']);
+  await waitForStored(keeper.book.version);
+  expect(namesOf(start())).toEqual(['from_file']);
+});
+
+test('a bad file leaves the old rules in force and is seen in the state of the reload', async () => {
+  writeFileSync(ruleFile(), document('good'));
+  const keeper = start();
+  writeFileSync(ruleFile(), 'traffic_control: { rulez: [] }');
+  await keeper.reload();
+  expect(namesOf(keeper)).toEqual(['good']);
+  expect(keeper.book.lastReload).toMatchObject({ isSuccessful: false, error: expect.stringContaining('rulez') });
+});
+
+test('stored rules that are no longer valid give way to those of the file', async () => {
+  writeFileSync(ruleFile(), document('from_file'));
+  const keeper = start();
+  await post(keeper, 'posted');
+  const stored = new RuleStore(stateFolder()).load().rules;
+  if (stored === null) throw new Error('nothing stored');
+  await new RuleStore(stateFolder()).save({ ...stored, text: 'traffic_control: { rulez: [] }' });
+  expect(namesOf(start())).toEqual(['from_file']);
+});
+
+test('bad rules at the start, with nothing stored, are an error', () => {
+  writeFileSync(ruleFile(), 'traffic_control: { rulez: [] }');
+  expect(start).toThrow(RuleDocumentError);
+});

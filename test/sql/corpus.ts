@@ -255,7 +255,7 @@ const HIDDEN_CODE = cases('unknown', [
   ['table in a string', "select table_to_xml('t', true, true, '')", { tables: [] }],
   ['dblink', "select dblink_exec('x', 'delete from t')", select],
   ['COPY TO PROGRAM', "copy t to program 'cat'", { kinds: ['copy'], tables: ['t'] }],
-  ['COPY TO a server file', "copy t to '/tmp/x'", { kinds: ['copy'] }],
+  ['COPY TO a server file', "copy t to '/x'", { kinds: ['copy'] }],
   ['LOAD', "load 'x'", { kinds: ['load'] }],
   ['EXECUTE', 'execute p(1)', { kinds: ['execute'] }],
   ['EXPLAIN ANALYZE EXECUTE', 'explain analyze execute p', { kinds: ['explain', 'execute'] }],

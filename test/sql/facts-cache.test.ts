@@ -101,7 +101,7 @@ describe('bounds', () => {
     const text = `delete from t where a in (${'1,'.repeat(5_000_000)}1)`;
     const startedAt = performance.now();
     const facts = cache.read(text, 'UTF8', true);
-    expect(performance.now() - startedAt).toBeLessThan(200);
+    expect(performance.now() - startedAt).toBeLessThan(500);
     expect(facts).toEqual([tooLongFacts(text)]);
     expect(facts[0]?.shape).toMatchObject({ unparsed: 'too_long', queryClass: 'unknown' });
     expect(read(cache, `select '${'x'.repeat(500_000)}'`)[0]?.shape.unparsed).toBeNull();

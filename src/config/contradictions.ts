@@ -13,6 +13,7 @@ export function findContradictions(raw: RawSettings, problemAt: ProblemAt): Docu
     ...findDoubleAnswers(raw, problemAt),
     ...findSharedNames(raw, problemAt),
     ...findSharedPorts(raw, problemAt),
+    ...findLoops(raw, problemAt),
     ...findCrossedBounds(raw, problemAt),
   ];
 }
@@ -86,6 +87,24 @@ function findSharedPorts(raw: RawSettings, problemAt: ProblemAt): DocumentProble
     if (taken !== undefined) problems.push(problemAt([section, 'port'], `${port} is the port of ${taken} too`));
   });
   return problems;
+}
+
+/** A target that is pgweir itself: the first client would make connections until there are no more. */
+function findLoops(raw: RawSettings, problemAt: ProblemAt): DocumentProblem[] {
+  const { host, port } = raw.listen;
+  const isOwn = (target: { readonly host: string; readonly port: number }): boolean =>
+    target.port === port && (target.host === host || (isLoopbackHost(target.host) && isReachedByLoopback(host)));
+  const problems: DocumentProblem[] = [];
+  const message = 'is the address that pgweir itself listens on';
+  if (isOwn(raw.targets.primary)) problems.push(problemAt(['targets', 'primary'], message));
+  raw.targets.replicas.forEach((replica, index) => {
+    if (isOwn(replica)) problems.push(problemAt(['targets', 'replicas', index], message));
+  });
+  return problems;
+}
+
+function isReachedByLoopback(host: string): boolean {
+  return isLoopbackHost(host) || host === '0.0.0.0' || host === '::';
 }
 
 function findCrossedBounds(raw: RawSettings, problemAt: ProblemAt): DocumentProblem[] {

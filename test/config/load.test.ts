@@ -196,6 +196,16 @@ test.each<[string, SettingsSources, string]>([
     '"primary" names two targets',
   ],
   ['a port twice', { text: 'health: { port: 6432 }\n' }, 'settings:1:17 health.port 6432 is the port of listen too'],
+  [
+    'a target that is pgweir',
+    { text: 'targets: { primary: { host: localhost, port: 6432 } }\n' },
+    'targets.primary is the address that pgweir',
+  ],
+  [
+    'a replica that is',
+    { text: 'targets: { replicas: [ { host: 127.0.0.1, port: 6432 } ] }\n' },
+    'targets.replicas[0] is the address',
+  ],
   ['crossed bounds', { text: 'limits: { max_statement_bytes: 2048 }\n' }, 'limits.max_analyzed_bytes 1048576 is above'],
   [
     'rules twice',
@@ -233,6 +243,10 @@ test('trust off loopback is possible when it is asked for, and admin off loopbac
   const text =
     'listen: { host: 0.0.0.0 }\nauth: { mode: trust, allow_remote_trust: true }\nadmin: { host: "::", token: 0123456789abcdefg }\n';
   expect(loadSettings({ text }).admin.host).toBe('::');
+});
+
+test('a target on the port of the listener is possible on another machine', () => {
+  expect(loadSettings({ text: 'targets: { primary: { host: db, port: 6432 } }\n' }).targets.primary.host).toBe('db');
 });
 
 test("Kubernetes' service links are no settings, a slip of the pen is worth a warning", () => {

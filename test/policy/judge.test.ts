@@ -10,6 +10,9 @@ import { makeFacts, makeShape, makeSubject, makeText } from './fact-maker.ts';
 import type { SlowVerdict } from './slow-judge.ts';
 import { judgeSlowly } from './slow-judge.ts';
 
+/** Random documents compared with the slow scan; each is asked up to twenty messages, twice. */
+const RUNS = 600;
+
 const oneOrMore = (values: string[]): fc.Arbitrary<string | string[]> =>
   fc.oneof(fc.constantFrom(...values), fc.uniqueArray(fc.constantFrom(...values), { minLength: 1, maxLength: 3 }));
 
@@ -147,11 +150,11 @@ describe('the judge and the slow scan', () => {
           }
         },
       ),
-      { numRuns: 1_500 },
+      { numRuns: RUNS },
     );
     // A generator whose rules never match would make the comparison empty.
-    expect(refusals).toBeGreaterThan(500);
-    expect(hits).toBeGreaterThan(5_000);
+    expect(refusals).toBeGreaterThan(RUNS / 3);
+    expect(hits).toBeGreaterThan(RUNS * 3);
   });
 
   test('differ where the slow scan is given other rules', () => {

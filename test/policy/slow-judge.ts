@@ -94,9 +94,9 @@ function matches(match: MatchDocument, subject: Subject, facts: StatementFacts, 
   }
   if (match.client_ip !== undefined) checks.push(any(match.client_ip, (prefix) => isInside(prefix, subject.clientIp)));
   if (match.query_regex !== undefined)
-    checks.push(any(match.query_regex, (pattern) => RE2JS.compile(pattern).matcher(facts.text).find()));
+    checks.push(any(match.query_regex, (pattern) => compilePattern(pattern).matcher(facts.text).find()));
   if (match.fingerprint_regex !== undefined) {
-    checks.push(any(match.fingerprint_regex, (pattern) => RE2JS.compile(pattern).matcher(shape.normalized).find()));
+    checks.push(any(match.fingerprint_regex, (pattern) => compilePattern(pattern).matcher(shape.normalized).find()));
   }
   if (match.fingerprint !== undefined) checks.push(any(match.fingerprint, (digits) => digits === shape.fingerprint));
   if (match.query_class !== undefined) checks.push(any(match.query_class, (name) => name === shape.queryClass));
@@ -119,6 +119,14 @@ function matches(match: MatchDocument, subject: Subject, facts: StatementFacts, 
   if (match.in_transaction !== undefined) checks.push(match.in_transaction === isInTransaction);
   if (match.not !== undefined) checks.push(!matches(match.not, subject, facts, isInTransaction));
   return checks.every(Boolean);
+}
+
+const compiledPatterns = new Map<string, RE2JS>();
+
+function compilePattern(pattern: string): RE2JS {
+  const compiled = compiledPatterns.get(pattern) ?? RE2JS.compile(pattern);
+  compiledPatterns.set(pattern, compiled);
+  return compiled;
 }
 
 /** Recursion instead of placement: the other way to read a glob. */

@@ -10,6 +10,7 @@ import { waitFor, withDeadline } from '../support/deadline.ts';
 import { findServerAccount, runProgram } from '../support/native-binaries.ts';
 import type { TestPostgres } from '../support/postgres.ts';
 import { findFreePort } from '../support/server-process.ts';
+import { setWatchdog } from '../support/watchdog.ts';
 import { spawnWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
 import { findProgram } from './pgbench.ts';
@@ -76,9 +77,11 @@ export async function startPgBouncer(postgres: TestPostgres): Promise<Contender 
     cwd: '/',
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+  const callOffWatchdog = setWatchdog('kill "$1"; rm -rf "$2"', [String(child.pid ?? ''), folder]);
   const log = collectText(child);
   const stop = async (): Promise<void> => {
     await endChild(child);
+    callOffWatchdog();
     await rm(folder, { recursive: true, force: true });
   };
   try {

@@ -36,7 +36,7 @@ export class Stage {
   }
 
   say(text: string): void {
-    process.stdout.write(`   ${text.replaceAll('\n', '\n   ')}\n`);
+    process.stdout.write(`${text.replaceAll(/^(?=.)/gm, '   ')}\n`);
   }
 
   expect(expectation: string, expected: string | number | boolean, seen: string | number | boolean): void {

@@ -1,8 +1,11 @@
-// Starts a server, says where, and waits to be killed: run by postgres.test.ts, which then looks for what is left.
+// Starts a server and a proxy, says where, and waits to be killed: run by postgres.test.ts, which then looks for what is
+// left.
 
 import { dirname } from 'node:path';
 import { startPostgres } from './postgres.ts';
+import { spawnWeir } from './weir.ts';
 
 const postgres = await startPostgres();
-process.stdout.write(`${dirname(postgres.socketDirectory)}\n`);
-setTimeout(() => postgres.stop().catch(() => undefined), 60_000);
+const weir = await spawnWeir({ postgres });
+process.stdout.write(`${dirname(postgres.socketDirectory)} ${weir.pid}\n`);
+setTimeout(() => process.exit(1), 60_000);

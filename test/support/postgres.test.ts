@@ -97,18 +97,19 @@ test('a stopped server leaves neither process nor file', async () => {
   expect(existsSync(folder)).toBe(false);
 });
 
-test('a server whose tests are killed is stopped and its files removed', async () => {
+test('a server and a proxy whose tests are killed are stopped, and their files removed', async () => {
   const starter = spawn(process.execPath, [join(import.meta.dirname, 'abandoned-server.ts')], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [line] = (await once(starter.stdout, 'data')) as [Buffer];
-  const folder = line.toString().trim();
+  const [folder = '', proxyPid] = line.toString().trim().split(' ');
   expect(findProcessesIn(`${folder}/primary`)).not.toEqual([]);
+  expect(isAlive(Number(proxyPid))).toBe(true);
   starter.kill('SIGKILL');
   await waitFor(
-    () => findProcessesIn(`${folder}/primary`).length === 0 && !existsSync(folder),
+    () => findProcessesIn(`${folder}/primary`).length === 0 && !existsSync(folder) && !isAlive(Number(proxyPid)),
     10_000,
-    () => `${folder} is still there`,
+    () => `${folder} or process ${proxyPid} is still there`,
   );
 });
 
@@ -128,3 +129,11 @@ test('waiting in vain ends at the deadline, with the reason and the last error',
   await expect(waiting).rejects.toThrow(/after 100 ms: luck did not come; last error: no luck/);
   expect(performance.now() - startedAt).toBeLessThan(1_000);
 });
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}

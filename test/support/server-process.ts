@@ -9,17 +9,14 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { waitFor, withDeadline } from './deadline.ts';
 import type { Account } from './native-binaries.ts';
+import { type CallOff, setWatchdog } from './watchdog.ts';
 
 const BOOT_DEADLINE_MS = 30_000;
 const STOP_DEADLINE_MS = 15_000;
 const LOG_TAIL_BYTES = 4_000;
 
-/**
- * Waits for the end of its standard input, that is of the process that started it, however that ends; then stops the
- * server that still runs in $1 and removes $2. A server that was stopped properly has no postmaster.pid any more.
- */
-const WATCHDOG_SCRIPT = `cat >/dev/null
-if [ -f "$1/postmaster.pid" ]; then kill -QUIT "$(head -n 1 "$1/postmaster.pid")"; sleep 1; rm -rf "$2"; fi`;
+/** Stops the server that runs in $1 and removes $2. */
+const WATCHDOG_SCRIPT = `[ -f "$1/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$1/postmaster.pid")"; sleep 1; rm -rf "$2"`;
 
 export class ServerProcess {
   readonly name: string;
@@ -30,7 +27,7 @@ export class ServerProcess {
   readonly #folder: string;
   readonly #account: Account | null;
   #child: ChildProcess | null = null;
-  #watchdog: ChildProcess | null = null;
+  #callOffWatchdog: CallOff | null = null;
 
   constructor(options: {
     name: string;
@@ -66,7 +63,7 @@ export class ServerProcess {
   /** Starts the server and waits until it answers. The port stays the same over restarts. */
   async boot(): Promise<void> {
     if (this.#child !== null) throw new Error(`${this.name} runs already`);
-    this.#watchdog ??= this.#startWatchdog();
+    this.#callOffWatchdog ??= setWatchdog(WATCHDOG_SCRIPT, [this.dataFolder, this.#folder]);
     if (this.port !== 0) return this.#bootOnPort();
     for (let attempt = 1; ; attempt++) {
       this.port = await findFreePort();
@@ -105,9 +102,8 @@ export class ServerProcess {
         () => `${this.name} left processes behind: ${findProcessesIn(this.dataFolder).join(', ')}`,
       );
     } finally {
-      const watchdog = this.#watchdog;
-      this.#watchdog = null;
-      watchdog?.stdin?.end();
+      this.#callOffWatchdog?.();
+      this.#callOffWatchdog = null;
     }
   }
 
@@ -155,20 +151,6 @@ export class ServerProcess {
 
   #logPath(): string {
     return join(this.#folder, `${this.name}.log`);
-  }
-
-  #startWatchdog(): ChildProcess {
-    const watchdog = spawn('sh', ['-c', WATCHDOG_SCRIPT, 'watchdog', this.dataFolder, this.#folder], {
-      stdio: ['pipe', 'ignore', 'ignore'],
-      detached: true,
-      cwd: '/',
-    });
-    watchdog.unref();
-    const input = watchdog.stdin;
-    if (input !== null && 'unref' in input && typeof input.unref === 'function') input.unref();
-    watchdog.on('error', () => undefined);
-    input?.on('error', () => undefined);
-    return watchdog;
   }
 }
 

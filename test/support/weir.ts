@@ -14,6 +14,7 @@ import { type Log, silentLog } from '../../src/base/log.ts';
 import type { Settings } from '../../src/config/settings.ts';
 import { waitFor, withDeadline } from './deadline.ts';
 import { findFreePort } from './server-process.ts';
+import { setWatchdog } from './watchdog.ts';
 
 export const ALLOW_ALL = 'traffic_control:\n  default_action: allow\n  rules: []\n';
 
@@ -185,6 +186,7 @@ export async function spawnWeir(options: SpawnOptions): Promise<SpawnedWeir> {
     env: { ...process.env, ...options.environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+  const callOffWatchdog = setWatchdog('kill "$1"; rm -rf "$2"', [String(child.pid ?? ''), folder]);
   const log = collectLog(child);
   const exited = waitForExit(child);
   const healthUrl = `http://127.0.0.1:${healthPort}`;
@@ -200,6 +202,7 @@ export async function spawnWeir(options: SpawnOptions): Promise<SpawnedWeir> {
       }
     } finally {
       child.kill('SIGKILL');
+      callOffWatchdog();
       await rm(folder, { recursive: true, force: true });
     }
   };

@@ -12,6 +12,8 @@ import type { Log } from './base/log.ts';
 import { RuleKeeper } from './config/rule-keeper.ts';
 import type { Endpoint, Settings } from './config/settings.ts';
 import { LimitGate, systemScheduler } from './policy/limit-gate.ts';
+import type { Ruleset } from './policy/ruleset.ts';
+import { isSameTreatment } from './policy/verdict.ts';
 import { SessionPool } from './pool/pool.ts';
 import { openSocket } from './pool/server-connection.ts';
 import type { RelayContext } from './relay/context.ts';
@@ -25,6 +27,9 @@ import { loadParser } from './sql/parse.ts';
 /** Facts are kept for so many texts, and for so many bytes of text. */
 const FACTS_MAX_ENTRIES = 20_000;
 const FACTS_MAX_BYTES = 32 << 20;
+
+/** The monitor's mean includes its own interval. */
+const LOOP_RESOLUTION_MS = 20;
 
 export interface RunningWeir {
   readonly ports: { readonly client: number; readonly admin: number; readonly health: number };
@@ -66,7 +71,14 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     log,
   };
   const listener = new Listener(context);
-  const loopDelay = monitorEventLoopDelay({ resolution: 20 });
+  let replaced: Ruleset = rules.active;
+  let current: Ruleset = rules.active;
+  rules.subscribe(({ version, actor, reason, source }, ruleset) => {
+    replaced = current;
+    current = ruleset;
+    log.info({ version, replaces: replaced.version, actor, reason, source }, 'rules were swapped');
+  });
+  const loopDelay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
   let lifecycle: 'starting' | 'ready' | 'draining' = 'starting';
   const control: ControlPlane = {
     rules,
@@ -83,7 +95,8 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     targets: () => listTargets(settings, context.pool),
     checkUpstream: () => checkTarget(settings.targets.primary, settings.limits.connectTimeoutMs),
     lifecycle: () => lifecycle,
-    loopDelayMs: () => loopDelay.mean / 1e6,
+    loopDelayMs: () => Math.max(0, loopDelay.mean / 1e6 - LOOP_RESOLUTION_MS),
+    countRejudged: () => countRejudged(listener, replaced, rules.active),
   };
   const health = buildHealthServer(control, log);
   const admin = buildAdminServer(control, settings, log);
@@ -124,6 +137,20 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     await stopAll();
     throw error;
   }
+}
+
+/** Prepared statements of all sessions, and how many of them the new rules treat differently than the old ones did. */
+function countRejudged(listener: Listener, before: Ruleset, after: Ruleset): { live: number; rejudged: number } {
+  let live = 0;
+  let rejudged = 0;
+  for (const { session } of listener.connections.values()) {
+    for (const { facts } of session.statements) {
+      live++;
+      const [was, is] = [before, after].map((ruleset) => ruleset.viewFor(session.subject).judge(facts, false));
+      if (was !== undefined && is !== undefined && !isSameTreatment(was, is)) rejudged++;
+    }
+  }
+  return { live, rejudged };
 }
 
 function portOf(addresses: readonly (AddressInfo | string)[]): number {

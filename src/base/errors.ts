@@ -14,7 +14,12 @@ interface ErrorEntry {
 export const ERRORS = {
   protocol_violation: { sqlstate: '08P01', severity: 'FATAL', level: 'info', text: 'protocol violation' },
   unsupported_protocol: { sqlstate: '0A000', severity: 'FATAL', level: 'info', text: 'unsupported frontend protocol' },
-  no_user: { sqlstate: '28000', severity: 'FATAL', level: 'info', text: 'no PostgreSQL user name specified in startup packet' },
+  no_user: {
+    sqlstate: '28000',
+    severity: 'FATAL',
+    level: 'info',
+    text: 'no PostgreSQL user name specified in startup packet',
+  },
   plaintext_after_ssl_request: {
     sqlstate: '08P01',
     severity: 'FATAL',
@@ -22,16 +27,56 @@ export const ERRORS = {
     text: 'received unencrypted data after an encryption request',
   },
   login_timeout: { sqlstate: '08006', severity: 'FATAL', level: 'info', text: 'login took too long' },
-  too_many_clients: { sqlstate: '53300', severity: 'FATAL', level: 'warn', text: 'pgweir has too many clients already' },
-  target_unreachable: { sqlstate: '08001', severity: 'FATAL', level: 'error', text: 'pgweir cannot reach the database' },
-  target_login_failed: { sqlstate: '28000', severity: 'FATAL', level: 'error', text: 'pgweir could not log in to the database' },
-  target_protocol_violation: { sqlstate: '08P01', severity: 'FATAL', level: 'error', text: 'the database broke the protocol' },
+  too_many_clients: {
+    sqlstate: '53300',
+    severity: 'FATAL',
+    level: 'warn',
+    text: 'pgweir has too many clients already',
+  },
+  target_unreachable: {
+    sqlstate: '08001',
+    severity: 'FATAL',
+    level: 'error',
+    text: 'pgweir cannot reach the database',
+  },
+  target_login_failed: {
+    sqlstate: '28000',
+    severity: 'FATAL',
+    level: 'error',
+    text: 'pgweir could not log in to the database',
+  },
+  target_protocol_violation: {
+    sqlstate: '08P01',
+    severity: 'FATAL',
+    level: 'error',
+    text: 'the database broke the protocol',
+  },
   target_gone: { sqlstate: '08006', severity: 'FATAL', level: 'warn', text: 'the database closed the connection' },
-  shutting_down: { sqlstate: '57P01', severity: 'FATAL', level: 'info', text: 'terminating connection because pgweir is shutting down' },
-  terminated_by_admin: { sqlstate: '57P01', severity: 'FATAL', level: 'info', text: 'terminating connection due to administrator command' },
+  shutting_down: {
+    sqlstate: '57P01',
+    severity: 'FATAL',
+    level: 'info',
+    text: 'terminating connection because pgweir is shutting down',
+  },
+  terminated_by_admin: {
+    sqlstate: '57P01',
+    severity: 'FATAL',
+    level: 'info',
+    text: 'terminating connection due to administrator command',
+  },
   starting_up: { sqlstate: '57P03', severity: 'FATAL', level: 'info', text: 'pgweir is starting up' },
-  wait_cancelled: { sqlstate: '57014', severity: 'ERROR', level: 'info', text: 'canceling statement due to user request' },
-  statement_too_long: { sqlstate: '54000', severity: 'ERROR', level: 'warn', text: 'statement is longer than max_statement_bytes' },
+  wait_cancelled: {
+    sqlstate: '57014',
+    severity: 'ERROR',
+    level: 'info',
+    text: 'canceling statement due to user request',
+  },
+  statement_too_long: {
+    sqlstate: '54000',
+    severity: 'ERROR',
+    level: 'warn',
+    text: 'statement is longer than max_statement_bytes',
+  },
   internal: { sqlstate: 'XX000', severity: 'FATAL', level: 'error', text: 'internal error' },
 } as const satisfies Record<string, ErrorEntry>;
 

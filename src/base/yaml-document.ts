@@ -263,7 +263,7 @@ function showValue(value: unknown): string {
 }
 
 /** The candidate that is one or two keystrokes away, or null. */
-function findNearest(word: string, candidates: readonly string[]): string | null {
+export function findNearest(word: string, candidates: readonly string[]): string | null {
   let best: string | null = null;
   let bestDistance = Math.min(2, Math.floor(word.length / 2)) + 1;
   if (word.length > 64) return null;

@@ -30,7 +30,7 @@ export interface Settings {
     readonly mode: 'passthrough' | 'trust';
     /** `trust` on a listener that is neither loopback nor a Unix socket is refused unless this is set. */
     readonly isRemoteTrustAllowed: boolean;
-    /** For `trust`: how pgweir logs in for a client. A client's user without an entry uses `defaultPassword`. */
+    /** For `trust`: how pgweir logs in for a client. A user without an entry gets in only where the server asks for no password. */
     readonly credentials: readonly Credential[];
   };
   readonly limits: {

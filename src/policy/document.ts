@@ -10,7 +10,7 @@ import type { RuleDocument } from './rule.ts';
 
 export type { DocumentProblem } from '../base/yaml-document.ts';
 
-export const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+export const MAX_DOCUMENT_BYTES = 1024 * 1024;
 /** A document nested deeper than this is an attack on the stack, not a set of rules. */
 const MAX_DEPTH = 64;
 const TOO_DEEP = 'the document is nested too deeply';

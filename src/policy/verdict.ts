@@ -56,3 +56,10 @@ export interface Verdict {
   /** Every rule that matched, in order of evaluation, limits included. */
   readonly hits: readonly RuleHit[];
 }
+
+/** Whether two verdicts do the same to a message: words of a refusal count, rules that only count do not. */
+export function isSameTreatment(one: Verdict, other: Verdict): boolean {
+  const acts = ({ refusal, route, kill, limits }: Verdict): string =>
+    JSON.stringify([refusal, route?.target, kill?.timeoutMs, limits.map(({ rule }) => rule.definition)]);
+  return acts(one) === acts(other);
+}

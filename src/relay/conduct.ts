@@ -29,6 +29,8 @@ const NO_STATEMENTS: TextFacts = Object.freeze([]);
 const NOT_PREPARED: TextFacts = Object.freeze([NOT_PREPARED_FACTS]);
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
 const CLOSE_STATEMENT = 0x53; // S
+/** One judgement in 64 is timed: reading the clock costs about as much as a remembered verdict. */
+const SAMPLING_MASK = 63;
 
 export class Conduct {
   readonly #connection: Connection;
@@ -37,6 +39,7 @@ export class Conduct {
   readonly #waiting: WaitingRoom;
   /** Portals under kill_after_ms, which goes on counting when they are resumed. */
   readonly #resumable = new WeakMap<Portal, Verdict>();
+  #judged = 0;
   /** Where the rest of a message goes that is longer than what was shown; null: nowhere, it was refused. */
   rest: Outlet | null = null;
 
@@ -217,7 +220,14 @@ export class Conduct {
   }
 
   #judge(statements: TextFacts, isImplicitBlock: boolean): Verdict {
-    return this.#connection.view().judge(statements, isImplicitBlock || this.#session.isTransactionAhead);
+    const isInTransaction = isImplicitBlock || this.#session.isTransactionAhead;
+    this.#judged++;
+    if ((this.#judged & SAMPLING_MASK) !== 0) return this.#connection.view().judge(statements, isInTransaction);
+    const { clock, recorder } = this.#context;
+    const startedMs = clock.monotonicMs();
+    const verdict = this.#connection.view().judge(statements, isInTransaction);
+    recorder.decisionDuration.observe((clock.monotonicMs() - startedMs) / 1000);
+    return verdict;
   }
 
   /** Judges, records, and asks the limits. `statements`: what runs in truth; `facts`: the message's own. */

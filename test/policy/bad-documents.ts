@@ -27,6 +27,14 @@ export const BAD_DOCUMENTS: [string, string, number, number, string, RegExp][] =
     /did you mean "message"/,
   ],
   [
+    'a kind of statement that there is not',
+    rule('match:', '  statement: [update, deletee]', 'action: deny'),
+    5,
+    28,
+    'traffic_control.rules[0].match.statement[1]',
+    /no statement is of kind "deletee" \(did you mean "delete"\?\)/,
+  ],
+  [
     'an unknown match',
     rule('match:', '  querry_regex: x', 'action: deny'),
     5,

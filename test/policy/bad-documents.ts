@@ -30,7 +30,7 @@ export const BAD_DOCUMENTS: [string, string, number, number, string, RegExp][] =
     'a kind of statement that there is not',
     rule('match:', '  statement: [update, deletee]', 'action: deny'),
     5,
-    28,
+    29,
     'traffic_control.rules[0].match.statement[1]',
     /no statement is of kind "deletee" \(did you mean "delete"\?\)/,
   ],

@@ -12,7 +12,7 @@ export class PreparedStatement {
   /** The Parse message as the client sent it, for another target; null for a statement of SQL PREPARE. */
   readonly parseMessage: Buffer | null;
   /** What the name meant before, until the server confirms this one: if it refuses, the old meaning holds. */
-  shadowed: PreparedStatement | null;
+  previous: PreparedStatement | null;
   /** The server has taken it: what comes later cannot undo it. */
   isConfirmed = false;
 
@@ -21,13 +21,18 @@ export class PreparedStatement {
     facts: TextFacts,
     sequence: number,
     parseMessage: Buffer | null,
-    shadowed: PreparedStatement | null,
+    previous: PreparedStatement | null,
   ) {
     this.name = name;
     this.facts = facts;
     this.sequence = sequence;
     this.parseMessage = parseMessage;
-    this.shadowed = shadowed;
+    this.previous = previous;
+  }
+
+  /** What the name may still mean: a taken name refuses a new Parse, but the unnamed statement gives way to it at once. */
+  get shadowed(): PreparedStatement | null {
+    return this.name === '' ? null : this.previous;
   }
 }
 
@@ -46,28 +51,31 @@ export class PreparedStatements {
 
   /** A message that makes `name` has been sent; pipelined messages behind it already mean this statement. */
   declare(name: string, facts: TextFacts, sequence: number, parseMessage: Buffer | null): PreparedStatement {
-    if (name === '') {
-      // The server drops the old unnamed statement before it looks at the new one.
-      this.#unnamed = new PreparedStatement('', facts, sequence, parseMessage, null);
-      return this.#unnamed;
-    }
-    const statement = new PreparedStatement(name, facts, sequence, parseMessage, this.#byName.get(name) ?? null);
-    this.#byName.set(name, statement);
+    const statement = new PreparedStatement(name, facts, sequence, parseMessage, this.find(name));
+    this.#put(name, statement);
     return statement;
   }
 
   /** The server took it. */
   confirm(statement: PreparedStatement): void {
     statement.isConfirmed = true;
-    statement.shadowed = null;
+    statement.previous = null;
   }
 
-  /** The server refused or skipped it: the name means again what it meant before. Called in reverse order of declaring. */
-  undo(statement: PreparedStatement): void {
-    if (statement.isConfirmed || this.find(statement.name) !== statement) return;
-    if (statement.name === '') this.#unnamed = null;
-    else if (statement.shadowed === null) this.#byName.delete(statement.name);
-    else this.#byName.set(statement.name, statement.shadowed);
+  /**
+   * The server refused it, or skipped it without a look: the name means again what it meant before. The unnamed statement
+   * is dropped by a Parse that fails, but not by one that is skipped.
+   */
+  undo(statement: PreparedStatement, isSkipped: boolean): void {
+    if (statement.isConfirmed) return;
+    const previous = statement.name === '' && !isSkipped ? null : statement.previous;
+    let above = this.find(statement.name);
+    if (above === statement) {
+      this.#put(statement.name, previous);
+      return;
+    }
+    while (above !== null && above.previous !== statement) above = above.previous;
+    if (above !== null) above.previous = previous;
   }
 
   /** CloseComplete, DEALLOCATE or (name null) DEALLOCATE ALL was answered: statements sent before it are gone. */
@@ -77,11 +85,20 @@ export class PreparedStatements {
       this.forget('', sequence);
       return;
     }
-    const statement = this.find(name);
+    let statement = this.find(name);
     if (statement === null) return;
-    if (statement.sequence >= sequence) statement.shadowed = null;
-    else if (name === '') this.#unnamed = null;
-    else this.#byName.delete(name);
+    if (statement.sequence < sequence) {
+      this.#put(name, null);
+      return;
+    }
+    while (statement.previous !== null && statement.previous.sequence >= sequence) statement = statement.previous;
+    statement.previous = null;
+  }
+
+  #put(name: string, statement: PreparedStatement | null): void {
+    if (name === '') this.#unnamed = statement;
+    else if (statement === null) this.#byName.delete(name);
+    else this.#byName.set(name, statement);
   }
 
   *[Symbol.iterator](): IterableIterator<PreparedStatement> {

@@ -48,9 +48,13 @@ export function confirmEffect(statement: StatementFacts, owed: OwedReply<Run>, s
   }
 }
 
-/** The server refused or skipped these messages: names mean again what they meant before. */
-export function undoDeclared(declared: readonly PreparedStatement[], session: Session<Run>): void {
-  for (const statement of declared.toReversed()) session.statements.undo(statement);
+/** The server refused these messages, or skipped them without a look: names mean again what they meant before. */
+export function undoDeclared(
+  declared: readonly PreparedStatement[],
+  session: Session<Run>,
+  isSkipped: boolean = false,
+): void {
+  for (const statement of declared.toReversed()) session.statements.undo(statement, isSkipped);
 }
 
 export function listDeclared(owed: OwedReply<Run>): readonly PreparedStatement[] {

@@ -1,0 +1,129 @@
+// The ring of owed replies against a plain array: the same entries, in the same order, under any sequence of steps.
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { OWED, type OwedKind, OwedQueue } from '../../src/session/owed.ts';
+
+const KINDS = Object.values(OWED);
+const ENDS_WITH_READY: readonly OwedKind[] = [OWED.sync, OWED.query, OWED.functionCall];
+
+interface ModelEntry {
+  readonly kind: OwedKind;
+  readonly sequence: number;
+  readonly run: string | null;
+}
+
+/** What the queue should hold, by the words of its own documentation. */
+class Model {
+  entries: ModelEntry[] = [];
+  sequence = 0;
+
+  push(kind: OwedKind): string {
+    this.sequence++;
+    const run = `run ${this.sequence}`;
+    this.entries.push({ kind, sequence: this.sequence, run });
+    return run;
+  }
+
+  shift(): void {
+    do this.entries.shift();
+    while (this.entries[0]?.kind === OWED.copyEnd);
+  }
+
+  beginCopyIn(): boolean {
+    const [head, ...behind] = this.entries;
+    if (head === undefined) return false;
+    const endsAt = behind.findIndex(({ kind }) => kind === OWED.copyEnd);
+    const kept = behind.filter(({ kind }, index) => kind !== OWED.sync || (endsAt >= 0 && index > endsAt));
+    this.entries = [head, ...kept];
+    return endsAt >= 0;
+  }
+
+  get readies(): number {
+    return this.entries.filter(({ kind }) => ENDS_WITH_READY.includes(kind)).length;
+  }
+}
+
+type Step = { readonly type: 'push'; readonly kind: OwedKind } | { readonly type: 'shift' } | { readonly type: 'copy' };
+
+const stepOf: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ type: fc.constant('push' as const), kind: fc.constantFrom(...KINDS) }) },
+  { weight: 4, arbitrary: fc.constant({ type: 'shift' as const }) },
+  { weight: 1, arbitrary: fc.constant({ type: 'copy' as const }) },
+);
+
+function expectEqual(queue: OwedQueue<string>, model: Model): void {
+  expect(queue.count).toBe(model.entries.length);
+  expect(queue.owedReadies).toBe(model.readies);
+  expect(queue.sequence).toBe(model.sequence);
+  for (const [index, entry] of model.entries.entries()) {
+    expect(queue.at(index)).toMatchObject({ kind: entry.kind, sequence: entry.sequence, run: entry.run });
+  }
+  expect(queue.at(model.entries.length)).toBeNull();
+  expect(queue.head).toBe(queue.at(0));
+}
+
+describe('the queue of owed replies', () => {
+  test('is a plain FIFO to whoever looks, whatever was done before', () => {
+    fc.assert(
+      fc.property(fc.array(stepOf, { maxLength: 120 }), (steps) => {
+        const queue = new OwedQueue<string>();
+        const model = new Model();
+        for (const step of steps) {
+          if (step.type === 'push') queue.push(step.kind).run = model.push(step.kind);
+          else if (model.entries.length > 0) {
+            if (step.type === 'shift') {
+              queue.shift();
+              model.shift();
+            } else {
+              expect(queue.beginCopyIn()).toBe(model.beginCopyIn());
+            }
+          }
+          expectEqual(queue, model);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('keeps ten thousand entries in order while it is drained and filled', () => {
+    const queue = new OwedQueue<string>();
+    const model = new Model();
+    for (let index = 0; index < 10_000; index++) queue.push(OWED.bind).run = model.push(OWED.bind);
+    for (let index = 0; index < 9_000; index++) {
+      queue.shift();
+      model.shift();
+      if (index % 3 === 0) queue.push(OWED.sync).run = model.push(OWED.sync);
+    }
+    expectEqual(queue, model);
+  });
+
+  test('an entry that is used again remembers nothing of the one before', () => {
+    const queue = new OwedQueue<string>();
+    for (let round = 0; round < 40; round++) {
+      const entry = queue.push(OWED.close);
+      expect(entry).toMatchObject({ run: null, declared: null, isSwallowed: false });
+      entry.run = 'something';
+      entry.isSwallowed = true;
+      entry.declared = [];
+      queue.shift();
+    }
+  });
+
+  test('syncs sent before the end of a copy are not owed, those behind it are', () => {
+    const queue = new OwedQueue<string>();
+    for (const kind of [OWED.execute, OWED.sync, OWED.copyEnd, OWED.sync]) queue.push(kind);
+    expect(queue.owedReadies).toBe(2);
+    expect(queue.beginCopyIn()).toBe(true);
+    expect(queue.owedReadies).toBe(1);
+    queue.shift();
+    expect(queue.head?.kind).toBe(OWED.sync);
+  });
+
+  test('a copy whose end was not sent yet goes on', () => {
+    const queue = new OwedQueue<string>();
+    for (const kind of [OWED.execute, OWED.sync]) queue.push(kind);
+    expect(queue.beginCopyIn()).toBe(false);
+    expect(queue.count).toBe(1);
+  });
+});

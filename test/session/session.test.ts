@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest';
+import { CancelKeys } from '../../src/session/cancel-keys.ts';
+import { OWED } from '../../src/session/owed.ts';
+import { PHASES, Session } from '../../src/session/session.ts';
+import { TRANSACTION } from '../../src/wire/codes.ts';
+
+const makeSession = (): Session<string> => new Session<string>(7, '192.0.2.1', 5_000, 0);
+
+describe('a session', () => {
+  test('goes through its phases in order and never back', () => {
+    const session = makeSession();
+    for (const phase of PHASES) {
+      session.enter(phase);
+      expect(session.phase).toBe(phase);
+    }
+    for (const phase of ['startup', 'login', 'ready'] as const) {
+      expect(() => session.enter(phase)).toThrow(/cannot go from closing/);
+    }
+  });
+
+  test('takes application_name from what the server reports, and only then makes a new subject', () => {
+    const session = makeSession();
+    session.identify('ann', 'shop', 'cart');
+    const before = session.subject;
+    session.setParameter('application_name', 'cart');
+    session.setParameter('TimeZone', 'UTC');
+    expect(session.subject).toBe(before);
+    session.setParameter('application_name', '');
+    expect(session.subject).toEqual({ user: 'ann', database: 'shop', applicationName: '', clientIp: '192.0.2.1' });
+    expect(Object.isFrozen(session.subject)).toBe(true);
+  });
+
+  test('reads strings as standard ones until the server says otherwise', () => {
+    const session = makeSession();
+    expect(session.areStringsConforming).toBe(true);
+    session.setParameter('standard_conforming_strings', 'off');
+    expect(session.areStringsConforming).toBe(false);
+    expect(session.clientEncoding).toBe('UTF8');
+    session.setParameter('client_encoding', 'LATIN1');
+    expect(session.clientEncoding).toBe('LATIN1');
+  });
+
+  test('learns from ReadyForQuery that its transaction is over, but not while more is owed', () => {
+    const session = makeSession();
+    session.isTransactionAhead = true;
+    session.owed.push(OWED.query);
+    session.settle(TRANSACTION.idle, 1);
+    expect(session.isTransactionAhead).toBe(true);
+    session.owed.shift();
+    expect(session.isQuiet).toBe(true);
+    session.settle(TRANSACTION.idle, 1);
+    expect(session.isTransactionAhead).toBe(false);
+    session.settle(TRANSACTION.failed, 1);
+    expect(session.isTransactionAhead).toBe(true);
+  });
+});
+
+describe('cancel keys', () => {
+  test('lead to their session until it forgets them, and another cannot forget them for it', () => {
+    const keys = new CancelKeys<string>();
+    keys.register('key', 'one');
+    expect(keys.find('key')).toBe('one');
+    keys.forget('key', 'two');
+    expect(keys.find('key')).toBe('one');
+    keys.forget('key', 'one');
+    expect(keys.find('key')).toBeNull();
+    expect(keys.find('other')).toBeNull();
+  });
+});

@@ -116,6 +116,9 @@ export class ClientSide implements FrameSink {
       }
     }
     this.#chunkOffset = buffer === this.#chunk ? start : this.#chunk.length;
+    // What the server skips is neither judged nor owed.
+    if (this.#connection.session.owed.isSkipping && type !== FRONTEND.sync && type !== FRONTEND.terminate)
+      return conduct.skip(buffer, start, end, remaining);
     switch (type) {
       case FRONTEND.query:
         return conduct.query(buffer, start, end, remaining);

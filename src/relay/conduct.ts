@@ -69,7 +69,7 @@ export class Conduct {
       this.#replace(OWED.query, makeRefusedQuery(run.refusal, run.decisionId), run);
       return true;
     }
-    if (!this.#waiting.isCleared(run) || !this.#connection.router.isReadyForQuery(run)) return this.#waiting.keep(run);
+    if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
     const owed = this.#send(OWED.query, buffer, start, end, remaining);
     this.#start(run, owed);
     if (run.kill !== null) this.#connection.closeGate(GATE.killing);
@@ -136,7 +136,7 @@ export class Conduct {
       this.#replace(OWED.parse, makeRefusedExecute(run.refusal, run.decisionId), run);
       return true;
     }
-    if (!this.#waiting.isCleared(run)) return this.#waiting.keep(run);
+    if (!this.#isCleared(run)) return this.#waiting.keep(run);
     const owed = this.#send(OWED.execute, buffer, start, end, 0);
     run.portal = portal;
     if (portal !== null) portal.hasRun = true;
@@ -159,7 +159,7 @@ export class Conduct {
       this.#replace(OWED.functionCall, makeRefusedFunctionCall(), run);
       return true;
     }
-    if (!this.#waiting.isCleared(run) || !this.#connection.router.isReadyForQuery(run)) return this.#waiting.keep(run);
+    if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
     this.#start(run, this.#send(OWED.functionCall, buffer, start, end, remaining));
     if (run.kill !== null) this.#connection.closeGate(GATE.killing);
     return true;
@@ -185,6 +185,13 @@ export class Conduct {
     return true;
   }
 
+  /** The server skips all up to the next Sync: neither judged nor owed, and a statement that waited will not run. */
+  skip(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    this.#waiting.take()?.hold?.release();
+    this.#forward(buffer, start, end, remaining);
+    return true;
+  }
+
   /** CopyDone or CopyFail: from here on the server works on what it was given, or fails. */
   copyEnd(buffer: Buffer, start: number, end: number): boolean {
     if (this.#session.owed.count > 0) this.#send(OWED.copyEnd, buffer, start, end, 0);
@@ -200,6 +207,20 @@ export class Conduct {
   }
 
   // What the messages have in common.
+
+  /** The limits let it through, and under kill_after_ms nothing sent before it is still at work: a cancel would hit that. */
+  #isCleared(run: Run): boolean {
+    if (!this.#waiting.isCleared(run)) return false;
+    if (!run.verdict?.kill || !this.#session.owed.hasWork) return true;
+    this.#connection.active.outlet.write(FLUSH);
+    this.#connection.closeGate(GATE.turn);
+    return false;
+  }
+
+  /** The server that is to run it is active, and has taken the settings that were repeated there. */
+  #isRouted(run: Run): boolean {
+    return this.#connection.router.isReadyForQuery(run) && this.#isCleared(run);
+  }
 
   #read(buffer: Buffer, start: number, end: number): TextFacts {
     const session = this.#session;

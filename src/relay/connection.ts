@@ -163,6 +163,7 @@ export class Connection {
     }
     if (this.client.outlet.isCongested) server.pause();
     if (this.isGated(GATE.pipeline) && this.session.owed.count < RESUME_OWED) this.openGate(GATE.pipeline);
+    if (this.isGated(GATE.turn) && !this.session.owed.hasWork) this.openGate(GATE.turn);
     this.router.becomeQuiet();
     if (this.#mustProceed) {
       this.#mustProceed = false;

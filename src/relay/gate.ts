@@ -14,5 +14,7 @@ export const GATE = {
   killingAfterSync: 16,
   /** Too many answers are owed. */
   pipeline: 32,
+  /** A statement under kill_after_ms waits until what was sent before it has been answered: a cancel would hit that. */
+  turn: 64,
 } as const;
 export type GateReason = (typeof GATE)[keyof typeof GATE];

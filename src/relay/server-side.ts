@@ -236,15 +236,19 @@ export class ServerSide implements FrameSink {
   /** After an error in an extended message the server answers nothing before the next Sync. */
   #skipToSync(): void {
     const { owed } = this.#session;
-    const declared: PreparedStatement[] = [];
+    const failed = owed.head === null ? [] : listDeclared(owed.head);
+    const skipped: PreparedStatement[] = [];
     for (let { head } = owed; head !== null && head.kind !== OWED.sync; head = owed.head) {
-      declared.push(...listDeclared(head));
+      skipped.push(...listDeclared(head));
       for (const { name } of listDeclared(head)) this.known.delete(name);
       if (head.isSwallowed) this.known.delete(head.closedName);
+      if (head.isSwallowed && head.kind === OWED.close) this.#connection.probeAnswered(head.closedName);
       this.#finish(head);
       owed.shift();
     }
-    undoDeclared(declared, this.#session);
+    owed.isSkipping = owed.head === null;
+    undoDeclared(skipped.slice(failed.length), this.#session, true);
+    undoDeclared(failed, this.#session);
   }
 
   /** A client's view of its settings is the primary's: a replica only follows. */

@@ -50,6 +50,8 @@ export class OwedQueue<Run> {
   /** ReadyForQuery messages still to come. */
   #readies = 0;
   #sequence = 0;
+  /** An extended message has failed and no Sync was behind it: the server skips, unanswered, whatever is sent before the next. */
+  isSkipping = false;
 
   get count(): number {
     return this.#count;
@@ -58,6 +60,15 @@ export class OwedQueue<Run> {
   /** How many ReadyForQuery the server still owes. */
   get owedReadies(): number {
     return this.#readies;
+  }
+
+  /** Something is owed that runs statements or ends a transaction: anything but Parse, Bind, Describe and Close. */
+  get hasWork(): boolean {
+    for (let index = 0; index < this.#count; index++) {
+      const kind = this.at(index)?.kind;
+      if (kind !== OWED.parse && kind !== OWED.bind && kind !== OWED.describe && kind !== OWED.close) return true;
+    }
+    return false;
   }
 
   /** Rank of the message that was entered last. */
@@ -79,6 +90,7 @@ export class OwedQueue<Run> {
     reply.kind = kind;
     reply.sequence = this.#sequence;
     if (endsWithReady(kind)) this.#readies++;
+    if (kind === OWED.sync) this.isSkipping = false;
     return reply;
   }
 

@@ -47,7 +47,7 @@ export class KillGuard {
 
   /** The client has sent its last COPY data. */
   endCopyIn(): void {
-    if (this.#watch?.state !== 'paused') return;
+    if (this.#watch === null) return;
     this.#watch.resume(this.#context.clock.monotonicMs());
     this.#connection.closeGate(GATE.killingAfterSync);
   }

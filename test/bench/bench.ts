@@ -21,8 +21,8 @@ import {
 import { formatTable, type Row, type Sample, summarize } from './report.ts';
 
 const USAGE = `npm run bench -- [options]
-  --seconds N         length of one run (5)
-  --rounds N          rounds; every path runs once in each (3)
+  --seconds N         length of one run (3)
+  --rounds N          rounds; every path runs once in each (5)
   --clients 1,8,32    numbers of pgbench clients
   --modes a,b         of ${MODES.join(', ')}
   --paths a,b         of ${PATHS.join(', ')}
@@ -82,8 +82,8 @@ function readOptions(): Options {
   if (values.output !== 'text' && values.output !== 'json')
     throw new RangeError(`--output ${values.output}: text or json`);
   return {
-    seconds: readCount('--seconds', values.seconds, values.quick ? 2 : 5),
-    rounds: readCount('--rounds', values.rounds, values.quick ? 1 : 3),
+    seconds: readCount('--seconds', values.seconds, values.quick ? 2 : 3),
+    rounds: readCount('--rounds', values.rounds, values.quick ? 1 : 5),
     clients:
       values.clients?.split(',').map((text) => readCount('--clients', text, 0)) ?? (values.quick ? [8] : [1, 8, 32]),
     modes: readNames('--modes', values.modes, MODES) ?? (values.quick ? ['simple', 'prepared'] : MODES),

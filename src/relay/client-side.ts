@@ -44,6 +44,11 @@ export class ClientSide implements FrameSink {
     this.#framer.useTable(FRONTEND_TABLE);
   }
 
+  /** Its socket is closed: it neither says nor hears anything any more. */
+  get isGone(): boolean {
+    return this.socket.destroyed;
+  }
+
   /** All of the chunk that is being looked at, to see whether a unit of work is complete in it; empty for a split message. */
   get chunk(): Buffer {
     return this.#chunk;
@@ -56,7 +61,7 @@ export class ClientSide implements FrameSink {
 
   /** The gate is open, or the server takes bytes again: go on with what waits, then read. */
   proceed(): void {
-    if (this.#isPumping || this.#connection.isClosing) return;
+    if (this.#isPumping || this.#connection.isClosing || this.isGone) return;
     if (this.#connection.gate === 0) {
       const backlog = this.#backlog ?? NOTHING;
       this.#backlog = null;

@@ -50,6 +50,10 @@ export class Conduct {
     this.#waiting = new WaitingRoom(connection, context);
   }
 
+  get isWaiting(): boolean {
+    return this.#waiting.isOccupied;
+  }
+
   /** A statement that waits for a limit is given up: its client has cancelled it, or has gone. True where one waited. */
   abandonWait(): boolean {
     return this.#waiting.abandon();

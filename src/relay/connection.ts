@@ -24,6 +24,8 @@ import type { SessionSummary } from './summary.ts';
 /** Owed replies at which a client is no longer read, and at which it is read again. */
 const MAX_OWED = 65_536;
 const RESUME_OWED = 32_768;
+/** What a server may still say to nobody before its connection is closed, which it notices when it says more. */
+const MAX_UNHEARD_BYTES = 65_536;
 
 export class Connection {
   readonly session: Session<Run>;
@@ -41,6 +43,7 @@ export class Connection {
   isClosing = false;
   /** The client has said goodbye, or closed its half: the server's last answers still go out. */
   #isClientDone = false;
+  #unheardBytes = 0;
   /** Close as soon as the session is outside a transaction with nothing owed. */
   #isDraining = false;
   /** The statement that runs, or ran last. */
@@ -58,7 +61,7 @@ export class Connection {
     this.router = new Router(this, context);
     this.conduct = new Conduct(this, context);
     this.#killGuard = new KillGuard(this, context);
-    socket.on('close', () => this.close());
+    socket.on('close', () => this.clientGone());
   }
 
   /** The server that the current unit of work runs on. */
@@ -162,6 +165,13 @@ export class Connection {
       return;
     }
     if (this.client.outlet.isCongested) server.pause();
+    if (this.client.isGone) {
+      this.#unheardBytes += bytes;
+      if (this.#unheardBytes > MAX_UNHEARD_BYTES) {
+        this.close();
+        return;
+      }
+    }
     if (this.isGated(GATE.pipeline) && this.session.owed.count < RESUME_OWED) this.openGate(GATE.pipeline);
     if (this.isGated(GATE.turn) && !this.session.owed.hasWork) this.openGate(GATE.turn);
     this.router.becomeQuiet();
@@ -326,7 +336,22 @@ export class Connection {
   /** The same, while a statement of it waits: that one is given up. */
   clientEndedEarly(): void {
     if (this.isGated(GATE.login)) this.close();
-    else if (this.conduct.abandonWait()) this.close();
+    else if (this.conduct.isWaiting) this.client.socket.destroy();
+  }
+
+  /**
+   * Nobody is there to hear the answers. Statements that the server has still run: those under a kill rule or with a place
+   * under max_concurrent are seen to their end.
+   */
+  clientGone(): void {
+    if (this.isClosing) return;
+    this.conduct.giveUp();
+    if (!this.session.owed.some((run) => run.kill !== null || run.hold !== null)) {
+      this.close();
+      return;
+    }
+    this.clientEnded();
+    this.resumeServer();
   }
 
   /** The server's socket has ended. */

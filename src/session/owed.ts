@@ -71,6 +71,15 @@ export class OwedQueue<Run> {
     return false;
   }
 
+  /** Is there a run among what is owed that `isWanted`? */
+  some(isWanted: (run: Run) => boolean): boolean {
+    for (let index = 0; index < this.#count; index++) {
+      const run = this.at(index)?.run ?? null;
+      if (run !== null && isWanted(run)) return true;
+    }
+    return false;
+  }
+
   /** Rank of the message that was entered last. */
   get sequence(): number {
     return this.#sequence;

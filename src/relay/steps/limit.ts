@@ -23,6 +23,11 @@ export class WaitingRoom {
     this.#context = context;
   }
 
+  /** A statement waits for a limit. */
+  get isOccupied(): boolean {
+    return this.#waiting !== null;
+  }
+
   /** Asks the limits of the run's verdict; afterwards it is admitted, refused, or waits. */
   ask(run: Run, facts: TextFacts): void {
     if (run.verdict === null) return;

@@ -7,7 +7,21 @@ import { expect, test } from 'vitest';
 const root = resolve(import.meta.dirname, '../src');
 
 /** A room imports only from itself and from rooms above it in this list. */
-const RANK = ['base', 'wire', 'sql', 'auth', 'session', 'policy', 'audit', 'config', 'pool', 'routing', 'relay', 'admin', 'cli'];
+const RANK = [
+  'base',
+  'wire',
+  'sql',
+  'auth',
+  'session',
+  'policy',
+  'audit',
+  'config',
+  'pool',
+  'routing',
+  'relay',
+  'admin',
+  'cli',
+];
 const TOP_FILES = ['app.ts', 'main.ts'];
 const MAX_LINES = 400;
 
@@ -31,7 +45,9 @@ const files: SourceFile[] = readdirSync(root, { recursive: true, encoding: 'utf8
 const roomOf = (name: string): string => (name.includes('/') ? (name.split('/')[0] ?? '') : '');
 
 test('every file is in a room that the rank names', () => {
-  const strays = files.filter((file) => (file.room === '' ? !TOP_FILES.includes(file.name) : !RANK.includes(file.room)));
+  const strays = files.filter((file) =>
+    file.room === '' ? !TOP_FILES.includes(file.name) : !RANK.includes(file.room),
+  );
   expect(strays.map((file) => file.name)).toEqual([]);
 });
 
@@ -71,7 +87,9 @@ test(`no file is longer than ${MAX_LINES} lines`, () => {
 });
 
 test('only main.ts reads process.argv, process.env or signals', () => {
-  const readers = files.filter((file) => file.name !== 'main.ts' && /\bprocess\.(argv|env|on|exit|stdin)\b/.test(file.text));
+  const readers = files.filter(
+    (file) => file.name !== 'main.ts' && /\bprocess\.(argv|env|on|exit|stdin)\b/.test(file.text),
+  );
   expect(readers.map((file) => file.name)).toEqual([]);
 });
 

@@ -11,6 +11,8 @@ export interface WireAddress {
   /** An address, or the absolute path of a folder with a Unix socket in it. */
   readonly host: string;
   readonly port: number;
+  /** The address to connect from, such as 127.0.7.1; the system's choice unless given. */
+  readonly localAddress?: string;
 }
 
 export interface LoginOptions {
@@ -67,7 +69,11 @@ export class WireClient {
   static async connect(address: WireAddress, deadlineMs = 10_000): Promise<WireClient> {
     const socket = address.host.startsWith('/')
       ? connect(join(address.host, `.s.PGSQL.${address.port}`))
-      : connect(address.port, address.host);
+      : connect({
+          port: address.port,
+          host: address.host,
+          ...(address.localAddress === undefined ? {} : { localAddress: address.localAddress }),
+        });
     socket.setNoDelay(true);
     const client = new WireClient(socket, deadlineMs);
     await new Promise<void>((resolve, reject) => {

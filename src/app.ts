@@ -8,6 +8,7 @@ import { buildAdminServer, buildHealthServer } from './admin/server.ts';
 import { Recorder } from './audit/recorder.ts';
 import { systemClock } from './base/clock.ts';
 import { describeError } from './base/errors.ts';
+import { Inlet } from './base/inlet.ts';
 import type { Log } from './base/log.ts';
 import { RuleKeeper } from './config/rule-keeper.ts';
 import type { Endpoint, Settings } from './config/settings.ts';
@@ -176,7 +177,7 @@ function listTargets(settings: Settings, pool: SessionPool): TargetSummary[] {
 
 async function checkTarget(endpoint: Endpoint, timeoutMs: number): Promise<string | null> {
   try {
-    const socket = await openSocket(endpoint, timeoutMs);
+    const socket = await openSocket(endpoint, timeoutMs, new Inlet());
     socket.destroy();
     return null;
   } catch (error) {

@@ -13,6 +13,7 @@ import { Parser } from 'pg-protocol/dist/parser.js';
 import { makeMd5Answer } from '../auth/md5.ts';
 import { SCRAM_SHA_256, ScramClient } from '../auth/scram.ts';
 import { describeError, WeirError } from '../base/errors.ts';
+import type { Inlet } from '../base/inlet.ts';
 
 /** What a server told while it let us in. */
 export interface Welcome {
@@ -55,20 +56,21 @@ export interface LoginRequest {
  * Sends the startup message and answers what the server asks until its first ReadyForQuery. The socket is left paused and
  * without listeners of ours. Throws LoginRefused with the server's error, or WeirError target_login_failed.
  */
-export function logIn(socket: Socket, request: LoginRequest): Promise<Welcome> {
+export function logIn(socket: Socket, inlet: Inlet, request: LoginRequest): Promise<Welcome> {
   return new Promise((resolve, reject) => {
     const conversation = new Conversation(socket, request);
     const parser = new Parser();
     const finish = (act: () => void): void => {
       clearTimeout(timer);
       socket.pause();
-      socket.off('data', onData).off('error', onError).off('close', onClose);
+      inlet.receive = () => undefined;
+      socket.off('error', onError).off('close', onClose);
       act();
     };
     const fail = (error: unknown): void => finish(() => reject(error));
-    const onData = (chunk: Buffer): void => {
+    inlet.receive = (buffer, length) => {
       try {
-        parser.parse(chunk, (message) => {
+        parser.parse(Buffer.from(buffer.subarray(0, length)), (message) => {
           conversation.answer(message).then((isDone) => {
             if (isDone) finish(() => resolve(conversation.welcome()));
           }, fail);
@@ -80,7 +82,7 @@ export function logIn(socket: Socket, request: LoginRequest): Promise<Welcome> {
     const onError = (error: Error): void => fail(new WeirError('target_login_failed', error.message));
     const onClose = (): void => fail(new WeirError('target_login_failed', 'the database closed the connection'));
     const timer = setTimeout(() => fail(new WeirError('target_login_failed', 'timeout')), request.timeoutMs);
-    socket.on('data', onData).on('error', onError).on('close', onClose);
+    socket.on('error', onError).on('close', onClose);
     socket.write(request.startup);
     socket.resume();
   });

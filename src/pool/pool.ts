@@ -2,6 +2,7 @@
 // after it. Leases taken always equal leases returned plus leases held; the counters show it.
 
 import type { Socket } from 'node:net';
+import { Inlet } from '../base/inlet.ts';
 import type { Endpoint } from '../config/settings.ts';
 import { type LoginRequest, logIn, type Welcome } from './login.ts';
 import { Lease, openSocket } from './server-connection.ts';
@@ -34,9 +35,10 @@ export class SessionPool {
 
   /** A connection on which nothing has been said yet: the client's own login is relayed over it. */
   async open(endpoint: Endpoint): Promise<Lease> {
+    const inlet = new Inlet();
     let socket: Socket;
     try {
-      socket = await openSocket(endpoint, this.#connectTimeoutMs);
+      socket = await openSocket(endpoint, this.#connectTimeoutMs, inlet);
     } catch (error) {
       this.#lastErrors.set(endpoint, error instanceof Error ? error.message : String(error));
       throw error;
@@ -45,7 +47,7 @@ export class SessionPool {
     this.#counters.leasesTaken++;
     this.#counters.currentServerConnections++;
     this.#held.set(endpoint, this.held(endpoint) + 1);
-    return new Lease(socket, endpoint, () => {
+    return new Lease(socket, inlet, endpoint, () => {
       this.#counters.leasesReturned++;
       this.#counters.currentServerConnections--;
       this.#held.set(endpoint, this.held(endpoint) - 1);
@@ -56,7 +58,7 @@ export class SessionPool {
   async acquire(endpoint: Endpoint, login: LoginRequest): Promise<{ lease: Lease; welcome: Welcome }> {
     const lease = await this.open(endpoint);
     try {
-      const welcome = await logIn(lease.socket, login);
+      const welcome = await logIn(lease.socket, lease.inlet, login);
       lease.key = welcome.key;
       return { lease, welcome };
     } catch (error) {

@@ -3,13 +3,14 @@
 
 import { connect, type Socket } from 'node:net';
 import { WeirError } from '../base/errors.ts';
+import { Inlet } from '../base/inlet.ts';
 import type { Endpoint } from '../config/settings.ts';
 import { makeCancelRequest, TERMINATE } from '../wire/writer.ts';
 
-/** Opens a socket to the endpoint, paused. Throws WeirError target_unreachable with the reason. */
-export function openSocket(endpoint: Endpoint, timeoutMs: number): Promise<Socket> {
+/** Opens a socket to the endpoint, paused; what it says goes to `inlet`. Throws WeirError target_unreachable with the reason. */
+export function openSocket(endpoint: Endpoint, timeoutMs: number, inlet: Inlet): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect(socketAddress(endpoint));
+    const socket = connect({ ...socketAddress(endpoint), onread: inlet.onread });
     socket.setNoDelay(true);
     const finish = (act: () => void): void => {
       clearTimeout(timer);
@@ -51,7 +52,7 @@ const CANCEL_TIMEOUT_MS = 10_000;
  * the signal on its way, and until then no other statement may start. Throws WeirError target_unreachable.
  */
 export async function sendCancelRequest(endpoint: Endpoint, key: string, connectTimeoutMs: number): Promise<void> {
-  const socket = await openSocket(endpoint, connectTimeoutMs);
+  const socket = await openSocket(endpoint, connectTimeoutMs, new Inlet());
   await new Promise<void>((resolve) => {
     const timer = setTimeout(() => socket.destroy(), CANCEL_TIMEOUT_MS);
     socket.on('error', () => undefined);
@@ -67,13 +68,15 @@ export async function sendCancelRequest(endpoint: Endpoint, key: string, connect
 /** A borrowed connection. It ends exactly once, whatever ends first: the client, the server, or an administrator. */
 export class Lease {
   readonly socket: Socket;
+  readonly inlet: Inlet;
   readonly endpoint: Endpoint;
   /** For a CancelRequest; set when the server tells it. */
   key: string | null = null;
   #onRelease: (() => void) | null;
 
-  constructor(socket: Socket, endpoint: Endpoint, onRelease: () => void) {
+  constructor(socket: Socket, inlet: Inlet, endpoint: Endpoint, onRelease: () => void) {
     this.socket = socket;
+    this.inlet = inlet;
     this.endpoint = endpoint;
     this.#onRelease = onRelease;
     // Whoever holds the lease hears of the end by 'close'; an error without a listener would end the process.

@@ -2,6 +2,7 @@
 // what has to wait.
 
 import type { Socket } from 'node:net';
+import { type Inlet, keepBytes } from '../base/inlet.ts';
 import { FRONTEND, FRONTEND_TABLE, LOGIN_TABLE } from '../wire/codes.ts';
 import { Framer, type FrameSink } from '../wire/framer.ts';
 import type { Connection } from './connection.ts';
@@ -22,6 +23,7 @@ export class ClientSide implements FrameSink {
   #isPumping = false;
   #isReading = true;
   #chunk: Buffer = NOTHING;
+  #chunkEnd = 0;
   #chunkOffset = 0;
 
   constructor(connection: Connection, socket: Socket, wholeLimitBytes: number) {
@@ -32,10 +34,10 @@ export class ClientSide implements FrameSink {
     socket.on('drain', () => connection.resumeServer());
   }
 
-  /** The startup packet has been taken: from here on bytes are messages. */
-  start(early: Buffer): void {
+  /** The startup packet has been taken: from here on bytes are messages. `early`: what came behind it already. */
+  start(early: Buffer, inlet: Inlet): void {
     if (early.length > 0) this.#backlog = early;
-    this.socket.on('data', (chunk: Buffer) => this.#take(chunk));
+    inlet.receive = (buffer, length) => this.#take(buffer, length);
     this.socket.on('end', () => this.#end());
   }
 
@@ -49,12 +51,16 @@ export class ClientSide implements FrameSink {
     return this.socket.destroyed;
   }
 
-  /** All of the chunk that is being looked at, to see whether a unit of work is complete in it; empty for a split message. */
+  /** The chunk that is being looked at, up to `chunkEnd`, to see whether a unit of work is complete in it. */
   get chunk(): Buffer {
     return this.#chunk;
   }
 
-  /** Where the message that is being looked at begins in `chunk`. */
+  get chunkEnd(): number {
+    return this.#chunkEnd;
+  }
+
+  /** Where the message that is being looked at begins in `chunk`; its end for a message that was put together of several. */
   get chunkOffset(): number {
     return this.#chunkOffset;
   }
@@ -62,39 +68,46 @@ export class ClientSide implements FrameSink {
   /** The gate is open, or the server takes bytes again: go on with what waits, then read. */
   proceed(): void {
     if (this.#isPumping || this.#connection.isClosing || this.isGone) return;
-    if (this.#connection.gate === 0) {
+    if (this.#isOpen) {
       const backlog = this.#backlog ?? NOTHING;
       this.#backlog = null;
-      this.#pump(backlog);
+      this.#pump(backlog, backlog.length);
     }
     this.#updateReading();
   }
 
-  #take(chunk: Buffer): void {
-    this.#connection.countClientBytes(chunk.length);
-    if (this.#connection.gate !== 0 || this.#backlog !== null) {
-      this.#backlog = this.#backlog === null ? chunk : Buffer.concat([this.#backlog, chunk]);
+  #take(buffer: Buffer, length: number): void {
+    this.#connection.countClientBytes(length);
+    if (!this.#isOpen || this.#backlog !== null) {
+      this.#backlog = Buffer.concat([this.#backlog ?? NOTHING, buffer.subarray(0, length)]);
     } else {
-      this.#pump(chunk);
+      this.#pump(buffer, length);
     }
     this.#updateReading();
   }
 
-  #pump(chunk: Buffer): void {
+  #pump(chunk: Buffer, end: number): void {
     this.#isPumping = true;
     this.#chunk = chunk;
-    const taken = this.#framer.consume(chunk, 0, chunk.length);
+    this.#chunkEnd = end;
+    const taken = this.#framer.consume(chunk, 0, end);
     this.#chunk = NOTHING;
     this.#isPumping = false;
-    if (this.#framer.broken !== null) this.#connection.clientBroke(this.#framer.broken);
-    else if (taken < chunk.length) this.#backlog = chunk.subarray(taken);
     this.#connection.endClientTurn();
-    if (this.#hasEnded && this.#backlog === null && this.#connection.gate === 0) this.#connection.clientEnded();
+    if (this.#framer.broken !== null) this.#connection.clientBroke(this.#framer.broken);
+    else if (taken < end) this.#backlog = keepBytes(chunk, taken, end);
+    if (this.#hasEnded && this.#backlog === null && this.#isOpen) this.#connection.clientEnded();
+  }
+
+  /** Bytes are looked at while the gate is open, and while the Sync or Flush that must still pass may be among them. */
+  get #isOpen(): boolean {
+    const { gate } = this.#connection;
+    return gate === 0 || gate === GATE.killingAfterSync;
   }
 
   /** The client is read while nothing waits and the server takes what comes. */
   #updateReading(): void {
-    const isReading = this.#connection.gate === 0 && this.#backlog === null && !this.#connection.isServerCongested;
+    const isReading = this.#isOpen && this.#backlog === null && !this.#connection.isServerCongested;
     if (isReading === this.#isReading) return;
     this.#isReading = isReading;
     if (isReading) this.socket.resume();
@@ -103,7 +116,7 @@ export class ClientSide implements FrameSink {
 
   #end(): void {
     this.#hasEnded = true;
-    if (this.#connection.gate === 0 && this.#backlog === null) this.#connection.clientEnded();
+    if (this.#isOpen && this.#backlog === null) this.#connection.clientEnded();
     else this.#connection.clientEndedEarly();
   }
 
@@ -120,7 +133,7 @@ export class ClientSide implements FrameSink {
         return false;
       }
     }
-    this.#chunkOffset = buffer === this.#chunk ? start : this.#chunk.length;
+    this.#chunkOffset = buffer === this.#chunk ? start : this.#chunkEnd;
     // What the server skips is neither judged nor owed.
     if (this.#connection.session.owed.isSkipping && type !== FRONTEND.sync && type !== FRONTEND.terminate)
       return conduct.skip(buffer, start, end, remaining);

@@ -4,6 +4,7 @@
 import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { ERRORS, type ErrorCode, WeirError } from '../base/errors.ts';
+import { adoptSocket, Inlet } from '../base/inlet.ts';
 import { readStartupPacket, type StartupPacket } from '../wire/startup.ts';
 import { makeErrorResponse } from '../wire/writer.ts';
 import { Connection } from './connection.ts';
@@ -74,7 +75,7 @@ export class Listener {
 
   #makeServer(isUnix: boolean): Server {
     const server = createServer(
-      { allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false },
+      { allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: true },
       (socket) => this.#greet(socket, isUnix ? 'unix' : normalizeAddress(socket.remoteAddress ?? '')),
     );
     this.#servers.push(server);
@@ -82,8 +83,10 @@ export class Listener {
   }
 
   /** Reads the packets that come before the session begins. */
-  #greet(socket: Socket, clientIp: string): void {
+  #greet(accepted: Socket, clientIp: string): void {
     const { counters, settings } = this.#context;
+    const inlet = new Inlet();
+    const socket = adoptSocket(accepted, inlet);
     this.#greeting.add(socket);
     let early: Buffer = Buffer.alloc(0);
     let encryptionRequests = 0;
@@ -91,7 +94,8 @@ export class Listener {
     const leave = (): void => {
       clearTimeout(timer);
       this.#greeting.delete(socket);
-      socket.off('data', onData).off('close', leave);
+      inlet.receive = () => undefined;
+      socket.off('close', leave);
     };
     const refuse = (code: ErrorCode, detail: string | null): void => {
       leave();
@@ -101,8 +105,8 @@ export class Listener {
       socket.end(makeErrorResponse({ severity, sqlstate, message: detail === null ? text : `${text}: ${detail}` }));
       socket.destroySoon();
     };
-    const onData = (chunk: Buffer): void => {
-      early = early.length === 0 ? chunk : Buffer.concat([early, chunk]);
+    inlet.receive = (buffer, length) => {
+      early = Buffer.concat([early, buffer.subarray(0, length)]);
       const answer = readStartupPacket(early, early.length);
       if (answer.status === 'broken') {
         refuse('protocol_violation', answer.reason);
@@ -126,10 +130,11 @@ export class Listener {
       }
       leave();
       if (packet.type === 'cancel') this.#carryCancel(packet.key, socket);
-      else this.#admit(socket, clientIp, packet, early.subarray(0, end), early.subarray(end), refuse);
+      else this.#admit(socket, clientIp, packet, early.subarray(0, end), early.subarray(end), inlet, refuse);
     };
     socket.on('error', () => undefined);
-    socket.on('data', onData).on('close', leave);
+    socket.on('close', leave);
+    socket.resume();
     socket.on('end', () => {
       if (this.#greeting.has(socket)) socket.destroy();
     });
@@ -141,6 +146,7 @@ export class Listener {
     packet: Extract<StartupPacket, { type: 'startup' }>,
     startup: Buffer,
     rest: Buffer,
+    inlet: Inlet,
     refuse: (code: ErrorCode, detail: string | null) => void,
   ): void {
     const { counters, settings, log } = this.#context;
@@ -169,8 +175,8 @@ export class Listener {
       if (connection.session.phase === 'login') connection.fail('login_timeout', null);
     }, settings.limits.loginTimeoutMs);
     this.#connections.set(id, connection);
-    connection.client.start(Buffer.from(rest));
-    beginLogin(connection, this.#context, packet, Buffer.from(startup)).catch((error: unknown) => {
+    connection.client.start(rest, inlet);
+    beginLogin(connection, this.#context, packet, startup).catch((error: unknown) => {
       log.error({ session: id, error }, 'login failed in an unforeseen way');
       connection.fail('internal', null);
     });

@@ -2,6 +2,7 @@
 // pgweir's own messages between them, in order, in as few writes as that allows.
 
 import type { Socket } from 'node:net';
+import { keepBytes } from '../base/inlet.ts';
 
 export class Outlet {
   readonly #socket: Socket;
@@ -16,7 +17,7 @@ export class Outlet {
     this.#socket = socket;
   }
 
-  /** Adds `buffer[start, end)`. The bytes must stay as they are after the turn: the socket may still need them. */
+  /** Adds `buffer[start, end)`. The bytes must stay as they are until `flush`, and after it unless a socket was read into them. */
   append(buffer: Buffer, start: number, end: number): void {
     if (buffer === this.#buffer && start === this.#end) {
       this.#end = end;
@@ -57,9 +58,8 @@ export class Outlet {
   #writeSpan(): void {
     const buffer = this.#buffer as Buffer;
     this.#buffer = null;
-    const isWhole = this.#start === 0 && this.#end === buffer.length;
     this.bytes += this.#end - this.#start;
     if (!this.#socket.writable) return;
-    this.#socket.write(isWhole ? buffer : buffer.subarray(this.#start, this.#end));
+    this.#socket.write(keepBytes(buffer, this.#start, this.#end));
   }
 }

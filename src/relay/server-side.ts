@@ -43,7 +43,7 @@ export class ServerSide implements FrameSink {
     this.#session = connection.session;
     this.#durations = durations;
     this.#framer = new Framer(BACKEND_TABLE, this, WHOLE_LIMIT_BYTES);
-    lease.socket.on('data', (chunk: Buffer) => this.#take(chunk));
+    lease.inlet.receive = (buffer, length) => this.#take(buffer, length);
     lease.socket.on('drain', () => connection.resumeClient());
     lease.socket.on('end', () => connection.serverEnded(this));
     lease.socket.on('close', () => connection.serverEnded(this));
@@ -66,10 +66,10 @@ export class ServerSide implements FrameSink {
     this.lease.socket.resume();
   }
 
-  #take(chunk: Buffer): void {
+  #take(buffer: Buffer, length: number): void {
     this.#connection.beginServerTurn();
-    this.#framer.consume(chunk, 0, chunk.length);
-    this.#connection.endServerTurn(this, chunk.length, this.#framer.broken);
+    this.#framer.consume(buffer, 0, length);
+    this.#connection.endServerTurn(this, length, this.#framer.broken);
   }
 
   rest(buffer: Buffer, start: number, end: number): void {

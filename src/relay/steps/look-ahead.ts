@@ -27,15 +27,15 @@ export function wantsReplica(
 
 /** The statements that are bound in the unit, or null where it cannot be seen whole or executes something older. */
 function readExecuted(connection: Connection, context: RelayContext): TextFacts[] | null {
-  const { chunk } = connection.client;
+  const { chunk, chunkEnd } = connection.client;
   const { session } = connection;
   const parsed = new Map<string, TextFacts>();
   const bound: TextFacts[] = [];
   let hasExecute = false;
   let at = connection.client.chunkOffset;
-  while (at + 5 <= chunk.length) {
+  while (at + 5 <= chunkEnd) {
     const end = at + 1 + chunk.readInt32BE(at + 1);
-    if (end > chunk.length || end < at + 5) return null;
+    if (end > chunkEnd || end < at + 5) return null;
     switch (chunk[at]) {
       case FRONTEND.parse: {
         const nameEnd = findNul(chunk, at + 5, end);

@@ -199,6 +199,7 @@ export class ServerSide implements FrameSink {
     if (head.kind === OWED.query && !isSwallowed) this.#session.statements.forget('', sequence);
     if (head.run !== null) this.#finish(head);
     owed.shift();
+    if (!isSwallowed) this.#connection.router.noteReady(status);
     this.#session.settle(status, sequence);
     return !isSwallowed;
   }
@@ -223,6 +224,7 @@ export class ServerSide implements FrameSink {
     const isQuery = head.kind === OWED.query;
     const refusal = run !== null && isStandInError(sqlstate) ? run.refusal : null;
     if (run !== null) run.sqlstate = sqlstate;
+    if (!isSwallowed) this.#connection.router.noteError();
     this.#connection.copyFailed();
     if (isQuery || head.kind === OWED.functionCall) undoDeclared(listDeclared(head), this.#session);
     else if (head.kind !== OWED.sync) this.#skipToSync();

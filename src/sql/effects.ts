@@ -22,7 +22,15 @@ export function effectOf(tree: TreeNode, readPrepared: () => StatementFacts): St
     case 'ExplainStmt':
       return executeInside(body.query);
     case 'CreateTableAsStmt':
-      return executeInside(body.query);
+      return executeInside(body.query) ?? temporary(isTreeNode(body.into) ? body.into.rel : null);
+    case 'SelectStmt':
+      return temporary(isTreeNode(body.intoClause) ? body.intoClause.rel : null);
+    case 'CreateStmt':
+      return temporary(body.relation);
+    case 'CreateSeqStmt':
+      return temporary(body.sequence);
+    case 'ViewStmt':
+      return temporary(body.view);
     case 'DeallocateStmt':
       return { type: 'deallocate', name: textOf(body.name) };
     case 'DiscardStmt':
@@ -48,6 +56,13 @@ function isHeld(options: unknown): boolean {
 function executeInside(query: unknown): StatementEffect | null {
   const execute = bodyOf(query, 'ExecuteStmt') ?? bodyOf(bodyOf(query, 'CreateTableAsStmt')?.query, 'ExecuteStmt');
   return execute === null ? null : { type: 'execute', name: textOf(execute.name) ?? '' };
+}
+
+/** Of a relation that is made: by the word TEMPORARY, or by the schema. */
+function temporary(relation: unknown): StatementEffect | null {
+  if (!isTreeNode(relation)) return null;
+  const isTemporary = relation.relpersistence === 't' || textOf(relation.schemaname) === 'pg_temp';
+  return isTemporary ? { type: 'create_temporary' } : null;
 }
 
 function settingChange(body: TreeNode): StatementEffect {

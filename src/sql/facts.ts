@@ -26,7 +26,9 @@ export type StatementEffect =
   | { readonly type: 'fetch'; readonly name: string }
   | { readonly type: 'close_cursor'; readonly name: string | null }
   /** SET or RESET of one setting (`name`, lower case), or RESET ALL (`null`). `isLocal` ends with the transaction. */
-  | { readonly type: 'set'; readonly name: string | null; readonly isLocal: boolean };
+  | { readonly type: 'set'; readonly name: string | null; readonly isLocal: boolean }
+  /** Makes a temporary table, view or sequence: only this session on this server has it. */
+  | { readonly type: 'create_temporary' };
 
 /** All that does not depend on a statement's literals and comments: shared by every text of the same shape. */
 export interface StatementShape {

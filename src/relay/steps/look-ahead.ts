@@ -53,8 +53,10 @@ function readExecuted(connection: Connection, context: RelayContext): TextFacts[
         const nameEnd = findNul(chunk, portalEnd + 1, end);
         if (portalEnd < 0 || nameEnd < 0) return null;
         const name = readName(chunk, portalEnd + 1, nameEnd);
-        const facts = parsed.get(name) ?? session.statements.find(name)?.facts;
-        if (facts === undefined) return null;
+        const known = session.statements.find(name);
+        const facts = parsed.get(name) ?? known?.facts;
+        // What SQL PREPARE made cannot be repeated on another server.
+        if (facts === undefined || (!parsed.has(name) && known?.parseMessage === null)) return null;
         bound.push(facts);
         break;
       }

@@ -9,7 +9,8 @@ import { describeError } from '../../base/errors.ts';
 import type { Endpoint } from '../../config/settings.ts';
 import { OWED } from '../../session/owed.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
-import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import type { StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
+import { TRANSACTION } from '../../wire/codes.ts';
 import { makeCloseStatement, makeQuery } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
@@ -21,6 +22,15 @@ import { wantsReplica } from './look-ahead.ts';
 
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
 const MAX_SETTINGS = 256;
+
+/**
+ * Queries and COPY TO. Whatever else a rule routes would fail on a standby, or be believed of a server on which it never
+ * ran: a BEGIN there would leave what follows it without a transaction.
+ */
+function mayRunElsewhere({ queryClass, kinds, unparsed }: StatementShape): boolean {
+  if (unparsed !== null) return false;
+  return queryClass === 'read' || queryClass === 'copy' || (queryClass === 'unknown' && kinds[0] === 'select');
+}
 
 export class Router {
   readonly #connection: Connection;
@@ -36,6 +46,9 @@ export class Router {
   /** Session state was made that cannot be repeated on another server. */
   #isPinned = false;
   #settings: string[] = [];
+  /** Settings made in the unit that runs: they hold if it ends well, with no transaction of the client's around them. */
+  #unitSettings: string[] = [];
+  #mayUnitBeUndone = false;
   /** The client's StartupMessage, for a login on a replica. */
   startup: Buffer | null = null;
 
@@ -122,15 +135,34 @@ export class Router {
   noteStatement(statement: StatementFacts): void {
     if (!this.keepsParses) return;
     const { effect, shape } = statement;
+    if (shape.queryClass === 'transaction') this.#mayUnitBeUndone = true;
     if (effect?.type === 'discard_all') {
       this.#settings = [];
+      this.#unitSettings = [];
       this.#isPinned = false;
       this.#dropReplica();
     } else if (effect?.type === 'set') {
-      if (!effect.isLocal) this.#noteSetting(statement.text);
-    } else if (shape.queryClass === 'session' && shape.kinds[0] === 'select') {
+      if (!effect.isLocal) this.#unitSettings.push(statement.text);
+    } else if (effect?.type === 'create_temporary' || (shape.queryClass === 'session' && shape.kinds[0] === 'select')) {
       this.#isPinned = true;
     }
+  }
+
+  /** A statement has failed. */
+  noteError(): void {
+    this.#mayUnitBeUndone = true;
+  }
+
+  /** The unit has ended; the session does not know the new status yet. */
+  noteReady(status: number): void {
+    const made = this.#unitSettings;
+    if (made.length > 0) {
+      const isIdle = status === TRANSACTION.idle && this.#connection.session.status === TRANSACTION.idle;
+      if (!isIdle || this.#mayUnitBeUndone || this.#settings.length + made.length > MAX_SETTINGS) this.#isPinned = true;
+      else this.#settings.push(...made);
+      this.#unitSettings = [];
+    }
+    this.#mayUnitBeUndone = false;
   }
 
   /** A replica's socket ended. True where the session can go on without it. */
@@ -141,16 +173,11 @@ export class Router {
     return true;
   }
 
-  #noteSetting(text: string): void {
-    if (this.#connection.session.isTransactionAhead || this.#settings.length >= MAX_SETTINGS) this.#isPinned = true;
-    else this.#settings.push(text);
-  }
-
   #isRoutable(facts: TextFacts): boolean {
     const isFree =
       !this.#isPinned &&
       !this.#connection.session.isTransactionAhead &&
-      facts.every((statement) => statement.effect === null);
+      facts.every((statement) => statement.effect === null && mayRunElsewhere(statement.shape));
     if (!isFree || this.#replicas.length === 0) {
       this.#context.counters.unroutable++;
       return false;

@@ -1,0 +1,413 @@
+// route: statements that a rule names run on the standby, and everything that a session believes of its server goes with
+// them: transactions, settings, prepared statements. What cannot go stays on the primary, and is counted.
+
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { waitFor } from '../support/deadline.ts';
+import * as frontend from '../support/frontend-messages.ts';
+import { findFreePort } from '../support/server-process.ts';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+import { type BackendMessage, readFields, readRow, transcribe } from '../support/transcript.ts';
+import { startTestWeir, type TestWeir } from '../support/weir.ts';
+import { WireClient } from '../support/wire-client.ts';
+
+const RULES = `
+traffic_control:
+  rules:
+    - { name: stay, priority: 10, match: { query_regex: 'stay' }, action: route_primary }
+    - { name: reads, match: { query_class: read }, action: route_replica }
+`;
+const WHERE = 'SELECT pg_is_in_recovery()';
+
+const postgres = sharedPostgres();
+let weir: TestWeir;
+let client: WireClient;
+
+beforeAll(async () => {
+  await postgres.query('DROP TABLE IF EXISTS routed; CREATE TABLE routed (a int)');
+  const standby = await WireClient.login({ host: postgres.host, port: postgres.standbyPort });
+  await waitFor(
+    async () => (await standby.rows("SELECT to_regclass('routed')"))[0]?.[0] === 'routed',
+    10_000,
+    () => 'the standby does not follow',
+  );
+  await standby.end();
+  weir = await startTestWeir({ postgres, rules: RULES });
+});
+afterAll(() => weir.stop());
+afterEach(() => client.end());
+
+const login = async (address: TestWeir = weir): Promise<WireClient> => {
+  client = await WireClient.login(address);
+  return client;
+};
+const codesOf = (messages: readonly BackendMessage[]): string[] =>
+  messages.filter(({ type }) => type === 'E').map(({ body }) => readFields(body).C ?? '');
+const valuesOf = (messages: readonly BackendMessage[]): (string | null | undefined)[] =>
+  messages.filter(({ type }) => type === 'D').map(({ body }) => readRow(body)[0]);
+
+/** The first column of all rows; an error is shown by its SQLSTATE. */
+async function send(...parts: Buffer[]): Promise<(string | null | undefined)[]> {
+  client.send(...parts);
+  const messages = await client.readUntilReady();
+  return [...valuesOf(messages), ...codesOf(messages)];
+}
+const simple = (sql: string) => send(frontend.query(sql));
+const extended = (sql: string) => send(frontend.extendedQuery(sql), frontend.sync());
+const prepare = (name: string, sql: string) => send(frontend.parse(sql, name), frontend.sync());
+const use = (statement: string) =>
+  send(frontend.bind({ statement }), frontend.describePortal(), frontend.execute(), frontend.sync());
+
+describe('a statement that a rule routes to a replica', () => {
+  test('runs on the standby as a simple, an extended and a prepared statement', async () => {
+    await login();
+    expect(await simple(WHERE)).toEqual(['t']);
+    expect(await extended(WHERE)).toEqual(['t']);
+    expect(await prepare('where', WHERE)).toEqual([]);
+    expect(await use('where')).toEqual(['t']);
+    expect(await use('where')).toEqual(['t']);
+    expect(weir.control.rules.active.rules.find(({ name }) => name === 'reads')?.counters.routed).toBeGreaterThan(3);
+    expect(weir.control.sessions().find(({ serverPid }) => serverPid !== null)?.target).toBe('replica1');
+  });
+
+  test('runs on the primary where a rule above it says so, or none matches', async () => {
+    await login();
+    expect(await simple(`${WHERE} /* stay */`)).toEqual(['f']);
+    expect(await simple(WHERE)).toEqual(['t']);
+    expect(await extended(`${WHERE} /* stay */`)).toEqual(['f']);
+    expect(await simple('INSERT INTO routed VALUES (1) RETURNING pg_is_in_recovery()')).toEqual(['f']);
+    expect(await simple(`${WHERE} FROM routed FOR UPDATE`)).not.toContain('25006');
+    expect(await simple(WHERE)).toEqual(['t']);
+  });
+
+  test('is answered message by message as a single server answers it', async () => {
+    const program = [
+      frontend.query('SELECT 1 AS one, NULL AS two'),
+      frontend.query('SELECT no_such_column'),
+      Buffer.concat([frontend.extendedQuery("SELECT 'x' WHERE $1 = '1'", ['1']), frontend.sync()]),
+      Buffer.concat([frontend.parse('SELECT 5', 'five'), frontend.describeStatement('five'), frontend.sync()]),
+      Buffer.concat([frontend.bind({ statement: 'five' }), frontend.execute(), frontend.sync()]),
+      Buffer.concat([frontend.bind({ statement: 'nobody' }), frontend.execute(), frontend.sync()]),
+      Buffer.concat([frontend.closeStatement('five'), frontend.sync()]),
+      Buffer.concat([frontend.bind({ statement: 'five' }), frontend.execute(), frontend.sync()]),
+      frontend.query("SET work_mem = '7MB'"),
+      frontend.query("SELECT current_setting('work_mem')"),
+      frontend.query(''),
+    ];
+    const run = async (address: { host: string; port: number }): Promise<string[]> => {
+      client = await WireClient.login(address);
+      const lines: string[] = [];
+      for (const step of program) {
+        client.send(step);
+        lines.push(...transcribe(await client.readUntilReady()));
+      }
+      return lines;
+    };
+    const bare = await run({ host: postgres.host, port: postgres.primaryPort });
+    await client.end();
+    expect(await run(weir)).toEqual(bare);
+  });
+
+  test('keeps the order of a pipeline that goes to and fro', async () => {
+    await login();
+    const order = [WHERE, `${WHERE} /* stay */`, WHERE, `${WHERE} /* stay */`, WHERE];
+    client.send(...order.map((sql) => frontend.query(sql)));
+    expect(valuesOf(await client.readUntilReady(5))).toEqual(['t', 'f', 't', 'f', 't']);
+    client.send(...order.flatMap((sql) => [frontend.extendedQuery(sql), frontend.sync()]));
+    expect(valuesOf(await client.readUntilReady(5))).toEqual(['t', 'f', 't', 'f', 't']);
+  });
+});
+
+describe('inside a transaction nothing is routed', () => {
+  test('whether it was begun by a simple or an extended statement, and routing goes on after its end', async () => {
+    await login();
+    for (const begin of [simple, extended]) {
+      for (const end of ['COMMIT', 'ROLLBACK']) {
+        expect(await begin('BEGIN')).toEqual([]);
+        expect(await simple(WHERE)).toEqual(['f']);
+        expect(await extended(WHERE)).toEqual(['f']);
+        expect(await begin(end)).toEqual([]);
+        expect(await simple(WHERE)).toEqual(['t']);
+      }
+    }
+  });
+
+  test('nor right behind a BEGIN in the same packet, nor in a failed transaction', async () => {
+    await login();
+    client.send(frontend.query('BEGIN'), frontend.query(WHERE), frontend.query('SELECT 1/0'), frontend.query(WHERE));
+    const messages = await client.readUntilReady(4);
+    expect(valuesOf(messages)).toEqual(['f']);
+    expect(codesOf(messages)).toEqual(['22012', '25P02']);
+    client.send(frontend.query('ROLLBACK'), frontend.query(WHERE));
+    expect(valuesOf(await client.readUntilReady(2))).toEqual(['t']);
+  });
+
+  test('nor in a pipeline that writes before its Sync', async () => {
+    await login();
+    expect(
+      await send(
+        frontend.extendedQuery('INSERT INTO routed VALUES (2)'),
+        frontend.extendedQuery(WHERE),
+        frontend.sync(),
+      ),
+    ).toEqual(['f']);
+    expect(await send(frontend.extendedQuery(WHERE), frontend.extendedQuery(WHERE), frontend.sync())).toEqual([
+      't',
+      't',
+    ]);
+  });
+
+  test('even where the rule routes everything: a transaction is never begun on one server and ended on another', async () => {
+    const everything = await startTestWeir({
+      postgres,
+      rules: 'traffic_control: { rules: [{ name: everything, action: route_replica }] }',
+    });
+    await login(everything);
+    await postgres.query('TRUNCATE routed');
+    for (const run of [simple, extended]) {
+      expect(await run('BEGIN')).toEqual([]);
+      await run('INSERT INTO routed VALUES (3)');
+      await run('ROLLBACK');
+    }
+    const { rows } = await postgres.query('SELECT a FROM routed');
+    expect(rows).toEqual([]);
+    expect(client.status).toBe('I');
+    await client.end();
+    await everything.stop();
+  });
+});
+
+describe('settings', () => {
+  const setting = (name: string): string => `SELECT current_setting('${name}') || ' ' || pg_is_in_recovery()`;
+
+  test('made before and after the replica was reached hold there too', async () => {
+    await login();
+    await simple("SET work_mem = '5MB'");
+    expect(await simple(setting('work_mem'))).toEqual(['5MB true']);
+    await extended("SET work_mem = '6MB'");
+    expect(await extended(setting('work_mem'))).toEqual(['6MB true']);
+    await simple("SET SESSION TIME ZONE 'Asia/Tokyo'");
+    expect(await simple(setting('TimeZone'))).toEqual(['Asia/Tokyo true']);
+    await simple('RESET work_mem');
+    expect(await simple(setting('work_mem'))).toEqual(['4MB true']);
+    await simple("SET work_mem = '9MB'");
+    await simple('RESET ALL');
+    expect(await simple(setting('work_mem'))).toEqual(['4MB true']);
+  });
+
+  test('of the login hold there too', async () => {
+    client = await WireClient.login(weir, { parameters: { options: '-c work_mem=11MB', application_name: 'told' } });
+    expect(await simple(setting('work_mem'))).toEqual(['11MB true']);
+    expect(await simple(setting('application_name'))).toEqual(['told true']);
+  });
+
+  test('that failed, or were local, change nothing there', async () => {
+    await login();
+    expect(await simple("SET work_mem = 'much'")).toEqual(['22023']);
+    await simple("BEGIN; SET LOCAL work_mem = '8MB'; COMMIT");
+    expect(await simple(setting('work_mem'))).toEqual(['4MB true']);
+    for (const undone of [
+      [frontend.query("BEGIN; SET work_mem = '8MB'; ROLLBACK")],
+      [frontend.query("SET work_mem = '8MB'; SELECT 1/0")],
+      [frontend.query('BEGIN'), frontend.query("SET work_mem = '8MB'"), frontend.query('ROLLBACK')],
+      [frontend.extendedQuery("SET work_mem = '8MB'"), frontend.extendedQuery('SELECT 1/0'), frontend.sync()],
+    ]) {
+      const units = undone.filter((message) => 'QS'.includes(message.toString('latin1', 0, 1))).length;
+      client.send(...undone, frontend.query(setting('work_mem')));
+      expect(valuesOf(await client.readUntilReady(units + 1)).at(-1)).toMatch(/^4MB/);
+    }
+  });
+
+  test('that cannot be repeated keep the session on the primary, until DISCARD ALL', async () => {
+    for (const make of ["BEGIN; SET work_mem = '12MB'; COMMIT", "SELECT set_config('work_mem', '12MB', false)"]) {
+      await login();
+      await simple(make);
+      const [answer] = await simple(setting('work_mem'));
+      expect(answer, make).toBe('12MB false');
+      await simple('DISCARD ALL');
+      expect(await simple(setting('work_mem')), make).toEqual(['4MB true']);
+      await client.end();
+    }
+    await login();
+  });
+
+  test('reported by the server are told to the client once, by the primary', async () => {
+    await login();
+    await simple(WHERE);
+    client.send(frontend.query("SET application_name = 'renamed'"), frontend.query(WHERE), frontend.query(WHERE));
+    const reported = (await client.readUntilReady(3)).filter(({ type }) => type === 'S');
+    expect(reported).toHaveLength(1);
+    expect(client.parameters.get('application_name')).toBe('renamed');
+  });
+});
+
+describe('temporary tables, locks and listening', () => {
+  test('are not looked for on the replica', async () => {
+    await login();
+    expect(await simple(WHERE)).toEqual(['t']);
+    for (const make of [
+      'CREATE TEMP TABLE mine AS SELECT 42 AS a',
+      'CREATE TEMPORARY TABLE mine (a) AS VALUES (42)',
+      'SELECT 42 AS a INTO TEMP mine',
+      'CREATE TABLE pg_temp.mine AS SELECT 42 AS a',
+      'CREATE TEMP VIEW mine AS SELECT 42 AS a',
+      'CREATE TEMP TABLE mine (a int DEFAULT 42); INSERT INTO mine VALUES (DEFAULT)',
+    ]) {
+      await simple(make);
+      expect(await simple('SELECT a FROM mine'), make).toEqual(['42']);
+      await simple('DISCARD ALL');
+      expect(await simple(WHERE), make).toEqual(['t']);
+    }
+  });
+});
+
+describe('prepared statements', () => {
+  test('prepared on one server are used on the other, by protocol and under the meaning that the client gave them', async () => {
+    await login();
+    await prepare('where', WHERE);
+    expect(await use('where')).toEqual(['t']);
+    await simple('BEGIN');
+    expect(await use('where')).toEqual(['f']);
+    await simple('COMMIT');
+    expect(await use('where')).toEqual(['t']);
+    await send(frontend.closeStatement('where'), frontend.sync());
+    expect(await use('where')).toEqual(['26000']);
+    await prepare('where', `SELECT 'new ' || pg_is_in_recovery()`);
+    expect(await use('where')).toEqual(['new true']);
+    await simple('BEGIN');
+    expect(await use('where')).toEqual(['new false']);
+    await simple('ROLLBACK');
+    expect(await prepare('where', 'SELECT 1')).toEqual(['42P05']);
+    expect(await use('where')).toEqual(['new true']);
+  });
+
+  test('prepared and run in one unit on the replica are there for the primary too', async () => {
+    await login();
+    expect(
+      await send(
+        frontend.parse(WHERE, 'unit'),
+        frontend.bind({ statement: 'unit' }),
+        frontend.execute(),
+        frontend.sync(),
+      ),
+    ).toEqual(['t']);
+    await simple('BEGIN');
+    expect(await use('unit')).toEqual(['f']);
+    await simple('COMMIT');
+    expect(await simple('DEALLOCATE unit')).toEqual([]);
+    expect(await use('unit')).toEqual(['26000']);
+    await simple('BEGIN');
+    expect(await use('unit')).toEqual(['26000']);
+    await simple('ROLLBACK');
+  });
+
+  test('without a name live on between units, on whichever server they run', async () => {
+    await login();
+    await prepare('', WHERE);
+    expect(await use('')).toEqual(['t']);
+    await send(frontend.query('BEGIN'));
+    expect(await use('')).toEqual(['26000']);
+    await simple('ROLLBACK');
+    expect(await extended(WHERE)).toEqual(['t']);
+    expect(await use('')).toEqual(['t']);
+  });
+
+  test('of SQL PREPARE stay where they are', async () => {
+    await login();
+    await simple(`PREPARE by_sql AS ${WHERE}`);
+    expect(await simple('EXECUTE by_sql')).toEqual(['f']);
+    expect(await use('by_sql')).toEqual(['f']);
+    expect(await simple(WHERE)).toEqual(['t']);
+  });
+
+  test('are all gone after DEALLOCATE ALL and DISCARD ALL, on both servers', async () => {
+    for (const forget of ['DEALLOCATE ALL', 'DISCARD ALL']) {
+      await login();
+      await prepare('where', WHERE);
+      expect(await use('where')).toEqual(['t']);
+      await simple(forget);
+      expect(await use('where'), forget).toEqual(['26000']);
+      await prepare('where', WHERE);
+      expect(await use('where'), forget).toEqual(['t']);
+      await client.end();
+    }
+    await login();
+  });
+});
+
+describe('a replica that does not serve', () => {
+  const unreachable = (port: number) => ({
+    targets: { replicas: [{ name: 'replica1', host: '127.0.0.1', port }] },
+    limits: { connectTimeoutMs: 1_000, loginTimeoutMs: 400 },
+  });
+
+  test('and refuses connections: the primary serves, and that is counted', async () => {
+    const lonely = await startTestWeir({ postgres, rules: RULES, settings: unreachable(await findFreePort()) });
+    await login(lonely);
+    expect(await simple(WHERE)).toEqual(['f']);
+    expect(lonely.control.counters.unroutable).toBe(1);
+    expect(await extended(WHERE)).toEqual(['f']);
+    expect(lonely.control.counters.unroutable).toBe(2);
+    expect(lonely.control.targets().find(({ name }) => name === 'replica1')).toMatchObject({ isHealthy: false });
+    await client.end();
+    await lonely.stop();
+  });
+
+  test('and accepts connections but says nothing: the primary serves after the deadline', async () => {
+    const silent: Server = createServer((socket) => socket.on('error', () => undefined).resume());
+    silent.listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const address = silent.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const lonely = await startTestWeir({ postgres, rules: RULES, settings: unreachable(port) });
+    await login(lonely);
+    expect(await simple(WHERE)).toEqual(['f']);
+    expect(lonely.control.counters.unroutable).toBe(1);
+    await client.end();
+    await lonely.stop();
+    silent.close();
+  });
+
+  test('any more, while idle: the session goes on without an error', async () => {
+    await login();
+    expect(await simple(WHERE)).toEqual(['t']);
+    const [pid] = await simple('SELECT pg_backend_pid()');
+    const standby = await WireClient.login({ host: postgres.host, port: postgres.standbyPort });
+    await standby.query(`SELECT pg_terminate_backend(${pid})`);
+    await standby.end();
+    await sleep(50);
+    expect(['t', 'f']).toContain((await simple(WHERE))[0]);
+    expect(await simple(`${WHERE} /* stay */`)).toEqual(['f']);
+    await prepare('after', WHERE);
+    expect(await use('after')).toEqual(['t']);
+  });
+
+  test('any more, in the middle of a statement: the client is told, and nothing hangs', async () => {
+    await login();
+    client.send(frontend.query('SELECT pg_sleep(10), pg_is_in_recovery()'));
+    const standby = await WireClient.login({ host: postgres.host, port: postgres.standbyPort });
+    const pid = await waitFor(
+      async () =>
+        (await standby.rows("SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(10), pg_is%'"))[0]?.[0],
+      5_000,
+      () => 'the statement does not reach the standby',
+    );
+    await standby.query(`SELECT pg_terminate_backend(${pid})`);
+    await standby.end();
+    expect(codesOf(await client.readUntilEnd())).toEqual(['57P01']);
+  });
+});
+
+describe('without pgweir’s own credentials', () => {
+  test('nothing is routed: in passthrough the primary serves, and that is counted', async () => {
+    const passing = await startTestWeir({ postgres, rules: RULES, settings: { auth: { mode: 'passthrough' } } });
+    await login(passing);
+    expect(await simple(WHERE)).toEqual(['f']);
+    expect(await extended(WHERE)).toEqual(['f']);
+    expect(passing.control.counters.unroutable).toBeGreaterThan(0);
+    await client.end();
+    await passing.stop();
+  });
+});

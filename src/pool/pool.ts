@@ -17,6 +17,7 @@ export class SessionPool {
   readonly #counters: PoolCounters;
   readonly #held = new Map<Endpoint, number>();
   readonly #lastErrors = new Map<Endpoint, string>();
+  readonly #restUntilMs = new Map<Endpoint, number>();
   readonly #connectTimeoutMs: number;
 
   constructor(connectTimeoutMs: number, counters: PoolCounters) {
@@ -31,6 +32,15 @@ export class SessionPool {
   /** Why the last attempt to connect failed, or null when it did not. */
   lastError(endpoint: Endpoint): string | null {
     return this.#lastErrors.get(endpoint) ?? null;
+  }
+
+  /** It does not serve: until then nobody need wait for it again to find that out. */
+  rest(endpoint: Endpoint, untilMs: number): void {
+    this.#restUntilMs.set(endpoint, untilMs);
+  }
+
+  isResting(endpoint: Endpoint, nowMs: number): boolean {
+    return nowMs < (this.#restUntilMs.get(endpoint) ?? 0);
   }
 
   /** A connection on which nothing has been said yet: the client's own login is relayed over it. */

@@ -356,7 +356,11 @@ describe('a replica that does not serve', () => {
   });
 
   test('and accepts connections but says nothing: the primary serves after the deadline', async () => {
-    const silent: Server = createServer((socket) => socket.on('error', () => undefined).resume());
+    let attempts = 0;
+    const silent: Server = createServer((socket) => {
+      attempts++;
+      socket.on('error', () => undefined).resume();
+    });
     silent.listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const address = silent.address();
@@ -365,6 +369,20 @@ describe('a replica that does not serve', () => {
     await login(lonely);
     expect(await simple(WHERE)).toEqual(['f']);
     expect(lonely.control.counters.unroutable).toBe(1);
+    // Nobody waits for it again right away, in this session or another.
+    for (let attempt = 0; attempt < 5; attempt++) expect(await extended(WHERE)).toEqual(['f']);
+    await client.end();
+    await login(lonely);
+    expect(await simple(WHERE)).toEqual(['f']);
+    expect(attempts).toBe(1);
+    expect(lonely.control.counters.unroutable).toBe(7);
+    // It is tried again later.
+    await waitFor(
+      async () => (await simple(WHERE)) && attempts === 2,
+      10_000,
+      () => 'the replica is never tried again',
+      100,
+    );
     await client.end();
     await lonely.stop();
     silent.close();

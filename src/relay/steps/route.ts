@@ -7,6 +7,7 @@
 
 import { describeError } from '../../base/errors.ts';
 import type { Endpoint } from '../../config/settings.ts';
+import { LoginRefused } from '../../pool/login.ts';
 import { OWED } from '../../session/owed.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import type { StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
@@ -22,6 +23,8 @@ import { wantsReplica } from './look-ahead.ts';
 
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
 const MAX_SETTINGS = 256;
+/** A replica that did not serve is not tried again for so long: each attempt may cost the whole connect timeout. */
+const REST_MS = 2_000;
 
 /**
  * Queries and COPY TO. Whatever else a rule routes would fail on a standby, or be believed of a server on which it never
@@ -39,8 +42,8 @@ export class Router {
   #primary: ServerSide | null = null;
   #replica: ServerSide | null = null;
   #isOpening = false;
-  /** The last attempt to reach a replica failed: this unit goes to the primary. */
-  #hasFailed = false;
+  /** The last attempt of this session to reach a replica failed: until then its units go to the primary. */
+  #restUntilMs = 0;
   #isInUnit = false;
   #isWaitingForQuiet = false;
   /** Session state was made that cannot be repeated on another server. */
@@ -189,13 +192,15 @@ export class Router {
     const connection = this.#connection;
     const primary = this.#primary;
     if (primary === null) return true;
-    if (isForReplica && this.#replica === null && !this.#hasFailed) {
+    if (isForReplica && this.#replica === null && this.#hasReplicaToTry()) {
       this.#open();
       return false;
     }
     const wanted = isForReplica && this.#replica !== null ? this.#replica : primary;
-    this.#hasFailed = false;
-    if (wanted === connection.active) return this.#repeatSettings(wanted);
+    if (wanted === connection.active) {
+      if (isForReplica && this.#replica === null) this.#context.counters.unroutable++;
+      return this.#repeatSettings(wanted);
+    }
     if (!connection.session.isQuiet) {
       this.#isWaitingForQuiet = true;
       connection.closeGate(GATE.route);
@@ -223,14 +228,20 @@ export class Router {
     server.known.delete(name);
   }
 
+  #hasReplicaToTry(): boolean {
+    const nowMs = this.#context.clock.monotonicMs();
+    return (
+      nowMs >= this.#restUntilMs && this.#replicas.some((endpoint) => !this.#context.pool.isResting(endpoint, nowMs))
+    );
+  }
+
   #open(): void {
     this.#connection.closeGate(GATE.route);
     if (this.#isOpening) return;
     this.#isOpening = true;
     this.#openAny()
       .catch((error: unknown) => {
-        this.#hasFailed = true;
-        this.#context.counters.unroutable++;
+        this.#restUntilMs = this.#context.clock.monotonicMs() + REST_MS;
         this.#context.log.warn(
           { session: this.#connection.session.id, reason: describeError(error) },
           'no replica could be reached; the primary serves',
@@ -244,12 +255,13 @@ export class Router {
 
   /** The replicas in turn, starting from one that this session's number picks. */
   async #openAny(): Promise<void> {
-    const { settings, pool } = this.#context;
+    const { settings, pool, clock } = this.#context;
     const { session } = this.#connection;
     const count = this.#replicas.length;
     let lastError: unknown = null;
     for (let attempt = 0; attempt < count; attempt++) {
       const endpoint = this.#replicas[(session.id + attempt) % count] as Endpoint;
+      if (pool.isResting(endpoint, clock.monotonicMs())) continue;
       try {
         const { lease, welcome } = await pool.acquire(endpoint, {
           startup: this.startup ?? Buffer.alloc(0),
@@ -267,6 +279,8 @@ export class Router {
         return;
       } catch (error) {
         lastError = error;
+        // A user whom it refuses says nothing about the others.
+        if (!(error instanceof LoginRefused)) pool.rest(endpoint, clock.monotonicMs() + REST_MS);
       }
     }
     throw lastError;

@@ -239,6 +239,26 @@ describe('server time, and no other, counts', () => {
     await client.end();
   });
 
+  test('not the time that a statement sent before it takes, whichever way they were pipelined', async () => {
+    const client = await WireClient.login(weir);
+    const slow = `SELECT pg_sleep(${(KILL_MS * 1.3) / 1000})`;
+    const quick = "SELECT 'timed'";
+    const before = killsOf(weir);
+    const pipelines: Buffer[][] = [
+      [frontend.query(slow), frontend.query(quick)],
+      [frontend.extendedQuery(slow), frontend.sync(), frontend.extendedQuery(quick), frontend.sync()],
+      [frontend.extendedQuery(slow), frontend.extendedQuery(quick), frontend.sync()],
+      [frontend.extendedQuery(slow), frontend.sync(), frontend.query(quick)],
+    ];
+    for (const pipeline of pipelines) {
+      client.send(...pipeline);
+      const units = pipeline.filter((message) => 'QS'.includes(message.toString('latin1', 0, 1))).length;
+      expect(transcribe(await client.readUntilReady(units))).toContain('DataRow ["timed"]');
+    }
+    expect(killsOf(weir)).toEqual(before);
+    await client.end();
+  });
+
   test('not the time in which a portal is suspended, but that of all its Executes together', async () => {
     const client = await WireClient.login(weir);
     // 60 ms a row: two rows are 120 ms, three Executes of two rows are over 300 ms.

@@ -36,6 +36,8 @@ interface Step {
   readonly send?: Buffer;
   /** How many ReadyForQuery to wait for after sending. */
   readonly ready?: number;
+  /** Wait for a message of this type instead. */
+  readonly until?: string;
   /** Swap the rules in pgweir; nothing on the bare server. */
   readonly swap?: string;
 }
@@ -172,6 +174,24 @@ const SCENARIOS: Scenario[] = [
     ],
   },
   {
+    name: 'what is sent after its error was seen is skipped up to the Sync',
+    steps: ({ text }) => [
+      { send: Buffer.concat([frontend.parse(text), frontend.flush()]), until: 'E' },
+      {
+        send: Buffer.concat([
+          frontend.parse('SELECT 1', 'skipped'),
+          frontend.extendedQuery(insert(1)),
+          frontend.query(insert(2)),
+          frontend.extendedQuery(text),
+          frontend.sync(),
+        ]),
+        ready: 1,
+      },
+      batch(frontend.bind({ statement: 'skipped' })),
+      q(insert(3)),
+    ],
+  },
+  {
     name: 'COPY FROM is refused before data, and data sent ahead is ignored',
     steps: ({ text }) => [
       {
@@ -305,7 +325,8 @@ async function run(address: { host: string; port: number }, steps: readonly Step
         weir.control.rules.post(step.swap, 'test', { actor: 'test' });
       if (step.send === undefined) continue;
       client.send(step.send);
-      lines.push(...transcribe(await client.readUntilReady(step.ready), { maskErrors: MASKED }));
+      const answer = step.until === undefined ? client.readUntilReady(step.ready) : client.readUntil(step.until);
+      lines.push(...transcribe(await answer, { maskErrors: MASKED }));
     }
     return lines;
   } finally {

@@ -1,13 +1,9 @@
 // route: statements that a rule names run on the standby, and everything that a session believes of its server goes with
 // them: transactions, settings, prepared statements. What cannot go stays on the primary, and is counted.
 
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
-import { findFreePort } from '../support/server-process.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { type BackendMessage, readFields, readRow, transcribe } from '../support/transcript.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
@@ -334,98 +330,5 @@ describe('prepared statements', () => {
       await client.end();
     }
     await login();
-  });
-});
-
-describe('a replica that does not serve', () => {
-  const unreachable = (port: number) => ({
-    targets: { replicas: [{ name: 'replica1', host: '127.0.0.1', port }] },
-    limits: { connectTimeoutMs: 1_000, loginTimeoutMs: 400 },
-  });
-
-  test('and refuses connections: the primary serves, and that is counted', async () => {
-    const lonely = await startTestWeir({ postgres, rules: RULES, settings: unreachable(await findFreePort()) });
-    await login(lonely);
-    expect(await simple(WHERE)).toEqual(['f']);
-    expect(lonely.control.counters.unroutable).toBe(1);
-    expect(await extended(WHERE)).toEqual(['f']);
-    expect(lonely.control.counters.unroutable).toBe(2);
-    expect(lonely.control.targets().find(({ name }) => name === 'replica1')).toMatchObject({ isHealthy: false });
-    await client.end();
-    await lonely.stop();
-  });
-
-  test('and accepts connections but says nothing: the primary serves after the deadline', async () => {
-    let attempts = 0;
-    const silent: Server = createServer((socket) => {
-      attempts++;
-      socket.on('error', () => undefined).resume();
-    });
-    silent.listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    const address = silent.address();
-    const port = typeof address === 'object' && address !== null ? address.port : 0;
-    const lonely = await startTestWeir({ postgres, rules: RULES, settings: unreachable(port) });
-    await login(lonely);
-    expect(await simple(WHERE)).toEqual(['f']);
-    expect(lonely.control.counters.unroutable).toBe(1);
-    // Nobody waits for it again right away, in this session or another.
-    for (let attempt = 0; attempt < 5; attempt++) expect(await extended(WHERE)).toEqual(['f']);
-    await client.end();
-    await login(lonely);
-    expect(await simple(WHERE)).toEqual(['f']);
-    expect(attempts).toBe(1);
-    expect(lonely.control.counters.unroutable).toBe(7);
-    // It is tried again later.
-    await waitFor(
-      async () => (await simple(WHERE)) && attempts === 2,
-      10_000,
-      () => 'the replica is never tried again',
-      100,
-    );
-    await client.end();
-    await lonely.stop();
-    silent.close();
-  });
-
-  test('any more, while idle: the session goes on without an error', async () => {
-    await login();
-    expect(await simple(WHERE)).toEqual(['t']);
-    const [pid] = await simple('SELECT pg_backend_pid()');
-    const standby = await WireClient.login({ host: postgres.host, port: postgres.standbyPort });
-    await standby.query(`SELECT pg_terminate_backend(${pid})`);
-    await standby.end();
-    await sleep(50);
-    expect(['t', 'f']).toContain((await simple(WHERE))[0]);
-    expect(await simple(`${WHERE} /* stay */`)).toEqual(['f']);
-    await prepare('after', WHERE);
-    expect(await use('after')).toEqual(['t']);
-  });
-
-  test('any more, in the middle of a statement: the client is told, and nothing hangs', async () => {
-    await login();
-    client.send(frontend.query('SELECT pg_sleep(10), pg_is_in_recovery()'));
-    const standby = await WireClient.login({ host: postgres.host, port: postgres.standbyPort });
-    const pid = await waitFor(
-      async () =>
-        (await standby.rows("SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(10), pg_is%'"))[0]?.[0],
-      5_000,
-      () => 'the statement does not reach the standby',
-    );
-    await standby.query(`SELECT pg_terminate_backend(${pid})`);
-    await standby.end();
-    expect(codesOf(await client.readUntilEnd())).toEqual(['57P01']);
-  });
-});
-
-describe('without pgweir’s own credentials', () => {
-  test('nothing is routed: in passthrough the primary serves, and that is counted', async () => {
-    const passing = await startTestWeir({ postgres, rules: RULES, settings: { auth: { mode: 'passthrough' } } });
-    await login(passing);
-    expect(await simple(WHERE)).toEqual(['f']);
-    expect(await extended(WHERE)).toEqual(['f']);
-    expect(passing.control.counters.unroutable).toBeGreaterThan(0);
-    await client.end();
-    await passing.stop();
   });
 });

@@ -99,10 +99,13 @@ export class ClientSide implements FrameSink {
     if (this.#hasEnded && this.#backlog === null && this.#isOpen) this.#connection.clientEnded();
   }
 
-  /** Bytes are looked at while the gate is open, and while the Sync or Flush that must still pass may be among them. */
+  /**
+   * Bytes are looked at while the gate is open; while the Sync or Flush that must still pass may be among them; and while
+   * they belong to the message that closed it.
+   */
   get #isOpen(): boolean {
     const { gate } = this.#connection;
-    return gate === 0 || gate === GATE.killingAfterSync;
+    return gate === 0 || gate === GATE.killingAfterSync || this.#framer.isInsideMessage;
   }
 
   /** The client is read while nothing waits and the server takes what comes. */

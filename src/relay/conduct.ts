@@ -171,8 +171,12 @@ export class Conduct {
 
   sync(buffer: Buffer, start: number, end: number): boolean {
     // While the server takes COPY data it ignores Sync, so nothing is owed for it.
-    if (this.#connection.isCopyIn) this.#forward(buffer, start, end, 0);
-    else this.#send(OWED.sync, buffer, start, end, 0);
+    if (this.#connection.isCopyIn) {
+      this.#connection.hasSyncInCopy = true;
+      this.#forward(buffer, start, end, 0);
+    } else {
+      this.#send(OWED.sync, buffer, start, end, 0);
+    }
     this.#connection.router.endUnit();
     if (this.#connection.isGated(GATE.killingAfterSync)) this.#connection.narrowKillGate();
     return true;
@@ -198,7 +202,8 @@ export class Conduct {
 
   /** CopyDone or CopyFail: from here on the server works on what it was given, or fails. */
   copyEnd(buffer: Buffer, start: number, end: number): boolean {
-    if (this.#session.owed.count > 0) this.#send(OWED.copyEnd, buffer, start, end, 0);
+    // A mark is only needed for the end of a copy that the server has not announced yet.
+    if (!this.#connection.isCopyIn && this.#session.owed.count > 0) this.#send(OWED.copyEnd, buffer, start, end, 0);
     else this.#forward(buffer, start, end, 0);
     this.#connection.endCopyIn();
     return true;
@@ -215,7 +220,8 @@ export class Conduct {
   /** The limits let it through, and under kill_after_ms nothing sent before it is still at work: a cancel would hit that. */
   #isCleared(run: Run): boolean {
     if (!this.#waiting.isCleared(run)) return false;
-    if (!run.verdict?.kill || !this.#session.owed.hasWork) return true;
+    // A COPY waits for this client: the server ends it, and the connection, for any other message.
+    if (!run.verdict?.kill || !this.#session.owed.hasWork || this.#connection.isCopyIn) return true;
     this.#connection.active.outlet.write(FLUSH);
     this.#connection.closeGate(GATE.turn);
     return false;

@@ -40,6 +40,8 @@ export class Connection {
   #active: ServerSide | null = null;
   /** The server takes COPY data from the client. */
   isCopyIn = false;
+  /** A Sync came among COPY data: the server ignores it, unless the COPY had failed by then; so skipping is not certain. */
+  hasSyncInCopy = false;
   isClosing = false;
   /** The client has said goodbye, or closed its half: the server's last answers still go out. */
   #isClientDone = false;
@@ -215,6 +217,7 @@ export class Connection {
 
   beginCopyIn(isBothWays: boolean): void {
     const isOver = this.session.owed.beginCopyIn();
+    this.hasSyncInCopy = false;
     this.isCopyIn = isBothWays || !isOver;
     if (this.isCopyIn) this.#killGuard.beginCopyIn();
   }

@@ -190,6 +190,7 @@ export class ServerSide implements FrameSink {
   #ready(status: number): boolean {
     const { owed } = this.#session;
     const { head } = owed;
+    owed.isSkipping = false;
     if (head === null || (head.kind !== OWED.sync && head.kind !== OWED.query && head.kind !== OWED.functionCall)) {
       this.#session.settle(status, owed.sequence);
       return this.#connection.becomeReady();
@@ -248,7 +249,7 @@ export class ServerSide implements FrameSink {
       this.#finish(head);
       owed.shift();
     }
-    owed.isSkipping = owed.head === null;
+    owed.isSkipping = owed.head === null && !this.#connection.hasSyncInCopy;
     undoDeclared(skipped.slice(failed.length), this.#session, true);
     undoDeclared(failed, this.#session);
   }

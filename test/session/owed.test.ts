@@ -34,8 +34,9 @@ class Model {
     const [head, ...behind] = this.entries;
     if (head === undefined) return false;
     const endsAt = behind.findIndex(({ kind }) => kind === OWED.copyEnd);
-    const kept = behind.filter(({ kind }, index) => kind !== OWED.sync || (endsAt >= 0 && index > endsAt));
-    this.entries = [head, ...kept];
+    const before = endsAt < 0 ? behind : behind.slice(0, endsAt);
+    const after = endsAt < 0 ? [] : behind.slice(endsAt + 1);
+    this.entries = [head, ...before.filter(({ kind }) => kind !== OWED.sync), ...after];
     return endsAt >= 0;
   }
 
@@ -118,6 +119,13 @@ describe('the queue of owed replies', () => {
     expect(queue.owedReadies).toBe(1);
     queue.shift();
     expect(queue.head?.kind).toBe(OWED.sync);
+  });
+
+  test('of two copies sent ahead in one query each has an end of its own', () => {
+    const queue = new OwedQueue<string>();
+    for (const kind of [OWED.query, OWED.copyEnd, OWED.copyEnd]) queue.push(kind);
+    expect([queue.beginCopyIn(), queue.beginCopyIn(), queue.beginCopyIn()]).toEqual([true, true, false]);
+    expect(queue.count).toBe(1);
   });
 
   test('a copy whose end was not sent yet goes on', () => {

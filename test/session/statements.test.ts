@@ -82,7 +82,6 @@ class Client {
     const text = `text ${sequence}`;
     let declared: PreparedStatement | null = null;
     if (command.type === 'parse') declared = this.statements.declare(command.name, [factsOf(text)], sequence, null);
-    if (command.type === 'deallocate') this.statements.forgetUnnamed();
     this.#sent.push({ command, text, sequence, declared });
   }
 
@@ -96,6 +95,8 @@ class Client {
     if (first === undefined) return;
     const { command, text, sequence, declared } = first;
     const answer = this.#server.run(command, text);
+    // A simple Query drops the unnamed statement, whatever comes of it.
+    if (command.type === 'deallocate' && answer !== null) this.statements.forget('', sequence);
     if (answer === 'ok') {
       if (declared !== null) this.statements.confirm(declared);
       if (command.type === 'close' || command.type === 'deallocate') this.statements.forget(command.name, sequence);
@@ -123,6 +124,10 @@ const nameOf = fc.constantFrom('a', 'b', '');
 const commandOf: fc.Arbitrary<Command> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ type: fc.constant('parse' as const), name: nameOf, isValid: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ type: fc.constant('close' as const), name: nameOf }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constant('deallocate' as const), name: fc.constantFrom('a', 'b', null) }),
+  },
   { weight: 1, arbitrary: fc.constant({ type: 'fail' as const }) },
   { weight: 3, arbitrary: fc.constant({ type: 'sync' as const }) },
 );

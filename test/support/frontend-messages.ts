@@ -7,9 +7,10 @@ export const SSL_REQUEST_CODE = 80_877_103;
 export const GSSENC_REQUEST_CODE = 80_877_104;
 export const CANCEL_REQUEST_CODE = 80_877_102;
 
+/** Signed or unsigned: counts go up to 65,535. */
 export function int16(value: number): Buffer {
   const bytes = Buffer.alloc(2);
-  bytes.writeInt16BE(value);
+  bytes.writeUInt16BE(value & 0xffff);
   return bytes;
 }
 

@@ -7,6 +7,7 @@ import {
   BackendKeyDataMessage,
   type BackendMessage,
   DatabaseError,
+  NoticeMessage,
   ParameterStatusMessage,
 } from 'pg-protocol/dist/messages.js';
 import { Parser } from 'pg-protocol/dist/parser.js';
@@ -14,12 +15,18 @@ import { makeMd5Answer } from '../auth/md5.ts';
 import { SCRAM_SHA_256, ScramClient } from '../auth/scram.ts';
 import { describeError, WeirError } from '../base/errors.ts';
 import type { Inlet } from '../base/inlet.ts';
+import { makeNoticeResponse } from '../wire/writer.ts';
+
+/** A server that never stops talking while it lets us in must not fill the memory. */
+const MAX_NOTICES = 100;
 
 /** What a server told while it let us in. */
 export interface Welcome {
   readonly parameters: ReadonlyMap<string, string>;
   /** Process id and secret, one to one as Latin-1; null where the server sends none. */
   readonly key: string | null;
+  /** NoticeResponses, as of a login event trigger. */
+  readonly notices: readonly Buffer[];
 }
 
 /** The server said no; `fields` are its own words, for the client to see. */
@@ -93,6 +100,7 @@ class Conversation {
   readonly #request: LoginRequest;
   readonly #parameters = new Map<string, string>();
   #key: string | null = null;
+  readonly #notices: Buffer[] = [];
   #scram: ScramClient | null = null;
 
   constructor(socket: Socket, request: LoginRequest) {
@@ -101,7 +109,7 @@ class Conversation {
   }
 
   welcome(): Welcome {
-    return { parameters: this.#parameters, key: this.#key };
+    return { parameters: this.#parameters, key: this.#key, notices: this.#notices };
   }
 
   /** True once the server is ready for queries. */
@@ -109,6 +117,7 @@ class Conversation {
     if (message instanceof DatabaseError) throw new LoginRefused(message);
     if (message instanceof ParameterStatusMessage) this.#parameters.set(message.parameterName, message.parameterValue);
     else if (message instanceof BackendKeyDataMessage) this.#key = packKey(message.processID, message.secretKey);
+    else if (message instanceof NoticeMessage) this.#keepNotice(message);
     else if (message instanceof AuthenticationMD5Password) {
       this.#socket.write(serialize.password(makeMd5Answer(this.#request.user, this.#password(), message.salt)));
     } else if (message.name === 'authenticationCleartextPassword')
@@ -133,6 +142,29 @@ class Conversation {
     } else {
       this.#scram.verify(text);
     }
+  }
+
+  #keepNotice(notice: NoticeMessage): void {
+    if (this.#notices.length >= MAX_NOTICES) return;
+    const { severity, code, message, detail, hint, where, schema, table, column, dataType, constraint } = notice;
+    const fields: [string, string | undefined][] = [
+      ['S', severity],
+      ['V', severity],
+      ['C', code],
+      ['M', message],
+      ['D', detail],
+      ['H', hint],
+      ['W', where],
+      ['s', schema],
+      ['t', table],
+      ['c', column],
+      ['d', dataType],
+      ['n', constraint],
+      ['F', notice.file],
+      ['L', notice.line],
+      ['R', notice.routine],
+    ];
+    this.#notices.push(makeNoticeResponse(new Map(fields)));
   }
 
   #password(): string {

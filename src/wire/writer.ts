@@ -42,6 +42,12 @@ export function makeErrorResponse(fields: ErrorFields): Buffer {
   return makeMessage(BACKEND.error, Buffer.from(`${body}\0`, 'utf8'));
 }
 
+/** NoticeResponse with the fields given, by their codes ('S', 'V', 'C', 'M' …), in that order; absent ones are left out. */
+export function makeNoticeResponse(fields: ReadonlyMap<string, string | undefined>): Buffer {
+  const body = [...fields].map(([code, text]) => (text === undefined ? '' : field(code, text))).join('');
+  return makeMessage(BACKEND.notice, Buffer.from(`${body}\0`, 'utf8'));
+}
+
 export function makeReadyForQuery(status: number): Buffer {
   return makeMessage(BACKEND.readyForQuery, Buffer.from([status]));
 }
@@ -84,6 +90,7 @@ export function makeCloseStatement(name: string): Buffer {
   return makeMessage(FRONTEND.close, Buffer.from(`S${name}\0`, 'latin1'));
 }
 
+export const SYNC = makeMessage(FRONTEND.sync, EMPTY);
 export const FLUSH = makeMessage(FRONTEND.flush, EMPTY);
 export const TERMINATE = makeMessage(FRONTEND.terminate, EMPTY);
 

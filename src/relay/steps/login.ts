@@ -100,6 +100,7 @@ async function logInForClient(
     cancelKeys.register(welcome.key, connection);
     outlet.write(makeBackendKeyData(welcome.key));
   }
+  for (const notice of welcome.notices) outlet.write(notice);
   outlet.write(makeReadyForQuery(TRANSACTION.idle));
   outlet.flush();
   connection.becomeReady();

@@ -1,0 +1,162 @@
+// The life of the process as clients and operators see it: real signals to a real process, drains that cut nobody's
+// transaction, a second signal, a rule file that changes under it, and ends that leave nothing on the server.
+
+import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { describe, expect, test } from 'vitest';
+import { waitFor } from '../support/deadline.ts';
+import * as frontend from '../support/frontend-messages.ts';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+import { readFields } from '../support/transcript.ts';
+import { spawnWeir, startTestWeir } from '../support/weir.ts';
+import { WireClient } from '../support/wire-client.ts';
+
+const postgres = sharedPostgres();
+const DENY = 'traffic_control: { rules: [{ name: no_ones, match: { query_regex: "select 1$" }, action: deny }] }';
+
+async function lastError(client: WireClient): Promise<Record<string, string>> {
+  const messages = await client.readUntilEnd();
+  client.destroy();
+  return readFields(messages.findLast((message) => message.type === 'E')?.body ?? Buffer.alloc(0));
+}
+
+describe('SIGTERM', () => {
+  test('sends idle clients home with 57P01, busy ones after their transaction, and ends 0', async () => {
+    const weir = await spawnWeir({ postgres });
+    try {
+      const idle = await WireClient.login(weir);
+      const busy = await WireClient.login(weir);
+      await busy.query('BEGIN');
+      weir.signal('SIGTERM');
+      expect(await lastError(idle)).toMatchObject({ S: 'FATAL', C: '57P01' });
+      expect(await busy.rows('SELECT 5')).toEqual([['5']]);
+      await expect(WireClient.login(weir)).rejects.toThrow();
+      busy.send(frontend.query('COMMIT'));
+      const messages = await busy.readUntilReady();
+      expect(messages.map((message) => message.type)).toEqual(['C', 'Z']);
+      expect(await lastError(busy)).toMatchObject({ C: '57P01' });
+      expect(await weir.exit()).toBe(0);
+    } finally {
+      await weir.stop();
+    }
+  });
+
+  test('waits no longer than drain_ms', async () => {
+    const weir = await spawnWeir({ postgres, configuration: { limits: { drain_ms: 300 } } });
+    try {
+      const busy = await WireClient.login(weir);
+      await busy.query('BEGIN');
+      weir.signal('SIGTERM');
+      expect(await lastError(busy)).toMatchObject({ S: 'FATAL', C: '57P01' });
+      expect(await weir.exit()).toBe(0);
+    } finally {
+      await weir.stop();
+    }
+  });
+
+  test('a second one ends it at once', async () => {
+    const weir = await spawnWeir({ postgres, configuration: { limits: { drain_ms: 60_000 } } });
+    try {
+      const busy = await WireClient.login(weir);
+      await busy.query('BEGIN');
+      weir.signal('SIGTERM');
+      await expect.poll(async () => (await fetch(`${weir.healthUrl}/readiness`)).status, { timeout: 5_000 }).toBe(503);
+      weir.signal('SIGTERM');
+      expect(await weir.exit(5_000)).toBe(0);
+      busy.destroy();
+    } finally {
+      await weir.stop();
+    }
+  });
+});
+
+describe('rules', () => {
+  test('come anew from their file when it changes, and on SIGHUP; a bad file keeps the old ones', async () => {
+    const weir = await spawnWeir({ postgres });
+    const client = await WireClient.login(weir);
+    const isRefused = async (): Promise<boolean> => (await client.query('select 1'))[0]?.type === 'E';
+    try {
+      expect(await isRefused()).toBe(false);
+      await writeFile(weir.rulesPath, DENY);
+      await waitFor(isRefused, 5_000, () => 'the new rules are not in force');
+      await writeFile(weir.rulesPath, 'traffic_control: { rules: [{ name: broken }] }');
+      weir.signal('SIGHUP');
+      await waitFor(
+        () => weir.log().includes('not reloaded'),
+        5_000,
+        () => weir.log(),
+      );
+      expect(await isRefused()).toBe(true);
+      const metrics = await (await fetch(`${weir.healthUrl}/metrics`)).text();
+      expect(metrics).toContain('pgweir_rules_last_reload_successful 0');
+    } finally {
+      client.destroy();
+      await weir.stop();
+    }
+  });
+});
+
+describe('ends', () => {
+  test('a port that is taken is said, and nothing is left listening', async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => taken.once('listening', resolve));
+    const address = taken.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    try {
+      await expect(startTestWeir({ postgres, settings: { listen: { port } } })).rejects.toThrow(/EADDRINUSE/);
+    } finally {
+      await new Promise((resolve) => taken.close(resolve));
+    }
+    const weir = await startTestWeir({ postgres, settings: { listen: { port } } });
+    expect(weir.port).toBe(port);
+    await weir.stop();
+  });
+
+  test('an administrator ends a session: its client hears 57P01, its statement ends on the server', async () => {
+    const weir = await startTestWeir({ postgres });
+    try {
+      const client = await WireClient.login(weir, { parameters: { application_name: 'to be ended' } });
+      const other = await WireClient.login(weir);
+      client.send(frontend.query('SELECT pg_sleep(60)'));
+      const running = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'to be ended' AND state = 'active'";
+      await waitFor(
+        async () => (await postgres.query(running)).rows.length === 1,
+        5_000,
+        () => 'it does not run',
+      );
+      const session = weir.control.sessions().find((candidate) => candidate.applicationName === 'to be ended');
+      expect(session).toMatchObject({ state: 'active', statement: 'SELECT pg_sleep(?)', target: 'primary' });
+      const answer = await fetch(`${weir.adminUrl}/sessions/${session?.id}`, { method: 'DELETE' });
+      expect(answer.ok).toBe(true);
+      expect(await lastError(client)).toMatchObject({ S: 'FATAL', C: '57P01' });
+      await waitFor(
+        async () => (await postgres.query(running)).rows.length === 0,
+        5_000,
+        () => 'it still runs',
+      );
+      expect((await fetch(`${weir.adminUrl}/sessions/${session?.id}`, { method: 'DELETE' })).status).toBe(404);
+      expect(await other.rows('SELECT 1')).toEqual([['1']]);
+      await other.end();
+    } finally {
+      await weir.stop();
+    }
+  });
+
+  test('a server process that ends is told once, in its own words, and the next login works', async () => {
+    const weir = await startTestWeir({ postgres });
+    try {
+      const client = await WireClient.login(weir);
+      const [[pid] = []] = await client.rows('SELECT pg_backend_pid()');
+      await postgres.query(`SELECT pg_terminate_backend(${pid})`);
+      const messages = await client.readUntilEnd();
+      expect(messages.map((message) => message.type)).toEqual(['E']);
+      expect(readFields(messages[0]?.body ?? Buffer.alloc(0))).toMatchObject({ S: 'FATAL', C: '57P01' });
+      client.destroy();
+      const next = await WireClient.login(weir);
+      expect(await next.rows('SELECT 1')).toEqual([['1']]);
+      await next.end();
+    } finally {
+      await weir.stop();
+    }
+  });
+});

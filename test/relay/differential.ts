@@ -2,6 +2,7 @@
 // message by message and byte by byte.
 
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as frontend from '../support/frontend-messages.ts';
 import { type BackendMessage, readCstrings, transcribe } from '../support/transcript.ts';
 import { ConnectionEnded, type WireAddress, WireClient } from '../support/wire-client.ts';
@@ -9,8 +10,10 @@ import { ConnectionEnded, type WireAddress, WireClient } from '../support/wire-c
 /** What is sent, and what to wait for before the next step. */
 export interface Step {
   readonly send: Buffer;
-  /** So many ReadyForQuery, or a message of that type, or nothing. */
-  readonly until: number | string | null;
+  /** So many ReadyForQuery, or a message of that type, or one with these bytes in it, or nothing. */
+  readonly until: number | string | Buffer | null;
+  /** Waits so long after sending: what was sent so far may be answered before the next step is taken. */
+  readonly pauseMs?: number;
 }
 
 export interface Program {
@@ -43,15 +46,14 @@ export async function runProgram(
     messages.push(
       ...(await client.startup({ parameters: { application_name: 'differential', ...program.parameters } })),
     );
-    for (const { send, until } of program.steps) {
+    for (const { send, until, pauseMs } of program.steps) {
       if (options.pieceBytes === undefined) client.send(send);
       else await client.sendInPieces(send, options.pieceBytes);
-      if (until === null) continue;
-      const type = typeof until === 'number' ? 'Z' : until;
-      for (let left = typeof until === 'number' ? until : 1; left > 0; ) {
+      if (pauseMs !== undefined) await sleep(pauseMs);
+      for (let left = until === null ? 0 : typeof until === 'number' ? until : 1; left > 0; ) {
         const message = await client.readMessage();
         messages.push(message);
-        if (message.type === type) left--;
+        if (until !== null && isAwaited(message, until)) left--;
       }
     }
     client.socket.end(frontend.terminate());
@@ -64,6 +66,11 @@ export async function runProgram(
   } finally {
     client.destroy();
   }
+}
+
+function isAwaited({ type, body }: BackendMessage, until: number | string | Buffer): boolean {
+  if (typeof until === 'number') return type === 'Z';
+  return typeof until === 'string' ? type === until : type === 'D' && body.includes(until);
 }
 
 /** Readable lines, each with a hash of the body: every byte counts but pids, keys, salts and the OIDs of masked tables. */

@@ -6,6 +6,7 @@ import type { Program, Step } from './differential.ts';
 
 export const FIXTURE = `
   DROP TABLE IF EXISTS children, parents, items;
+  CREATE TABLE IF NOT EXISTS secret (a int);
   CREATE TABLE items (id int PRIMARY KEY, label text, note text DEFAULT 'none');
   CREATE TABLE parents (id int PRIMARY KEY);
   CREATE TABLE children (id int, parent int REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
@@ -494,6 +495,8 @@ export const PROGRAMS: readonly Program[] = [
       batch(ext('SELECT 1'), ext('DISCARD ALL')),
       q('SELECT 1; DISCARD ALL'),
       batch(parse('SELECT 2', 'again'), ext('DEALLOCATE ALL'), bind({ statement: 'again' })),
+      batch(ext('DEALLOCATE ALL')),
+      batch(bind(), execute()),
     ],
   },
   {

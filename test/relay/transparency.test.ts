@@ -2,39 +2,22 @@
 // document of 100 rules loaded, as on the bare server, byte for byte.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { makeHundredRules } from '../bench/hundred-rules.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
-import { startTestWeir, type TestWeir } from '../support/weir.ts';
+import type { TestWeir } from '../support/weir.ts';
 import { type Program, runProgram } from './differential.ts';
-import { type PiecemealTarget, startPiecemealTarget } from './piecemeal-target.ts';
 import { FIXTURE, PROGRAMS, RESET } from './programs.ts';
+import { compareRandomPrograms, type Proxies, startProxies } from './random-runs.ts';
 
 const postgres = sharedPostgres();
 const bare = { host: postgres.host, port: postgres.primaryPort };
-/** Every statement under a kill rule: the gate that keeps later messages back must not be seen either. */
-const KILL_ALL = `
-traffic_control:
-  rules: [ { name: all, match: {}, action: kill_after_ms, timeout_ms: 60000 } ]
-`;
-let hundred: TestWeir;
-let killing: TestWeir;
-let pieces: PiecemealTarget;
-let piecemeal: TestWeir;
+let proxies: Proxies;
 
 beforeAll(async () => {
   await postgres.query(FIXTURE);
-  hundred = await startTestWeir({ postgres, rules: makeHundredRules() });
-  killing = await startTestWeir({ postgres, rules: KILL_ALL });
-  pieces = await startPiecemealTarget(bare, 3);
-  piecemeal = await startTestWeir({ postgres: pieces, rules: makeHundredRules() });
+  proxies = await startProxies(postgres);
 });
 
-afterAll(async () => {
-  await hundred?.stop();
-  await killing?.stop();
-  await piecemeal?.stop();
-  await pieces?.stop();
-});
+afterAll(() => proxies?.stop());
 
 beforeEach(() => postgres.query(RESET));
 
@@ -46,8 +29,10 @@ function pieceBytesOf(program: Program): number {
 
 describe.each(PROGRAMS)('$name', (program) => {
   test('is answered as by the bare server, however its bytes are cut', async () => {
+    const [hundred, killing, piecemeal] = proxies.weirs;
     const expected = await runProgram(bare, program);
-    const compare = async (way: string, weir: TestWeir, pieceBytes?: number): Promise<void> => {
+    const compare = async (way: string, weir: TestWeir | undefined, pieceBytes?: number): Promise<void> => {
+      if (weir === undefined) throw new Error(`no proxy for ${way}`);
       await postgres.query(RESET);
       const options = { deadlineMs: 4_000, ...(pieceBytes === undefined ? {} : { pieceBytes }) };
       expect(await runProgram(weir, program, options), way).toEqual(expected);
@@ -60,3 +45,7 @@ describe.each(PROGRAMS)('$name', (program) => {
     await compare('under a kill rule, in pieces', killing, Math.max(7, pieceBytesOf(program)));
   });
 });
+
+test('random programs are answered as by the bare server, refused statements among them', async () => {
+  await compareRandomPrograms(postgres, proxies, 120);
+}, 60_000);

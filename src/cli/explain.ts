@@ -1,9 +1,13 @@
 // `pgweir explain`: how a statement of somebody would be judged, rule by rule, without a server.
 
 import { explain, formatExplanation } from '../policy/explain.ts';
+import type { PortableSuggestion } from '../sql/portable.ts';
 import type { CliIo, ExitCode, OutputFormat } from './io.ts';
 import { CliError, EXIT, writeJson } from './io.ts';
 import { compileSource, openFacts, readSource } from './sources.ts';
+
+const PORTABLE_NOTE =
+  'a suggestion: read and test it before use; comments and layout are lost, what is not listed here is unchanged';
 
 export interface ExplainOptions {
   readonly output: OutputFormat;
@@ -33,11 +37,20 @@ export async function runExplain(io: CliIo, options: ExplainOptions): Promise<Ex
     statements,
     options.inTransaction,
   );
+  // Imported here, so that no process that serves statements ever loads a second parser.
+  const { suggestPortable } = await import('../sql/portable.ts');
+  const portable = suggestPortable(text);
   if (options.output === 'json') {
     const { verdict: _, ...shown } = explanation;
-    writeJson(io, shown);
+    writeJson(io, { ...shown, portable: portable === null ? null : { ...portable, note: PORTABLE_NOTE } });
   } else {
     io.stdout.write(formatExplanation(explanation));
+    if (portable !== null) io.stdout.write(formatPortable(portable));
   }
   return EXIT.ok;
+}
+
+function formatPortable({ text, changes }: PortableSuggestion): string {
+  const lines = [`portable  ${text}`, ...changes.map((change) => `      ${change}`), `      ${PORTABLE_NOTE}`];
+  return `${lines.join('\n')}\n`;
 }

@@ -173,6 +173,24 @@ test('explain shows every rule that was tried and the outcome; what it is does n
   expect(observed.verdict).toBeUndefined();
 });
 
+test('explain suggests what an Oracle statement would be in PostgreSQL, and nothing for any other', async () => {
+  const command = ['explain', '--rules', at('rules.yaml'), '--sql'];
+  const suggested = await run([...command, 'select nvl(a, 0) from t /* c */ where rownum <= 5']);
+  expect(suggested.code).toBe(0);
+  expect(suggested.out).toContain(
+    '\nportable  SELECT (coalesce(a, 0)) FROM t LIMIT 5\n      NVL → COALESCE\n      ROWNUM → LIMIT\n      a suggestion: read and test it',
+  );
+  expect(suggested.out).toContain('comments and layout are lost');
+  expect((await run([...command, 'select coalesce(a, 0) from t limit 5'])).out).not.toContain('portable');
+  const asJson = async (sql: string) => JSON.parse((await run([...command, sql, '--output', 'json'])).out).portable;
+  expect(await asJson('select 1 from dual')).toEqual({
+    text: 'SELECT 1',
+    changes: ['FROM DUAL dropped'],
+    note: expect.stringContaining('a suggestion'),
+  });
+  expect(await asJson('select 1 from "dual"')).toBeNull();
+});
+
 test('explain reads SQL or rules from stdin, but not both, and needs both', async () => {
   const io = new HandIo();
   io.stdin = 'select 1 from dual';

@@ -36,6 +36,27 @@ export function keepBytes(buffer: Buffer, start: number, end: number): Buffer {
   return kept;
 }
 
+/** From here on a copy is made into a buffer that is used again. */
+const LONG_BYTES = 16_384;
+const MAX_SPARES = 64;
+const spares: Buffer[] = [];
+
+/**
+ * Writes `buffer[start, end)`, which may stand in the shared buffer. Long spans are copied into buffers that go back when the
+ * socket is done with them: a stream of rows would otherwise leave 64 KB of garbage for each read.
+ */
+export function writeBytes(socket: Socket, buffer: Buffer, start: number, end: number): void {
+  if (buffer !== shared || end - start < LONG_BYTES) {
+    socket.write(keepBytes(buffer, start, end));
+    return;
+  }
+  const spare = spares.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES);
+  buffer.copy(spare, 0, start, end);
+  socket.write(spare.subarray(0, end - start), () => {
+    if (spares.length < MAX_SPARES) spares.push(spare);
+  });
+}
+
 /**
  * An accepted socket, made anew so that it reads into `inlet`: a server cannot be told to accept such sockets, so the handle
  * changes owners. The socket must have been accepted paused. Where a version of Node keeps the handle elsewhere, the

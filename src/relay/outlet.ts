@@ -2,7 +2,7 @@
 // pgweir's own messages between them, in order, in as few writes as that allows.
 
 import type { Socket } from 'node:net';
-import { keepBytes } from '../base/inlet.ts';
+import { writeBytes } from '../base/inlet.ts';
 
 export class Outlet {
   readonly #socket: Socket;
@@ -60,6 +60,6 @@ export class Outlet {
     this.#buffer = null;
     this.bytes += this.#end - this.#start;
     if (!this.#socket.writable) return;
-    this.#socket.write(keepBytes(buffer, this.#start, this.#end));
+    writeBytes(this.#socket, buffer, this.#start, this.#end);
   }
 }

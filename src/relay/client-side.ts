@@ -10,6 +10,14 @@ import { GATE } from './gate.ts';
 import { Outlet } from './outlet.ts';
 
 const NOTHING = Buffer.alloc(0);
+/** What may come while the server takes COPY data. */
+const COPY_COMPANIONS: ReadonlySet<number> = new Set([
+  FRONTEND.copyData,
+  FRONTEND.copyDone,
+  FRONTEND.copyFail,
+  FRONTEND.sync,
+  FRONTEND.flush,
+]);
 
 export class ClientSide implements FrameSink {
   readonly socket: Socket;
@@ -140,6 +148,7 @@ export class ClientSide implements FrameSink {
     // What the server skips is neither judged nor owed.
     if (this.#connection.session.owed.isSkipping && type !== FRONTEND.sync && type !== FRONTEND.terminate)
       return conduct.skip(buffer, start, end, remaining);
+    if (this.#connection.keptSyncs > 0 && !COPY_COMPANIONS.has(type)) conduct.sendKeptSyncs();
     switch (type) {
       case FRONTEND.query:
         return conduct.query(buffer, start, end, remaining);

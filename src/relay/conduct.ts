@@ -9,7 +9,7 @@ import { meaningsOf, type Portal, type PreparedStatement, resolveStatements } fr
 import type { TextFacts } from '../sql/facts.ts';
 import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
-import { FLUSH } from '../wire/writer.ts';
+import { FLUSH, SYNC } from '../wire/writer.ts';
 import type { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
 import { GATE } from './gate.ts';
@@ -170,16 +170,19 @@ export class Conduct {
   }
 
   sync(buffer: Buffer, start: number, end: number): boolean {
-    // While the server takes COPY data it ignores Sync, so nothing is owed for it.
-    if (this.#connection.isCopyIn) {
-      this.#connection.hasSyncInCopy = true;
-      this.#forward(buffer, start, end, 0);
-    } else {
-      this.#send(OWED.sync, buffer, start, end, 0);
-    }
+    if (this.#connection.isCopyIn) this.#connection.keptSyncs++;
+    else this.#send(OWED.sync, buffer, start, end, 0);
     this.#connection.router.endUnit();
     if (this.#connection.isGated(GATE.killingAfterSync)) this.#connection.narrowKillGate();
     return true;
+  }
+
+  /** The client goes on as if the COPY were over. It has failed, then, and the Syncs kept back are answered before what follows. */
+  sendKeptSyncs(): void {
+    for (let left = this.#connection.copyFailed(); left > 0; left--) {
+      this.#connection.active.outlet.write(SYNC);
+      this.#session.owed.push(OWED.sync);
+    }
   }
 
   flush(buffer: Buffer, start: number, end: number): boolean {
@@ -189,6 +192,7 @@ export class Conduct {
   }
 
   copyData(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    this.#connection.keptSyncs = 0;
     this.#forward(buffer, start, end, remaining);
     return true;
   }

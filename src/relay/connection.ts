@@ -40,8 +40,11 @@ export class Connection {
   #active: ServerSide | null = null;
   /** The server takes COPY data from the client. */
   isCopyIn = false;
-  /** A Sync came among COPY data: the server ignores it, unless the COPY had failed by then; so skipping is not certain. */
-  hasSyncInCopy = false;
+  /**
+   * Syncs that came among COPY data, and after which none has come yet. While it takes data the server ignores them, so they
+   * are kept back; it would answer them if the COPY had failed by then, so they are sent when it fails.
+   */
+  keptSyncs = 0;
   isClosing = false;
   /** The client has said goodbye, or closed its half: the server's last answers still go out. */
   #isClientDone = false;
@@ -217,21 +220,25 @@ export class Connection {
 
   beginCopyIn(isBothWays: boolean): void {
     const isOver = this.session.owed.beginCopyIn();
-    this.hasSyncInCopy = false;
+    this.keptSyncs = 0;
     this.isCopyIn = isBothWays || !isOver;
     if (this.isCopyIn) this.#killGuard.beginCopyIn();
   }
 
   /** The client has sent CopyDone or CopyFail. */
   endCopyIn(): void {
+    this.keptSyncs = 0;
     if (!this.isCopyIn) return;
     this.isCopyIn = false;
     this.#killGuard.endCopyIn();
   }
 
-  /** The server has given up the COPY. */
-  copyFailed(): void {
+  /** The server has given up the COPY. Returns how many Syncs were kept back that it has to answer now. */
+  copyFailed(): number {
+    const { keptSyncs } = this;
+    this.keptSyncs = 0;
     this.isCopyIn = false;
+    return keptSyncs;
   }
 
   // Login.

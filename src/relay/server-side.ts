@@ -9,6 +9,7 @@ import type { PreparedStatement } from '../session/statements.ts';
 import { readErrorField, readParameterStatus } from '../wire/backend.ts';
 import { BACKEND, BACKEND_TABLE } from '../wire/codes.ts';
 import { Framer, type FrameSink } from '../wire/framer.ts';
+import { SYNC } from '../wire/writer.ts';
 import type { Connection } from './connection.ts';
 import { Outlet } from './outlet.ts';
 import type { Run } from './run.ts';
@@ -226,9 +227,13 @@ export class ServerSide implements FrameSink {
     const refusal = run !== null && isStandInError(sqlstate) ? run.refusal : null;
     if (run !== null) run.sqlstate = sqlstate;
     if (!isSwallowed) this.#connection.router.noteError();
-    this.#connection.copyFailed();
+    const keptSyncs = this.#connection.copyFailed();
     if (isQuery || head.kind === OWED.functionCall) undoDeclared(listDeclared(head), this.#session);
     else if (head.kind !== OWED.sync) this.#skipToSync();
+    for (let left = keptSyncs; left > 0; left--) {
+      this.outlet.write(SYNC);
+      owed.push(OWED.sync);
+    }
     // Of pgweir's own messages a failing Parse is the client's business: what it sent behind it is skipped.
     if (refusal === null || run === null) return !isSwallowed || !isQuery;
     this.#connection.client.outlet.write(wordRefusal(refusal, run.decisionId, this.#session.clientEncoding === 'UTF8'));
@@ -249,7 +254,7 @@ export class ServerSide implements FrameSink {
       this.#finish(head);
       owed.shift();
     }
-    owed.isSkipping = owed.head === null && !this.#connection.hasSyncInCopy;
+    owed.isSkipping = owed.head === null;
     undoDeclared(skipped.slice(failed.length), this.#session, true);
     undoDeclared(failed, this.#session);
   }

@@ -123,15 +123,15 @@ export class OwedQueue<Run> {
 
   /**
    * The head has begun to take COPY data: the server ignores every Sync between it and the end of the copy, so those are
-   * not owed. True when the end of the copy has been sent already; its mark is used up, for a second COPY of the same Query
-   * has an end of its own.
+   * not owed; nor could it be reached behind another message, at which the server would close the connection. True when the
+   * end of the copy has been sent already; its mark is used up, for a second COPY of the same Query has an end of its own.
    */
   beginCopyIn(): boolean {
     const kept: OwedReply<Run>[] = [];
     let hasEnded = false;
     for (let index = 1; index < this.#count; index++) {
       const reply = this.at(index) as OwedReply<Run>;
-      if (hasEnded) kept.push(reply);
+      if (hasEnded || kept.length > 0) kept.push(reply);
       else if (reply.kind === OWED.copyEnd) hasEnded = true;
       else if (reply.kind === OWED.sync) this.#readies--;
       else kept.push(reply);

@@ -78,11 +78,13 @@ export class PreparedStatements {
     if (above !== null) above.previous = previous;
   }
 
-  /** CloseComplete, DEALLOCATE or (name null) DEALLOCATE ALL was answered: statements sent before it are gone. */
+  /**
+   * CloseComplete, DEALLOCATE or (name null) DEALLOCATE ALL was answered: statements sent before it are gone. Of ALL the
+   * unnamed one is none: DropAllPreparedStatements() leaves it.
+   */
   forget(name: string | null, sequence: number): void {
     if (name === null) {
       for (const statement of this.#byName.values()) this.forget(statement.name, sequence);
-      this.forget('', sequence);
       return;
     }
     let statement = this.find(name);

@@ -33,12 +33,14 @@ export async function startPiecemealTarget(
       left -= chunk.length / step;
       sending = sending.then(() => sendInPieces(near, chunk, step));
     });
-    far.on('end', () => {
+    // A server that dies with unread data in its socket resets the connection: then there is no 'end'.
+    const endNear = (): void => {
       sending.then(
         () => near.end(),
         () => near.destroy(),
       );
-    });
+    };
+    far.on('end', endNear).on('close', endNear);
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject).listen(0, '127.0.0.1', resolve);

@@ -388,6 +388,16 @@ export const PROGRAMS: readonly Program[] = [
     ],
   },
   {
+    name: 'Syncs behind COPY data that fails are answered',
+    steps: [
+      send('G', ext('COPY items FROM STDIN'), flush()),
+      send(3, rows('bad\n'), sync(), sync(), query('SELECT 1')),
+      send('G', query('COPY items FROM STDIN')),
+      send(4, rows('50\ta\tb\n'), sync(), rows('bad\n'), sync(), ext('SELECT 2'), sync(), query('SELECT 3')),
+      q('SELECT 4'),
+    ],
+  },
+  {
     name: 'a query in the middle of COPY data ends the COPY and is lost',
     steps: [
       send('G', query('COPY items FROM STDIN')),

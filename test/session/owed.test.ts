@@ -33,11 +33,11 @@ class Model {
   beginCopyIn(): boolean {
     const [head, ...behind] = this.entries;
     if (head === undefined) return false;
-    const endsAt = behind.findIndex(({ kind }) => kind === OWED.copyEnd);
-    const before = endsAt < 0 ? behind : behind.slice(0, endsAt);
-    const after = endsAt < 0 ? [] : behind.slice(endsAt + 1);
-    this.entries = [head, ...before.filter(({ kind }) => kind !== OWED.sync), ...after];
-    return endsAt >= 0;
+    while (behind[0]?.kind === OWED.sync) behind.shift();
+    const hasEnded = behind[0]?.kind === OWED.copyEnd;
+    if (hasEnded) behind.shift();
+    this.entries = [head, ...behind];
+    return hasEnded;
   }
 
   get readies(): number {

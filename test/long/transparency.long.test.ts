@@ -1,0 +1,22 @@
+// Thousands of random protocol programs, each on the bare server and through pgweir: no message may differ. A seed that fails
+// is repeated with PGWEIR_TEST_SEED=<seed>.
+
+import { afterAll, beforeAll, test } from 'vitest';
+import { FIXTURE } from '../relay/programs.ts';
+import { compareRandomPrograms, type Proxies, startProxies } from '../relay/random-runs.ts';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+
+const PROGRAMS = Number(process.env.PGWEIR_TEST_PROGRAMS ?? 5_000);
+const postgres = sharedPostgres();
+let proxies: Proxies;
+
+beforeAll(async () => {
+  await postgres.query(FIXTURE);
+  proxies = await startProxies(postgres);
+});
+
+afterAll(() => proxies?.stop());
+
+test(`${PROGRAMS} random programs are answered as by the bare server`, async () => {
+  await compareRandomPrograms(postgres, proxies, PROGRAMS);
+}, 1_800_000);

@@ -1,0 +1,205 @@
+// Protocol programs at random: any message in any order, cut anywhere, sent ahead of its answers or behind them. A program is
+// made for the statement that a rule refuses, so that the same program can run where PostgreSQL itself fails it.
+
+import fc from 'fast-check';
+import * as frontend from '../support/frontend-messages.ts';
+import type { Program, Step } from './differential.ts';
+
+/** Denied where programs run through pgweir; on the bare server another statement stands for it that fails at parse analysis. */
+export const REFUSED = 'SELECT * FROM secret';
+export const FAILING = 'SELECT * FROM no_such_table';
+/** The errors of the two are not compared. */
+export const MASKED = ['42501', '42P01'];
+/** A rule of the list of a document. */
+export const REFUSING_RULE = `    - { name: no_secrets, match: { tables: [secret] }, action: deny, priority: 1000 }\n`;
+
+const REFUSED_MARK = '<refused>';
+
+const STATEMENTS = [
+  'SELECT 1',
+  'SELECT id, label FROM items ORDER BY id',
+  "INSERT INTO items VALUES (10, 'x') ON CONFLICT (id) DO UPDATE SET note = items.note || '+'",
+  'SELECT 1/0',
+  'not a statement',
+  '',
+  'BEGIN',
+  'COMMIT',
+  'ROLLBACK',
+  'SAVEPOINT s',
+  'ROLLBACK TO s',
+  'PREPARE a AS SELECT 5',
+  'EXECUTE a',
+  'DEALLOCATE a',
+  'DEALLOCATE ALL',
+  'DISCARD ALL',
+  "SET application_name = 'random'",
+  "SET LOCAL application_name = 'local'",
+  'COPY items (id) TO STDOUT',
+  'DECLARE c CURSOR FOR SELECT generate_series(1, 5)',
+  'FETCH 2 c',
+  'LISTEN random_news',
+  "NOTIFY random_news, 'hello'",
+  'INSERT INTO children VALUES (1, 99)',
+  'SELECT generate_series(1, 5)',
+  'SELECT FROM items',
+  REFUSED_MARK,
+];
+/** No refused statement among these: of a refused Query nothing runs, while PostgreSQL runs what stands before an error. */
+const TOGETHER = ['SELECT 1; SELECT 2', 'SELECT 1; SELECT 1/0; SELECT 2', 'BEGIN; SELECT 3', 'COMMIT; SELECT 4'];
+const COPY_IN = 'COPY items (id) FROM STDIN';
+
+/** Makes the message's bytes for a refused statement. */
+type Op = (refused: string) => Buffer;
+
+const name = fc.constantFrom('', 'a', 'b');
+const portal = fc.constantFrom('', 'p', 'c');
+const sqlOf = (list: readonly string[]): fc.Arbitrary<(refused: string) => string> =>
+  fc.constantFrom(...list).map((sql) => (refused: string) => sql.replace(REFUSED_MARK, refused));
+
+const queryOp: fc.Arbitrary<Op> = sqlOf([...STATEMENTS, ...TOGETHER]).map(
+  (sql) => (refused) => frontend.query(sql(refused)),
+);
+const parseOp: fc.Arbitrary<Op> = fc.tuple(name, sqlOf(STATEMENTS)).map(
+  ([statement, sql]) =>
+    (refused) =>
+      frontend.parse(sql(refused), statement),
+);
+const bindOp = fc.tuple(portal, name).map(
+  ([to, statement]): Op =>
+    () =>
+      frontend.bind({ portal: to, statement }),
+);
+const executeOp = fc.tuple(portal, fc.constantFrom(0, 0, 2)).map(
+  ([from, max]): Op =>
+    () =>
+      frontend.execute(from, max),
+);
+const describeOp = fc.oneof(
+  name.map(
+    (statement): Op =>
+      () =>
+        frontend.describeStatement(statement),
+  ),
+  portal.map(
+    (from): Op =>
+      () =>
+        frontend.describePortal(from),
+  ),
+);
+const closeOp = fc.oneof(
+  name.map(
+    (statement): Op =>
+      () =>
+        frontend.closeStatement(statement),
+  ),
+  portal.map(
+    (from): Op =>
+      () =>
+        frontend.closePortal(from),
+  ),
+);
+const wholeOp: fc.Arbitrary<Op> = sqlOf(STATEMENTS).map((sql) => (refused) => frontend.extendedQuery(sql(refused)));
+const callOp = fc.constantFrom(
+  (): Buffer => frontend.functionCall(89, []),
+  (): Buffer => frontend.functionCall(964, ['424242']),
+);
+/**
+ * A COPY with its data and its end: any other message among them makes the server close the connection. Syncs behind data
+ * that fails have programs of their own: sent ahead, nobody but the server can tell which of them it will answer.
+ */
+const copyOp: fc.Arbitrary<Op> = fc
+  .tuple(
+    fc.constantFrom(
+      (): Buffer => frontend.query(COPY_IN),
+      (): Buffer => frontend.extendedQuery(COPY_IN),
+    ),
+    fc.array(
+      fc.constantFrom(
+        frontend.copyData(Buffer.from('50\n')),
+        frontend.copyData(Buffer.from('5')),
+        frontend.sync(),
+        frontend.flush(),
+      ),
+      { maxLength: 4 },
+    ),
+    fc.constantFrom(
+      frontend.copyDone(),
+      frontend.copyFail('no'),
+      Buffer.concat([frontend.copyData(Buffer.from('bad\n')), frontend.copyDone()]),
+    ),
+  )
+  .map(
+    ([start, data, end]): Op =>
+      () =>
+        Buffer.concat([start(), ...data, end]),
+  );
+const strayOp = fc.constantFrom(
+  (): Buffer => frontend.copyDone(),
+  (): Buffer => frontend.copyData(Buffer.from('stray')),
+  (): Buffer => frontend.closeStatement('nobody'),
+);
+
+const op: fc.Arbitrary<Op> = fc.oneof(
+  { weight: 5, arbitrary: queryOp },
+  { weight: 5, arbitrary: wholeOp },
+  { weight: 4, arbitrary: parseOp },
+  { weight: 4, arbitrary: bindOp },
+  { weight: 4, arbitrary: executeOp },
+  { weight: 2, arbitrary: describeOp },
+  { weight: 2, arbitrary: closeOp },
+  { weight: 6, arbitrary: fc.constant((): Buffer => frontend.sync()) },
+  { weight: 2, arbitrary: fc.constant((): Buffer => frontend.flush()) },
+  { weight: 1, arbitrary: callOp },
+  { weight: 1, arbitrary: copyOp },
+  { weight: 1, arbitrary: strayOp },
+);
+
+const END = Buffer.from('this is the end');
+/** Out of whatever state the program has left: then a refused statement, whose words show that nothing got out of step. */
+const epilogue = (refused: string): Step => ({
+  send: Buffer.concat([
+    frontend.sync(),
+    frontend.query('ROLLBACK'),
+    frontend.query(refused),
+    frontend.query(`SELECT '${END.toString()}'`),
+  ]),
+  until: END,
+});
+
+export interface RandomProgram {
+  /** The program with that statement in the place of the refused one. */
+  make(refused: string): Program;
+  readonly pieceBytes: number | undefined;
+}
+
+export const randomProgram: fc.Arbitrary<RandomProgram> = fc
+  .record({
+    turns: fc.array(fc.record({ ops: fc.array(op, { minLength: 1, maxLength: 8 }), hasPause: fc.boolean() }), {
+      minLength: 1,
+      maxLength: 6,
+    }),
+    pieceBytes: fc.constantFrom(undefined, undefined, 1, 5, 17),
+  })
+  .map(({ turns, pieceBytes }) => ({
+    pieceBytes,
+    make: (refused: string): Program => {
+      const steps = turns.map(
+        ({ ops, hasPause }): Step => ({
+          send: Buffer.concat(ops.map((build) => build(refused))),
+          until: null,
+          ...(hasPause ? { pauseMs: 3 } : {}),
+        }),
+      );
+      return { name: steps.map(describeStep).join('\n'), steps: [...steps, epilogue(refused)] };
+    },
+  }));
+
+/** For a failure's report: the messages by type byte, with what can be printed of them. */
+function describeStep({ send, pauseMs }: Step): string {
+  const messages: string[] = [];
+  for (let at = 0; at < send.length; at += 1 + send.readInt32BE(at + 1)) {
+    const body = send.toString('latin1', at + 5, at + 1 + send.readInt32BE(at + 1));
+    messages.push(`${String.fromCharCode(send[at] ?? 0)} ${body.replace(/[^\x20-\x7e]+/g, ' ').trim()}`.trim());
+  }
+  return `${messages.join(' | ')}${pauseMs === undefined ? '' : ' (pause)'}`;
+}

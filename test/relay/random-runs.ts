@@ -1,0 +1,73 @@
+// Runs random programs on the bare server and through several proxies, and compares what was said.
+
+import fc from 'fast-check';
+import { expect } from 'vitest';
+import { makeHundredRules } from '../bench/hundred-rules.ts';
+import { waitFor } from '../support/deadline.ts';
+import type { SharedPostgres } from '../support/shared-postgres.ts';
+import { startTestWeir, type TestWeir } from '../support/weir.ts';
+import { runProgram } from './differential.ts';
+import { type PiecemealTarget, startPiecemealTarget } from './piecemeal-target.ts';
+import { RESET } from './programs.ts';
+import { FAILING, MASKED, REFUSED, REFUSING_RULE, randomProgram } from './random-programs.ts';
+
+/** Every statement under a kill rule that never fires: the gate that keeps later messages back must not be seen. */
+export const KILL_ALL = `
+traffic_control:
+  rules:
+${REFUSING_RULE}    - { name: all, match: {}, action: kill_after_ms, timeout_ms: 60000 }
+`;
+export const HUNDRED_AND_ONE = `${makeHundredRules()}${REFUSING_RULE}`;
+
+export interface Proxies {
+  readonly weirs: readonly TestWeir[];
+  stop(): Promise<void>;
+}
+
+/** With a hundred rules; with every statement under a kill rule; with a server that speaks in pieces of three bytes. */
+export async function startProxies(postgres: SharedPostgres): Promise<Proxies> {
+  const pieces: PiecemealTarget = await startPiecemealTarget({ host: postgres.host, port: postgres.primaryPort }, 3);
+  const weirs = [
+    await startTestWeir({ postgres, rules: HUNDRED_AND_ONE }),
+    await startTestWeir({ postgres, rules: KILL_ALL }),
+    await startTestWeir({ postgres: pieces, rules: KILL_ALL }),
+  ];
+  return {
+    weirs,
+    async stop() {
+      for (const weir of weirs) await weir.stop();
+      await pieces.stop();
+    },
+  };
+}
+
+/** Runs `count` programs and prints the seed; throws at the first that is answered differently, shrunk, with its seed. */
+export async function compareRandomPrograms(postgres: SharedPostgres, proxies: Proxies, count: number): Promise<void> {
+  const seed = Number(process.env.PGWEIR_TEST_SEED ?? Date.now() % 2 ** 31);
+  console.log(`random protocol programs: seed ${seed}`);
+  const bare = { host: postgres.host, port: postgres.primaryPort };
+  await fc.assert(
+    fc.asyncProperty(randomProgram, fc.nat(proxies.weirs.length - 1), async (program, which) => {
+      const weir = proxies.weirs[which];
+      if (weir === undefined) throw new Error(`there is no proxy ${which}`);
+      const options = { maskErrors: MASKED, deadlineMs: 5_000 };
+      await postgres.query(RESET);
+      const { name } = program.make(REFUSED);
+      const expected = await runProgram(bare, program.make(FAILING), options);
+      await postgres.query(RESET);
+      const { pieceBytes } = program;
+      const cut = pieceBytes === undefined ? options : { ...options, pieceBytes };
+      expect(
+        await runProgram(weir, program.make(REFUSED), cut),
+        `proxy ${which}, pieces ${pieceBytes}:\n${name}`,
+      ).toEqual(expected);
+      await waitFor(
+        () => weir.control.sessions().length === 0,
+        2_000,
+        () =>
+          `a session is left: ${JSON.stringify(weir.control.sessions())} of proxy ${which}, ${pieceBytes}:\n${name}`,
+      );
+    }),
+    { numRuns: count, seed, endOnFailure: process.env.PGWEIR_TEST_NO_SHRINK !== undefined },
+  );
+}

@@ -114,7 +114,11 @@ class Conversation {
 
   /** True once the server is ready for queries. */
   async answer(message: BackendMessage): Promise<boolean> {
-    if (message instanceof DatabaseError) throw new LoginRefused(message);
+    if (message instanceof DatabaseError) {
+      // Every error of a server has a code; without one it is the parser's own, of bytes that it cannot read.
+      if (message.code === undefined) throw new WeirError('target_protocol_violation', message.message);
+      throw new LoginRefused(message);
+    }
     if (message instanceof ParameterStatusMessage) this.#parameters.set(message.parameterName, message.parameterValue);
     else if (message instanceof BackendKeyDataMessage) this.#key = packKey(message.processID, message.secretKey);
     else if (message instanceof NoticeMessage) this.#keepNotice(message);

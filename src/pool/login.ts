@@ -57,11 +57,13 @@ export interface LoginRequest {
   /** Null: only a server that asks for none lets us in. */
   readonly password: string | null;
   readonly timeoutMs: number;
+  /** Gives the login up. */
+  readonly signal: AbortSignal;
 }
 
 /**
  * Sends the startup message and answers what the server asks until its first ReadyForQuery. The socket is left paused and
- * without listeners of ours. Throws LoginRefused with the server's error, or WeirError target_login_failed.
+ * without listeners of ours. Throws LoginRefused with the server's error, or WeirError.
  */
 export function logIn(socket: Socket, inlet: Inlet, request: LoginRequest): Promise<Welcome> {
   return new Promise((resolve, reject) => {
@@ -72,6 +74,7 @@ export function logIn(socket: Socket, inlet: Inlet, request: LoginRequest): Prom
       socket.pause();
       inlet.receive = () => undefined;
       socket.off('error', onError).off('close', onClose);
+      request.signal.removeEventListener('abort', onAbort);
       act();
     };
     const fail = (error: unknown): void => finish(() => reject(error));
@@ -88,7 +91,13 @@ export function logIn(socket: Socket, inlet: Inlet, request: LoginRequest): Prom
     };
     const onError = (error: Error): void => fail(new WeirError('target_login_failed', error.message));
     const onClose = (): void => fail(new WeirError('target_login_failed', 'the database closed the connection'));
+    const onAbort = (): void => fail(new WeirError('target_login_failed', 'the client has left'));
     const timer = setTimeout(() => fail(new WeirError('target_login_failed', 'timeout')), request.timeoutMs);
+    if (request.signal.aborted) {
+      onAbort();
+      return;
+    }
+    request.signal.addEventListener('abort', onAbort);
     socket.on('error', onError).on('close', onClose);
     socket.write(request.startup);
     socket.resume();

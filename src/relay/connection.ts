@@ -46,6 +46,8 @@ export class Connection {
    */
   keptSyncs = 0;
   isClosing = false;
+  /** A login that pgweir does for the client right now: of no use to anybody when the client is gone. */
+  pendingLogin: AbortController | null = null;
   /** The client has said goodbye, or closed its half: the server's last answers still go out. */
   #isClientDone = false;
   #unheardBytes = 0;
@@ -275,9 +277,9 @@ export class Connection {
     if (origin === 'client') counters.cancelsFromClients++;
     else counters.cancelsFromAdmin++;
     if (this.conduct.abandonWait()) return true;
-    const { key, endpoint } = this.active.lease;
-    if (this.session.isQuiet || key === null) return false;
-    await sendCancelRequest(endpoint, key, settings.limits.connectTimeoutMs);
+    const lease = this.#active?.lease;
+    if (lease === undefined || this.session.isQuiet || lease.key === null) return false;
+    await sendCancelRequest(lease.endpoint, lease.key, settings.limits.connectTimeoutMs);
     return true;
   }
 
@@ -376,6 +378,7 @@ export class Connection {
     if (this.isClosing) return;
     this.isClosing = true;
     this.session.enter('closing');
+    this.pendingLogin?.abort();
     this.#killGuard.close();
     this.conduct.giveUp();
     for (let { head } = this.session.owed; head !== null; head = this.session.owed.head) {

@@ -2,8 +2,8 @@
 // credential. `trust`: pgweir logs in with its own credential and tells the client what the server told it.
 
 import { WeirError } from '../../base/errors.ts';
-import type { Settings } from '../../config/settings.ts';
-import { LoginRefused } from '../../pool/login.ts';
+import type { Endpoint, Settings } from '../../config/settings.ts';
+import { LoginRefused, type Welcome } from '../../pool/login.ts';
 import type { Lease } from '../../pool/server-connection.ts';
 import { readBackendKey } from '../../wire/backend.ts';
 import { BACKEND, TRANSACTION } from '../../wire/codes.ts';
@@ -28,8 +28,35 @@ const PROTOCOL_3_0 = 3 << 16;
 type Startup = Extract<StartupPacket, { type: 'startup' }>;
 
 /** The password that pgweir has for a user, or null. */
-export function credentialFor(settings: Settings, user: string): string | null {
+function credentialFor(settings: Settings, user: string): string | null {
   return settings.auth.credentials.find((credential) => credential.user === user)?.password ?? null;
+}
+
+/**
+ * A connection to the endpoint that is logged in as the client. Throws LoginRefused or WeirError, the latter also as soon
+ * as the client's connection closes: nobody waits any more then.
+ */
+export async function acquireFor(
+  connection: Connection,
+  context: RelayContext,
+  endpoint: Endpoint,
+  startup: Buffer,
+): Promise<{ lease: Lease; welcome: Welcome }> {
+  const { settings, pool } = context;
+  const { user } = connection.session.subject;
+  const pending = new AbortController();
+  connection.pendingLogin = pending;
+  try {
+    return await pool.acquire(endpoint, {
+      startup,
+      user,
+      password: credentialFor(settings, user),
+      timeoutMs: settings.limits.loginTimeoutMs,
+      signal: pending.signal,
+    });
+  } finally {
+    connection.pendingLogin = null;
+  }
 }
 
 /** Begins the session: reaches the primary and starts or does the login there. Ends the connection where that fails. */
@@ -76,14 +103,9 @@ async function logInForClient(
   startup: Startup,
   packet: Buffer,
 ): Promise<void> {
-  const { settings, pool, cancelKeys } = context;
+  const { settings, cancelKeys } = context;
   const asProtocol30 = makeProtocol30(startup, packet);
-  const { lease, welcome } = await pool.acquire(settings.targets.primary, {
-    startup: asProtocol30,
-    user: connection.session.subject.user,
-    password: credentialFor(settings, connection.session.subject.user),
-    timeoutMs: settings.limits.loginTimeoutMs,
-  });
+  const { lease, welcome } = await acquireFor(connection, context, settings.targets.primary, asProtocol30);
   if (isGone(connection, lease)) return;
   const server = connection.attach(lease, true);
   connection.router.startup = asProtocol30;

@@ -18,7 +18,7 @@ import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
 import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
-import { credentialFor } from './login.ts';
+import { acquireFor } from './login.ts';
 import { wantsReplica } from './look-ahead.ts';
 
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
@@ -255,7 +255,7 @@ export class Router {
 
   /** The replicas in turn, starting from one that this session's number picks. */
   async #openAny(): Promise<void> {
-    const { settings, pool, clock } = this.#context;
+    const { pool, clock } = this.#context;
     const { session } = this.#connection;
     const count = this.#replicas.length;
     let lastError: unknown = null;
@@ -263,12 +263,8 @@ export class Router {
       const endpoint = this.#replicas[(session.id + attempt) % count] as Endpoint;
       if (pool.isResting(endpoint, clock.monotonicMs())) continue;
       try {
-        const { lease, welcome } = await pool.acquire(endpoint, {
-          startup: this.startup ?? Buffer.alloc(0),
-          user: session.subject.user,
-          password: credentialFor(settings, session.subject.user),
-          timeoutMs: settings.limits.loginTimeoutMs,
-        });
+        const startup = this.startup ?? Buffer.alloc(0);
+        const { lease, welcome } = await acquireFor(this.#connection, this.#context, endpoint, startup);
         if (this.#connection.isClosing) {
           lease.release();
           return;
@@ -278,6 +274,7 @@ export class Router {
         this.#replica.resume();
         return;
       } catch (error) {
+        if (this.#connection.isClosing) return;
         lastError = error;
         // A user whom it refuses says nothing about the others.
         if (!(error instanceof LoginRefused)) pool.rest(endpoint, clock.monotonicMs() + REST_MS);

@@ -20,11 +20,17 @@ export class ScramClient {
   readonly #password: string;
   readonly #nonce: string;
   #serverSignature: Buffer | null = null;
+  #isVerified = false;
 
   /** @param nonce only for tests of the RFC's example */
   constructor(password: string, nonce: string = randomBytes(18).toString('base64')) {
     this.#password = preparePassword(password);
     this.#nonce = nonce;
+  }
+
+  /** The server has proved that it knows the password. */
+  get isVerified(): boolean {
+    return this.#isVerified;
   }
 
   /** client-first-message */
@@ -60,6 +66,7 @@ export class ScramClient {
     if (expected === null || signature.length !== expected.length || !timingSafeEqual(signature, expected)) {
       throw new ScramError('server signature does not verify');
     }
+    this.#isVerified = true;
   }
 }
 

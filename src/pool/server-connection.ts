@@ -83,12 +83,15 @@ export class Lease {
     socket.on('error', () => undefined);
   }
 
-  /** Gives the connection back: what was written still goes out, then the server is told goodbye. */
-  release(): void {
+  /**
+   * Gives the connection back: what was written still goes out, then the server is told goodbye; not in the middle of a
+   * message, which those bytes would complete.
+   */
+  release(isMidMessage = false): void {
     const onRelease = this.#onRelease;
     if (onRelease === null) return;
     this.#onRelease = null;
-    if (!this.socket.destroyed && this.socket.writable) this.socket.write(TERMINATE);
+    if (!isMidMessage && !this.socket.destroyed && this.socket.writable) this.socket.write(TERMINATE);
     this.socket.destroySoon();
     onRelease();
   }

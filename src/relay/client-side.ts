@@ -54,6 +54,11 @@ export class ClientSide implements FrameSink {
     this.#framer.useTable(FRONTEND_TABLE);
   }
 
+  /** Part of a message has gone on to the server, and the rest of it has not come. */
+  get isMidMessage(): boolean {
+    return this.#framer.isMidMessage;
+  }
+
   /** Its socket is closed: it neither says nor hears anything any more. */
   get isGone(): boolean {
     return this.socket.destroyed;
@@ -113,7 +118,7 @@ export class ClientSide implements FrameSink {
    */
   get #isOpen(): boolean {
     const { gate } = this.#connection;
-    return gate === 0 || gate === GATE.killingAfterSync || this.#framer.isInsideMessage;
+    return gate === 0 || gate === GATE.killingAfterSync || this.#framer.isMidMessage;
   }
 
   /** The client is read while nothing waits and the server takes what comes. */

@@ -248,7 +248,10 @@ export class ServerSide implements FrameSink {
     const skipped: PreparedStatement[] = [];
     for (let { head } = owed; head !== null && head.kind !== OWED.sync; head = owed.head) {
       skipped.push(...listDeclared(head));
-      for (const { name } of listDeclared(head)) this.known.delete(name);
+      for (const statement of listDeclared(head)) {
+        // A Parse behind the next Sync may have taken the name over already.
+        if (this.known.get(statement.name) === statement) this.known.delete(statement.name);
+      }
       if (head.isSwallowed) this.known.delete(head.closedName);
       if (head.isSwallowed && head.kind === OWED.close) this.#connection.probeAnswered(head.closedName);
       this.#finish(head);

@@ -59,11 +59,6 @@ export class Framer {
     return this.#remaining > 0;
   }
 
-  /** True while bytes of a message are still to flow by that has been shown already. */
-  get isInsideMessage(): boolean {
-    return this.#remaining > 0;
-  }
-
   /** Which messages are legal from the next one on. */
   useTable(table: MessageTable): void {
     this.#table = table;

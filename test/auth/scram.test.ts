@@ -47,7 +47,9 @@ describe('SCRAM-SHA-256', () => {
     expect(await client.final(RFC.serverFirst)).toBe(
       `c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=${reference.proof}`,
     );
-    expect(() => client.verify(`v=${reference.serverSignature}`)).not.toThrow();
+    expect(client.isVerified).toBe(false);
+    client.verify(`v=${reference.serverSignature}`);
+    expect(client.isVerified).toBe(true);
   });
 
   test('any password, salt and iteration count give what the formulas give', async () => {
@@ -112,6 +114,7 @@ describe('a server that cheats', () => {
     const client = new ScramClient('pw', 'abc');
     await client.final('r=abcdef,s=c2FsdA==,i=1');
     expect(() => client.verify(serverFinal)).toThrow(ScramError);
+    expect(client.isVerified).toBe(false);
   });
 
   test('that ends before it began has not either', () => {

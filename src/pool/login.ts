@@ -77,17 +77,24 @@ export function logIn(socket: Socket, inlet: Inlet, request: LoginRequest): Prom
       request.signal.removeEventListener('abort', onAbort);
       act();
     };
-    const fail = (error: unknown): void => finish(() => reject(error));
+    const fail = (error: unknown): void => {
+      const isKnown = error instanceof LoginRefused || error instanceof WeirError;
+      finish(() => reject(isKnown ? error : new WeirError('target_login_failed', describeError(error))));
+    };
+    // One after the other: what a server sends behind its proof counts only once the proof has been checked.
+    let answered: Promise<void> = Promise.resolve();
+    const answerNext = async (message: BackendMessage): Promise<void> => {
+      if (await conversation.answer(message)) finish(() => resolve(conversation.welcome()));
+    };
     inlet.receive = (buffer, length) => {
       try {
         parser.parse(Buffer.from(buffer.subarray(0, length)), (message) => {
-          conversation.answer(message).then((isDone) => {
-            if (isDone) finish(() => resolve(conversation.welcome()));
-          }, fail);
+          answered = answered.then(() => answerNext(message));
         });
       } catch (error) {
-        fail(new WeirError('target_login_failed', describeError(error)));
+        fail(error);
       }
+      answered.catch(fail);
     };
     const onError = (error: Error): void => fail(new WeirError('target_login_failed', error.message));
     const onClose = (): void => fail(new WeirError('target_login_failed', 'the database closed the connection'));
@@ -128,6 +135,8 @@ class Conversation {
       if (message.code === undefined) throw new WeirError('target_protocol_violation', message.message);
       throw new LoginRefused(message);
     }
+    if (message.name === 'authenticationOk' && this.#scram?.isVerified === false)
+      throw new WeirError('target_login_failed', 'the database did not prove that it knows the password');
     if (message instanceof ParameterStatusMessage) this.#parameters.set(message.parameterName, message.parameterValue);
     else if (message instanceof BackendKeyDataMessage) this.#key = packKey(message.processID, message.secretKey);
     else if (message instanceof NoticeMessage) this.#keepNotice(message);

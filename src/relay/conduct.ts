@@ -37,6 +37,7 @@ export class Conduct {
   readonly #context: RelayContext;
   readonly #session: Session<Run>;
   readonly #waiting: WaitingRoom;
+  readonly #maxStatementBytes: number;
   /** Portals under kill_after_ms, which goes on counting when they are resumed. */
   readonly #resumable = new WeakMap<Portal, Verdict>();
   #judged = 0;
@@ -48,6 +49,7 @@ export class Conduct {
     this.#context = context;
     this.#session = connection.session;
     this.#waiting = new WaitingRoom(connection, context);
+    this.#maxStatementBytes = context.settings.limits.maxStatementBytes;
   }
 
   get isWaiting(): boolean {
@@ -66,7 +68,7 @@ export class Conduct {
   }
 
   query(buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    if (remaining > 0) return this.#refuseLong(OWED.query, '');
+    if (this.#isTooLong(start, end, remaining)) return this.#refuseLong(OWED.query, '');
     const facts = this.#read(buffer, start + 5, end - 1);
     const run = this.#waiting.take() ?? this.#decide(facts, this.#resolve(facts), facts.length > 1);
     if (run.refusal !== null) {
@@ -83,7 +85,7 @@ export class Conduct {
   parse(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     const nameEnd = findNul(buffer, start + 5, end);
     const name = nameEnd < 0 ? '' : readName(buffer, start + 5, nameEnd);
-    if (remaining > 0) return this.#refuseLong(OWED.parse, name);
+    if (this.#isTooLong(start, end, remaining)) return this.#refuseLong(OWED.parse, name);
     const textEnd = nameEnd < 0 ? -1 : findNulFar(buffer, nameEnd + 1, end);
     if (textEnd < 0) return this.#sendUnread(OWED.parse, buffer, start, end);
     const facts = this.#read(buffer, nameEnd + 1, textEnd);
@@ -234,6 +236,11 @@ export class Conduct {
   /** The server that is to run it is active, and has taken the settings that were repeated there. */
   #isRouted(run: Run): boolean {
     return this.#connection.router.isReadyForQuery(run) && this.#isCleared(run);
+  }
+
+  /** A message that was not shown whole is too long, and one that came in a single chunk may be. */
+  #isTooLong(start: number, end: number, remaining: number): boolean {
+    return remaining > 0 || end - start > this.#maxStatementBytes;
   }
 
   #read(buffer: Buffer, start: number, end: number): TextFacts {

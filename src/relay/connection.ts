@@ -339,7 +339,7 @@ export class Connection {
       return;
     }
     this.router.eachServer((server) => {
-      server.outlet.write(TERMINATE);
+      if (!this.client.isMidMessage) server.outlet.write(TERMINATE);
       server.outlet.flush();
       server.lease.socket.end();
     });
@@ -389,7 +389,7 @@ export class Connection {
     this.router.eachServer((server) => {
       const { key } = server.lease;
       if (key !== null) this.#context.cancelKeys.forget(key, this);
-      server.lease.release();
+      server.lease.release(this.client.isMidMessage);
     });
     this.#active = null;
     this.client.socket.destroySoon();

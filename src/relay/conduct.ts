@@ -105,7 +105,7 @@ export class Conduct {
     const owed = this.#send(OWED.parse, buffer, start, end, 0);
     const statement = this.#session.statements.declare(name, facts, owed.sequence, kept);
     owed.declared = statement;
-    router.afterParse(name, statement);
+    router.afterParse(statement);
     return true;
   }
 

@@ -26,6 +26,8 @@ export class ServerSide implements FrameSink {
   readonly outlet: Outlet;
   /** Prepared statements that this server has by name; only kept where there is more than one target. */
   readonly known = new Map<string, PreparedStatement>();
+  /** What this server had under a name when a Parse was sent under it: the server refuses that one, and keeps the other. */
+  readonly #replaced = new WeakMap<PreparedStatement, PreparedStatement>();
   /** How many of the session's settings have been repeated here. */
   settingsSeen = 0;
   readonly #connection: Connection;
@@ -53,6 +55,13 @@ export class ServerSide implements FrameSink {
   /** Part of a message has gone to the client: nothing else may be said before the rest of it. */
   get isMidMessage(): boolean {
     return this.#framer.isMidMessage;
+  }
+
+  /** A Parse of the client's has been sent here. */
+  noteParse(statement: PreparedStatement): void {
+    const before = this.known.get(statement.name);
+    if (before !== undefined && statement.name !== '') this.#replaced.set(statement, before);
+    this.known.set(statement.name, statement);
   }
 
   get isCongested(): boolean {
@@ -248,18 +257,23 @@ export class ServerSide implements FrameSink {
     const skipped: PreparedStatement[] = [];
     for (let { head } = owed; head !== null && head.kind !== OWED.sync; head = owed.head) {
       skipped.push(...listDeclared(head));
-      for (const statement of listDeclared(head)) {
-        // A Parse behind the next Sync may have taken the name over already.
-        if (this.known.get(statement.name) === statement) this.known.delete(statement.name);
-      }
       if (head.isSwallowed) this.known.delete(head.closedName);
       if (head.isSwallowed && head.kind === OWED.close) this.#connection.probeAnswered(head.closedName);
       this.#finish(head);
       owed.shift();
     }
     owed.isSkipping = owed.head === null;
+    for (const statement of skipped.toReversed()) this.#forgetParse(statement);
     undoDeclared(skipped.slice(failed.length), this.#session, true);
     undoDeclared(failed, this.#session);
+  }
+
+  /** A Parse sent here came to nothing; one behind the next Sync may have taken its name over already. */
+  #forgetParse(statement: PreparedStatement): void {
+    if (this.known.get(statement.name) !== statement) return;
+    const before = this.#replaced.get(statement);
+    if (before === undefined) this.known.delete(statement.name);
+    else this.known.set(statement.name, before);
   }
 
   /** A client's view of its settings is the primary's: a replica only follows. */

@@ -2,7 +2,6 @@
 // is repeated with PGWEIR_TEST_SEED=<seed>.
 
 import { afterAll, beforeAll, test } from 'vitest';
-import { FIXTURE } from '../relay/programs.ts';
 import { compareRandomPrograms, type Proxies, startProxies } from '../relay/random-runs.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 
@@ -11,7 +10,6 @@ const postgres = sharedPostgres();
 let proxies: Proxies;
 
 beforeAll(async () => {
-  await postgres.query(FIXTURE);
   proxies = await startProxies(postgres);
 });
 

@@ -30,6 +30,9 @@ export interface RunOptions {
   readonly maskErrors?: readonly string[];
 }
 
+/** A database of its own: its tables, notifications and names are nobody else's. */
+export const DATABASE = 'differential';
+
 /** Stands at the end of a transcript whose connection the other side ended before the program was through. */
 const ENDED = '(the other side ended the connection)';
 
@@ -44,7 +47,10 @@ export async function runProgram(
   const describe = (): string[] => describeFully(messages, options.maskErrors ?? []);
   try {
     messages.push(
-      ...(await client.startup({ parameters: { application_name: 'differential', ...program.parameters } })),
+      ...(await client.startup({
+        database: DATABASE,
+        parameters: { application_name: 'differential', ...program.parameters },
+      })),
     );
     for (const { send, until, pauseMs } of program.steps) {
       if (options.pieceBytes === undefined) client.send(send);

@@ -5,12 +5,11 @@ import * as frontend from '../support/frontend-messages.ts';
 import type { Program, Step } from './differential.ts';
 
 export const FIXTURE = `
-  DROP TABLE IF EXISTS children, parents, items;
-  CREATE TABLE IF NOT EXISTS secret (a int);
+  CREATE TABLE secret (a int);
   CREATE TABLE items (id int PRIMARY KEY, label text, note text DEFAULT 'none');
   CREATE TABLE parents (id int PRIMARY KEY);
   CREATE TABLE children (id int, parent int REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
-  CREATE OR REPLACE FUNCTION complain(level text) RETURNS int LANGUAGE plpgsql AS $$
+  CREATE FUNCTION complain(level text) RETURNS int LANGUAGE plpgsql AS $$
   BEGIN
     RAISE NOTICE 'level %', level USING HINT = 'a hint', DETAIL = 'a detail';
     RAISE WARNING 'again';
@@ -129,6 +128,11 @@ export const PROGRAMS: readonly Program[] = [
       batch(bind({ statement: 'n' }), execute()),
       batch(closeStatement('n'), parse('SELECT 3', 'n'), parse('SELECT 4', 'n'), bind({ statement: 'n' })),
       batch(bind({ statement: 'n' }), execute()),
+      q('BEGIN'),
+      batch(parse('SELECT 5', 'n')),
+      batch(bind({ statement: 'n' }), execute()),
+      q('ROLLBACK'),
+      q('EXECUTE n'),
     ],
   },
   {

@@ -6,9 +6,10 @@ import { makeHundredRules } from '../bench/hundred-rules.ts';
 import { waitFor } from '../support/deadline.ts';
 import type { SharedPostgres } from '../support/shared-postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
-import { runProgram } from './differential.ts';
+import { WireClient } from '../support/wire-client.ts';
+import { DATABASE, runProgram } from './differential.ts';
 import { type PiecemealTarget, startPiecemealTarget } from './piecemeal-target.ts';
-import { RESET } from './programs.ts';
+import { FIXTURE, RESET } from './programs.ts';
 import { FAILING, MASKED, REFUSED, REFUSING_RULE, randomProgram } from './random-programs.ts';
 
 /** Every statement under a kill rule that never fires: the gate that keeps later messages back must not be seen. */
@@ -21,11 +22,23 @@ export const HUNDRED_AND_ONE = `${makeHundredRules()}${REFUSING_RULE}`;
 
 export interface Proxies {
   readonly weirs: readonly TestWeir[];
+  /** Puts the tables back as they were; before each run. */
+  reset(): Promise<void>;
   stop(): Promise<void>;
+}
+
+/** A new database with the tables of the programs, and a connection to put them back. */
+async function openDatabase(postgres: SharedPostgres): Promise<WireClient> {
+  await postgres.query(`DROP DATABASE IF EXISTS ${DATABASE} WITH (FORCE)`);
+  await postgres.query(`CREATE DATABASE ${DATABASE}`);
+  const keeper = await WireClient.login({ host: postgres.host, port: postgres.primaryPort }, { database: DATABASE });
+  await keeper.rows(FIXTURE);
+  return keeper;
 }
 
 /** With a hundred rules; with every statement under a kill rule; with a server that speaks in pieces of three bytes. */
 export async function startProxies(postgres: SharedPostgres): Promise<Proxies> {
+  const keeper = await openDatabase(postgres);
   const pieces: PiecemealTarget = await startPiecemealTarget({ host: postgres.host, port: postgres.primaryPort }, 3);
   const weirs = [
     await startTestWeir({ postgres, rules: HUNDRED_AND_ONE }),
@@ -34,9 +47,14 @@ export async function startProxies(postgres: SharedPostgres): Promise<Proxies> {
   ];
   return {
     weirs,
+    async reset() {
+      await keeper.rows(RESET);
+    },
     async stop() {
       for (const weir of weirs) await weir.stop();
       await pieces.stop();
+      await keeper.end();
+      await postgres.query(`DROP DATABASE ${DATABASE} WITH (FORCE)`);
     },
   };
 }
@@ -51,10 +69,10 @@ export async function compareRandomPrograms(postgres: SharedPostgres, proxies: P
       const weir = proxies.weirs[which];
       if (weir === undefined) throw new Error(`there is no proxy ${which}`);
       const options = { maskErrors: MASKED, deadlineMs: 5_000 };
-      await postgres.query(RESET);
+      await proxies.reset();
       const { name } = program.make(REFUSED);
       const expected = await runProgram(bare, program.make(FAILING), options);
-      await postgres.query(RESET);
+      await proxies.reset();
       const { pieceBytes } = program;
       const cut = pieceBytes === undefined ? options : { ...options, pieceBytes };
       expect(

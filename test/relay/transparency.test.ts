@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import type { TestWeir } from '../support/weir.ts';
 import { type Program, runProgram } from './differential.ts';
-import { FIXTURE, PROGRAMS, RESET } from './programs.ts';
+import { PROGRAMS } from './programs.ts';
 import { compareRandomPrograms, type Proxies, startProxies } from './random-runs.ts';
 
 const postgres = sharedPostgres();
@@ -13,13 +13,12 @@ const bare = { host: postgres.host, port: postgres.primaryPort };
 let proxies: Proxies;
 
 beforeAll(async () => {
-  await postgres.query(FIXTURE);
   proxies = await startProxies(postgres);
 });
 
 afterAll(() => proxies?.stop());
 
-beforeEach(() => postgres.query(RESET));
+beforeEach(() => proxies.reset());
 
 /** One byte at a time where the program is short enough; long ones in some hundred pieces. */
 function pieceBytesOf(program: Program): number {
@@ -33,7 +32,7 @@ describe.each(PROGRAMS)('$name', (program) => {
     const expected = await runProgram(bare, program);
     const compare = async (way: string, weir: TestWeir | undefined, pieceBytes?: number): Promise<void> => {
       if (weir === undefined) throw new Error(`no proxy for ${way}`);
-      await postgres.query(RESET);
+      await proxies.reset();
       const options = { deadlineMs: 4_000, ...(pieceBytes === undefined ? {} : { pieceBytes }) };
       expect(await runProgram(weir, program, options), way).toEqual(expected);
       expect(weir.control.sessions(), way).toEqual([]);

@@ -115,8 +115,8 @@ export class Router {
       this.#closeOn(this.#connection.active, name);
   }
 
-  afterParse(name: string, statement: PreparedStatement): void {
-    if (this.keepsParses) this.#connection.active.known.set(name, statement);
+  afterParse(statement: PreparedStatement): void {
+    if (this.keepsParses) this.#connection.active.noteParse(statement);
   }
 
   /** What the client calls `name` is about to be used: the active server must know it as the client does. */

@@ -265,6 +265,7 @@ export class Connection {
       this.session.enter('ready');
       this.client.acceptStatements();
       this.openGate(GATE.login);
+      if (this.#isDraining && !this.#isServerTurn) this.#closeWhenQuiet();
     }
     return true;
   }

@@ -3,6 +3,8 @@
 
 import { createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { startWeir } from '../../src/app.ts';
+import { silentLog } from '../../src/base/log.ts';
 import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
@@ -213,6 +215,27 @@ describe('while statements run', () => {
     );
     expect(client.received().subarray(before)).toEqual(bytes);
     client.destroy();
+  });
+});
+
+describe('a server that is slow', () => {
+  test('a client whose login ends while pgweir drains goes home at once, not at the deadline', async () => {
+    behave((socket) => setTimeout(() => socket.write(WELCOME), 300));
+    const { settings } = weir;
+    const draining = await startWeir({ ...settings, listen: { ...settings.listen, port: 0 } }, silentLog);
+    const client = await WireClient.connect({ host: weir.host, port: draining.ports.client });
+    client.send(frontend.startupMessage({ user: 'weir' }));
+    await waitFor(
+      () => sockets.size === 1,
+      2_000,
+      () => 'the login did not begin',
+    );
+    const startedAt = performance.now();
+    await draining.stop(10_000);
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    const { messages } = await readToTheEnd(client);
+    expect(messages.map(({ type }) => type)).toEqual(['R', 'K', 'Z', 'E']);
+    expect(readFields(messages[3]?.body ?? Buffer.alloc(0))).toMatchObject({ S: 'FATAL', C: '57P01' });
   });
 });
 

@@ -181,7 +181,7 @@ export class Conduct {
 
   /** The client goes on as if the COPY were over. It has failed, then, and the Syncs kept back are answered before what follows. */
   sendKeptSyncs(): void {
-    for (let left = this.#connection.copyFailed(); left > 0; left--) {
+    for (; this.#connection.keptSyncs > 0; this.#connection.keptSyncs--) {
       this.#connection.active.outlet.write(SYNC);
       this.#session.owed.push(OWED.sync);
     }

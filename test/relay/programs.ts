@@ -19,7 +19,7 @@ export const FIXTURE = `
 `;
 /** Before each run. */
 export const RESET = `
-  TRUNCATE items, parents, children;
+  TRUNCATE items, parents, children, secret;
   INSERT INTO items VALUES (1, 'one'), (2, NULL), (3, 'drei ✓');
   SELECT lo_unlink(oid) FROM pg_largeobject_metadata WHERE oid = 424242;
 `;

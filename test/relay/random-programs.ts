@@ -8,6 +8,8 @@ import type { Program, Step } from './differential.ts';
 /** Denied where programs run through pgweir; on the bare server another statement stands for it that fails at parse analysis. */
 export const REFUSED = 'SELECT * FROM secret';
 export const FAILING = 'SELECT * FROM no_such_table';
+/** Denied too, and leaves a row where it runs. */
+export const DENIED = 'INSERT INTO secret VALUES (1)';
 /** The errors of the two are not compared. */
 export const MASKED = ['42501', '42P01'];
 /** A rule of the list of a document. */
@@ -154,6 +156,47 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   { weight: 1, arbitrary: strayOp },
 );
 
+/** What no driver would send: messages among COPY data, Syncs behind data that fails, malformed bodies. */
+const wildOp: fc.Arbitrary<Op> = fc.oneof(
+  { weight: 3, arbitrary: op },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom<Op[]>(
+      () => frontend.query(COPY_IN),
+      () => frontend.extendedQuery(COPY_IN),
+      () => frontend.query(`${COPY_IN}; ${COPY_IN}`),
+    ),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom<Op[]>(
+      () => frontend.copyData(Buffer.from('60\n')),
+      () => frontend.copyData(Buffer.from('bad\n')),
+      () => frontend.copyDone(),
+      () => frontend.copyFail('no'),
+    ),
+  },
+  { weight: 2, arbitrary: fc.constantFrom<Op[]>(() => frontend.sync()) },
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom<Op[]>(
+      (refused) => frontend.query(refused),
+      (refused) => frontend.extendedQuery(refused),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom<Op[]>(
+      (refused) => frontend.parse(`EXPLAIN ANALYZE ${refused}`, 'a'),
+      (refused) => frontend.query(`PREPARE b AS ${refused}`),
+      (refused) => frontend.query(`SELECT 1; ${refused}`),
+      () => frontend.message('P', Buffer.from('a\0SELECT 1')),
+      () => frontend.message('C', Buffer.from('X\0')),
+      (refused) => frontend.message('Q', Buffer.from(`SELECT 1\0${refused}\0`)),
+    ),
+  },
+);
+
 const END = Buffer.from('this is the end');
 /** Out of whatever state the program has left: then a refused statement, whose words show that nothing got out of step. */
 const epilogue = (refused: string): Step => ({
@@ -165,6 +208,11 @@ const epilogue = (refused: string): Step => ({
   ]),
   until: END,
 });
+/** The same where a COPY may still be open, and with what was done committed. */
+const wildEpilogue = (refused: string): Step => ({
+  send: Buffer.concat([frontend.copyFail('end'), frontend.sync(), frontend.query('COMMIT'), epilogue(refused).send]),
+  until: END,
+});
 
 export interface RandomProgram {
   /** The program with that statement in the place of the refused one. */
@@ -172,27 +220,32 @@ export interface RandomProgram {
   readonly pieceBytes: number | undefined;
 }
 
-export const randomProgram: fc.Arbitrary<RandomProgram> = fc
-  .record({
-    turns: fc.array(fc.record({ ops: fc.array(op, { minLength: 1, maxLength: 8 }), hasPause: fc.boolean() }), {
-      minLength: 1,
-      maxLength: 6,
-    }),
-    pieceBytes: fc.constantFrom(undefined, undefined, 1, 5, 17),
-  })
-  .map(({ turns, pieceBytes }) => ({
-    pieceBytes,
-    make: (refused: string): Program => {
-      const steps = turns.map(
-        ({ ops, hasPause }): Step => ({
-          send: Buffer.concat(ops.map((build) => build(refused))),
-          until: null,
-          ...(hasPause ? { pauseMs: 3 } : {}),
-        }),
-      );
-      return { name: steps.map(describeStep).join('\n'), steps: [...steps, epilogue(refused)] };
-    },
-  }));
+/** Programs whose answers can be compared with the bare server's. */
+export const randomProgram = programOf(op, epilogue);
+/** Programs of any messages in any order. */
+export const wildProgram = programOf(wildOp, wildEpilogue);
+
+function programOf(ops: fc.Arbitrary<Op>, end: (refused: string) => Step): fc.Arbitrary<RandomProgram> {
+  const turn = fc.record({ ops: fc.array(ops, { minLength: 1, maxLength: 8 }), hasPause: fc.boolean() });
+  return fc
+    .record({
+      turns: fc.array(turn, { minLength: 1, maxLength: 6 }),
+      pieceBytes: fc.constantFrom(undefined, undefined, 1, 5, 17),
+    })
+    .map(({ turns, pieceBytes }) => ({
+      pieceBytes,
+      make: (refused: string): Program => {
+        const steps = turns.map(
+          (made): Step => ({
+            send: Buffer.concat(made.ops.map((build) => build(refused))),
+            until: null,
+            ...(made.hasPause ? { pauseMs: 3 } : {}),
+          }),
+        );
+        return { name: steps.map(describeStep).join('\n'), steps: [...steps, end(refused)] };
+      },
+    }));
+}
 
 /** For a failure's report: the messages by type byte, with what can be printed of them. */
 function describeStep({ send, pauseMs }: Step): string {

@@ -10,7 +10,7 @@ import { WireClient } from '../support/wire-client.ts';
 import { DATABASE, runProgram } from './differential.ts';
 import { type PiecemealTarget, startPiecemealTarget } from './piecemeal-target.ts';
 import { FIXTURE, RESET } from './programs.ts';
-import { FAILING, MASKED, REFUSED, REFUSING_RULE, randomProgram } from './random-programs.ts';
+import { DENIED, FAILING, MASKED, REFUSED, REFUSING_RULE, randomProgram, wildProgram } from './random-programs.ts';
 
 /** Every statement under a kill rule that never fires: the gate that keeps later messages back must not be seen. */
 export const KILL_ALL = `
@@ -24,6 +24,8 @@ export interface Proxies {
   readonly weirs: readonly TestWeir[];
   /** Puts the tables back as they were; before each run. */
   reset(): Promise<void>;
+  /** Rows of a query past pgweir, in the database of the programs. */
+  rows(sql: string): Promise<(string | null)[][]>;
   stop(): Promise<void>;
 }
 
@@ -50,6 +52,7 @@ export async function startProxies(postgres: SharedPostgres): Promise<Proxies> {
     async reset() {
       await keeper.rows(RESET);
     },
+    rows: (sql) => keeper.rows(sql),
     async stop() {
       for (const weir of weirs) await weir.stop();
       await pieces.stop();
@@ -57,6 +60,33 @@ export async function startProxies(postgres: SharedPostgres): Promise<Proxies> {
       await postgres.query(`DROP DATABASE ${DATABASE} WITH (FORCE)`);
     },
   };
+}
+
+/**
+ * Runs `count` programs of any messages at all, with a denied INSERT in many places, and prints the seed. Throws where a row
+ * was inserted, where a client waits in vain, or where a session is left.
+ */
+export async function searchForEvasions(proxies: Proxies, count: number): Promise<void> {
+  const seed = Number(process.env.PGWEIR_TEST_SEED ?? Date.now() % 2 ** 31);
+  console.log(`random programs against a denied INSERT: seed ${seed}`);
+  await fc.assert(
+    fc.asyncProperty(wildProgram, fc.nat(proxies.weirs.length - 1), async (program, which) => {
+      const weir = proxies.weirs[which];
+      if (weir === undefined) throw new Error(`there is no proxy ${which}`);
+      const { pieceBytes } = program;
+      const made = program.make(DENIED);
+      await proxies.reset();
+      await runProgram(weir, made, pieceBytes === undefined ? {} : { pieceBytes });
+      const place = `proxy ${which}, pieces ${pieceBytes}:\n${made.name}`;
+      await waitFor(
+        () => weir.control.sessions().length === 0,
+        2_000,
+        () => `a session is left: ${JSON.stringify(weir.control.sessions())} of ${place}`,
+      );
+      expect(await proxies.rows('SELECT count(*) FROM secret'), place).toEqual([['0']]);
+    }),
+    { numRuns: count, seed, endOnFailure: process.env.PGWEIR_TEST_NO_SHRINK !== undefined },
+  );
 }
 
 /** Runs `count` programs and prints the seed; throws at the first that is answered differently, shrunk, with its seed. */

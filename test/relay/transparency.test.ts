@@ -6,7 +6,7 @@ import { sharedPostgres } from '../support/shared-postgres.ts';
 import type { TestWeir } from '../support/weir.ts';
 import { type Program, runProgram } from './differential.ts';
 import { PROGRAMS } from './programs.ts';
-import { compareRandomPrograms, type Proxies, startProxies } from './random-runs.ts';
+import { compareRandomPrograms, type Proxies, searchForEvasions, startProxies } from './random-runs.ts';
 
 const postgres = sharedPostgres();
 const bare = { host: postgres.host, port: postgres.primaryPort };
@@ -47,4 +47,8 @@ describe.each(PROGRAMS)('$name', (program) => {
 
 test('random programs are answered as by the bare server, refused statements among them', async () => {
   await compareRandomPrograms(postgres, proxies, 120);
+}, 60_000);
+
+test('no order of messages slips a denied statement past its rule, or leaves a client waiting', async () => {
+  await searchForEvasions(proxies, 100);
 }, 60_000);

@@ -26,7 +26,7 @@ export class ServerSide implements FrameSink {
   readonly outlet: Outlet;
   /** Prepared statements that this server has by name; only kept where there is more than one target. */
   readonly known = new Map<string, PreparedStatement>();
-  /** What this server had under a name when a Parse was sent under it: the server refuses that one, and keeps the other. */
+  /** What this server had under a name when a Parse was sent under it: where that one fails or is skipped, it still has this. */
   readonly #replaced = new WeakMap<PreparedStatement, PreparedStatement>();
   /** How many of the session's settings have been repeated here. */
   settingsSeen = 0;
@@ -60,7 +60,7 @@ export class ServerSide implements FrameSink {
   /** A Parse of the client's has been sent here. */
   noteParse(statement: PreparedStatement): void {
     const before = this.known.get(statement.name);
-    if (before !== undefined && statement.name !== '') this.#replaced.set(statement, before);
+    if (before !== undefined) this.#replaced.set(statement, before);
     this.known.set(statement.name, statement);
   }
 
@@ -263,15 +263,15 @@ export class ServerSide implements FrameSink {
       owed.shift();
     }
     owed.isSkipping = owed.head === null;
-    for (const statement of skipped.toReversed()) this.#forgetParse(statement);
+    for (const statement of skipped.toReversed()) this.#forgetParse(statement, !failed.includes(statement));
     undoDeclared(skipped.slice(failed.length), this.#session, true);
     undoDeclared(failed, this.#session);
   }
 
   /** A Parse sent here came to nothing; one behind the next Sync may have taken its name over already. */
-  #forgetParse(statement: PreparedStatement): void {
+  #forgetParse(statement: PreparedStatement, isSkipped: boolean): void {
     if (this.known.get(statement.name) !== statement) return;
-    const before = this.#replaced.get(statement);
+    const before = statement.name === '' && !isSkipped ? undefined : this.#replaced.get(statement);
     if (before === undefined) this.known.delete(statement.name);
     else this.known.set(statement.name, before);
   }

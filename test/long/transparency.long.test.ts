@@ -1,6 +1,5 @@
-// Thousands of random protocol programs, each on the bare server and through pgweir: no message may differ; and as many of any
-// messages at all, in which nothing that is denied may run. A seed that fails
-// is repeated with PGWEIR_TEST_SEED=<seed>.
+// Thousands of random protocol programs, each on the bare server and through pgweir: no message may differ. And as many of
+// any messages at all, in which nothing that is denied may run. A seed that fails is repeated with PGWEIR_TEST_SEED=<seed>.
 
 import { afterAll, beforeAll, test } from 'vitest';
 import { compareRandomPrograms, type Proxies, searchForEvasions, startProxies } from '../relay/random-runs.ts';

@@ -267,6 +267,17 @@ export const PROGRAMS: readonly Program[] = [
     steps: [batch(parse('SELECT 1')), q('SELECT 2'), batch(bind(), execute()), batch(parse('x y')), batch(bind())],
   },
   {
+    name: 'the unnamed statement behind a Parse that was skipped, and behind one that failed',
+    steps: [
+      batch(ext('BEGIN'), bind({ statement: 'nobody' }), parse('SELECT 1')),
+      batch(bind(), execute()),
+      q('ROLLBACK'),
+      batch(parse('SELECT 2')),
+      batch(parse('nonsense')),
+      batch(bind(), execute()),
+    ],
+  },
+  {
     name: 'a transaction that failed',
     steps: [
       q('BEGIN'),

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
+import { ROLES } from '../support/postgres.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { type WireAddress, WireClient } from '../support/wire-client.ts';
@@ -155,6 +156,21 @@ describe('a client that stops reading', () => {
       () => 'its statement still runs on the server',
     );
     client.destroy();
+  });
+});
+
+describe('a message whose own beginning closes the gate behind it', () => {
+  test.each([1, 6, 8])('a password in pieces of %i bytes is passed through whole', async (pieceBytes) => {
+    const { user, password } = ROLES.plain;
+    const passing = await startTestWeir({ postgres, settings: { auth: { mode: 'passthrough' } } });
+    const client = await WireClient.connect(passing);
+    client.send(frontend.startupMessage({ user, database: postgres.database }));
+    expect((await client.readMessage()).type).toBe('R');
+    await client.sendInPieces(frontend.password(password), pieceBytes);
+    expect((await client.readUntil('Z')).map(({ type }) => type)).not.toContain('E');
+    expect(await client.rows('SELECT session_user')).toEqual([[user]]);
+    await client.end();
+    await passing.stop();
   });
 });
 

@@ -90,6 +90,8 @@ export class ClientSide implements FrameSink {
   }
 
   #take(buffer: Buffer, length: number): void {
+    // Until its last words are out a closed connection's socket is still read.
+    if (this.#connection.isClosing) return;
     this.#connection.countClientBytes(length);
     if (!this.#isOpen || this.#backlog !== null) {
       this.#backlog = Buffer.concat([this.#backlog ?? NOTHING, buffer.subarray(0, length)]);
@@ -141,7 +143,8 @@ export class ClientSide implements FrameSink {
   }
 
   frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    const { gate, conduct } = this.#connection;
+    const { gate, conduct, isClosing } = this.#connection;
+    if (isClosing) return false;
     if (gate !== 0) {
       if (gate !== GATE.killingAfterSync) return false;
       if (type !== FRONTEND.sync && type !== FRONTEND.flush) {

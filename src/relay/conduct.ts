@@ -29,6 +29,8 @@ const NO_STATEMENTS: TextFacts = Object.freeze([]);
 const NOT_PREPARED: TextFacts = Object.freeze([NOT_PREPARED_FACTS]);
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
 const CLOSE_STATEMENT = 0x53; // S
+/** How long the news that a COPY has failed may take, after data that the server has had for as long. */
+const COPY_FAILURE_MS = 500;
 /** One judgement in 64 is timed: reading the clock costs about as much as a remembered verdict. */
 const SAMPLING_MASK = 63;
 
@@ -38,6 +40,8 @@ export class Conduct {
   readonly #session: Session<Run>;
   readonly #waiting: WaitingRoom;
   readonly #maxStatementBytes: number;
+  /** For a statement under kill_after_ms that came in the middle of a COPY. */
+  #copyWait: 'none' | 'running' | 'over' = 'none';
   /** Portals under kill_after_ms, which goes on counting when they are resumed. */
   readonly #resumable = new WeakMap<Portal, Verdict>();
   #judged = 0;
@@ -226,11 +230,26 @@ export class Conduct {
   /** The limits let it through, and under kill_after_ms nothing sent before it is still at work: a cancel would hit that. */
   #isCleared(run: Run): boolean {
     if (!this.#waiting.isCleared(run)) return false;
-    // A COPY waits for this client: the server ends it, and the connection, for any other message.
-    if (!run.verdict?.kill || !this.#session.owed.hasWork || this.#connection.isCopyIn) return true;
+    if (!run.verdict?.kill || !this.#session.owed.hasWork) return true;
+    if (this.#connection.isCopyIn && this.#isCopyGivenUp()) return true;
     this.#connection.active.outlet.write(FLUSH);
     this.#connection.closeGate(GATE.turn);
     return false;
+  }
+
+  /**
+   * The client goes on in the middle of a COPY: either the server has failed it and will say so in a moment, or the client
+   * breaks the protocol. After that moment what it sent goes on, and the server ends the connection for it.
+   */
+  #isCopyGivenUp(): boolean {
+    if (this.#copyWait === 'none') {
+      this.#copyWait = 'running';
+      setTimeout(() => {
+        this.#copyWait = this.#connection.isCopyIn ? 'over' : 'none';
+        this.#connection.openGate(GATE.turn);
+      }, COPY_FAILURE_MS).unref();
+    }
+    return this.#copyWait === 'over';
   }
 
   /** The server that is to run it is active, and has taken the settings that were repeated there. */
@@ -360,6 +379,7 @@ export class Conduct {
     owed.run = run;
     run.sentAtMs = nowMs;
     this.#connection.lastRun = run;
+    if (this.#copyWait === 'over') this.#copyWait = 'none';
     announceEffects(run.facts, owed, this.#session);
     if (run.verdict?.kill) this.#connection.watchRun(run, run.verdict.kill.timeoutMs, nowMs);
   }

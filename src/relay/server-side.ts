@@ -77,6 +77,7 @@ export class ServerSide implements FrameSink {
   }
 
   #take(buffer: Buffer, length: number): void {
+    if (this.#connection.isClosing) return;
     this.#connection.beginServerTurn();
     this.#framer.consume(buffer, 0, length);
     this.#connection.endServerTurn(this, length, this.#framer.broken);

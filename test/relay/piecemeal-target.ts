@@ -29,9 +29,10 @@ export async function startPiecemealTarget(
     let sending: Promise<void> = Promise.resolve();
     let left = MAX_PIECES;
     far.on('data', (chunk: Buffer) => {
-      const step = left > 0 ? pieceBytes : chunk.length;
-      left -= chunk.length / step;
-      sending = sending.then(() => sendInPieces(near, chunk, step));
+      const cutAt = Math.min(chunk.length, left * pieceBytes);
+      left -= Math.ceil(cutAt / pieceBytes);
+      sending = sending.then(() => sendInPieces(near, chunk.subarray(0, cutAt), pieceBytes));
+      sending = sending.then(() => sendInPieces(near, chunk.subarray(cutAt), chunk.length));
     });
     // A server that dies with unread data in its socket resets the connection: then there is no 'end'.
     const endNear = (): void => {

@@ -139,6 +139,21 @@ describe('a client that stops reading', () => {
     client.destroy();
   });
 
+  test('and is ended may go on talking: nobody listens, and nobody is harmed', async () => {
+    const client = await stall();
+    const [session] = weir.control.sessions();
+    expect(weir.control.terminateSession(session?.id ?? 0)).toBe(true);
+    for (let count = 0; count < 20; count++) {
+      client.send(frontend.copyDone(), frontend.query('SELECT 1'), frontend.extendedQuery('SELECT 1'), frontend.sync());
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    const other = await WireClient.login(weir);
+    expect(await other.rows('SELECT 1')).toEqual([['1']]);
+    expect(weir.control.sessions()).toHaveLength(1);
+    await other.end();
+    client.destroy();
+  });
+
   test('does not keep pgweir from stopping, and its socket is closed', async () => {
     const other = await startTestWeir({ postgres });
     const client = await WireClient.login(other);

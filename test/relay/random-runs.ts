@@ -76,8 +76,8 @@ export async function searchForEvasions(proxies: Proxies, count: number): Promis
       const { pieceBytes } = program;
       const made = program.make(DENIED);
       await proxies.reset();
-      await runProgram(weir, made, pieceBytes === undefined ? {} : { pieceBytes });
       const place = `proxy ${which}, pieces ${pieceBytes}:\n${made.name}`;
+      await runProgram(weir, { ...made, name: place }, pieceBytes === undefined ? {} : { pieceBytes });
       await waitFor(
         () => weir.control.sessions().length === 0,
         2_000,

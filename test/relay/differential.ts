@@ -9,6 +9,8 @@ import { ConnectionEnded, type WireAddress, WireClient } from '../support/wire-c
 
 /** What is sent, and what to wait for before the next step. */
 export interface Step {
+  /** Done before anything is sent. */
+  readonly before?: () => void;
   readonly send: Buffer;
   /** So many ReadyForQuery, or a message of that type, or one with these bytes in it, or nothing. */
   readonly until: number | string | Buffer | null;
@@ -52,7 +54,8 @@ export async function runProgram(
         parameters: { application_name: 'differential', ...program.parameters },
       })),
     );
-    for (const { send, until, pauseMs } of program.steps) {
+    for (const { before, send, until, pauseMs } of program.steps) {
+      before?.();
       if (options.pieceBytes === undefined) client.send(send);
       else await client.sendInPieces(send, options.pieceBytes);
       if (pauseMs !== undefined) await sleep(pauseMs);

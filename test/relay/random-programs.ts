@@ -214,6 +214,24 @@ const wildEpilogue = (refused: string): Step => ({
   until: END,
 });
 
+/** What is denied is prepared, bound in an open transaction and ready to run, while it is still allowed. */
+export function makeReady(allowed: string): Step {
+  return {
+    send: Buffer.concat([
+      frontend.parse(allowed, 'a'),
+      frontend.parse(allowed, 'b'),
+      frontend.sync(),
+      frontend.query('BEGIN'),
+      frontend.bind({ portal: 'p', statement: 'a' }),
+      frontend.bind({ portal: 'c', statement: 'b' }),
+      frontend.parse(allowed),
+      frontend.bind(),
+      frontend.sync(),
+    ]),
+    until: 3,
+  };
+}
+
 export interface RandomProgram {
   /** The program with that statement in the place of the refused one. */
   make(refused: string): Program;

@@ -7,10 +7,19 @@ import { waitFor } from '../support/deadline.ts';
 import type { SharedPostgres } from '../support/shared-postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
-import { DATABASE, runProgram } from './differential.ts';
+import { DATABASE, type Program, runProgram } from './differential.ts';
 import { type PiecemealTarget, startPiecemealTarget } from './piecemeal-target.ts';
 import { FIXTURE, RESET } from './programs.ts';
-import { DENIED, FAILING, MASKED, REFUSED, REFUSING_RULE, randomProgram, wildProgram } from './random-programs.ts';
+import {
+  DENIED,
+  FAILING,
+  MASKED,
+  makeReady,
+  REFUSED,
+  REFUSING_RULE,
+  randomProgram,
+  wildProgram,
+} from './random-programs.ts';
 
 /** Every statement under a kill rule that never fires: the gate that keeps later messages back must not be seen. */
 export const KILL_ALL = `
@@ -62,6 +71,21 @@ export async function startProxies(postgres: SharedPostgres): Promise<Proxies> {
   };
 }
 
+/** The same program, with statements made ready before the rule that denies them comes into force. */
+function denyLater(program: Program, weir: TestWeir): Program {
+  const { text } = weir.settings.rules;
+  const swap = (rules: string) => (): void => {
+    weir.control.rules.post(rules, 'test', { actor: 'test' });
+  };
+  const [first, ...others] = program.steps;
+  if (first === undefined) throw new Error('a program without steps');
+  const ready = { ...makeReady(DENIED), before: swap(text.replace(REFUSING_RULE, '')) };
+  return {
+    name: `made ready before the swap:\n${program.name}`,
+    steps: [ready, { ...first, before: swap(text) }, ...others],
+  };
+}
+
 /**
  * Runs `count` programs of any messages at all, with a denied INSERT in many places, and prints the seed. Throws where a row
  * was inserted, where a client waits in vain, or where a session is left.
@@ -70,11 +94,11 @@ export async function searchForEvasions(proxies: Proxies, count: number): Promis
   const seed = Number(process.env.PGWEIR_TEST_SEED ?? Date.now() % 2 ** 31);
   console.log(`random programs against a denied INSERT: seed ${seed}`);
   await fc.assert(
-    fc.asyncProperty(wildProgram, fc.nat(proxies.weirs.length - 1), async (program, which) => {
+    fc.asyncProperty(wildProgram, fc.nat(proxies.weirs.length - 1), fc.boolean(), async (program, which, hasSwap) => {
       const weir = proxies.weirs[which];
       if (weir === undefined) throw new Error(`there is no proxy ${which}`);
       const { pieceBytes } = program;
-      const made = program.make(DENIED);
+      const made = hasSwap ? denyLater(program.make(DENIED), weir) : program.make(DENIED);
       await proxies.reset();
       const place = `proxy ${which}, pieces ${pieceBytes}:\n${made.name}`;
       await runProgram(weir, { ...made, name: place }, pieceBytes === undefined ? {} : { pieceBytes });

@@ -5,7 +5,7 @@ import * as frontend from '../support/frontend-messages.ts';
 import type { Program, Step } from './differential.ts';
 
 export const FIXTURE = `
-  CREATE TABLE secret (a int);
+  CREATE TABLE secret (a int, n serial);
   CREATE TABLE items (id int PRIMARY KEY, label text, note text DEFAULT 'none');
   CREATE TABLE parents (id int PRIMARY KEY);
   CREATE TABLE children (id int, parent int REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
@@ -19,7 +19,7 @@ export const FIXTURE = `
 `;
 /** Before each run. */
 export const RESET = `
-  TRUNCATE items, parents, children, secret;
+  TRUNCATE items, parents, children, secret RESTART IDENTITY;
   INSERT INTO items VALUES (1, 'one'), (2, NULL), (3, 'drei ✓');
   SELECT lo_unlink(oid) FROM pg_largeobject_metadata WHERE oid = 424242;
 `;

@@ -8,7 +8,7 @@ import type { Program, Step } from './differential.ts';
 /** Denied where programs run through pgweir; on the bare server another statement stands for it that fails at parse analysis. */
 export const REFUSED = 'SELECT * FROM secret';
 export const FAILING = 'SELECT * FROM no_such_table';
-/** Denied too, and leaves a row where it runs. */
+/** Denied too. Where it runs it leaves a trace, even in a transaction that is rolled back: it draws from a sequence. */
 export const DENIED = 'INSERT INTO secret VALUES (1)';
 /** The errors of the two are not compared. */
 export const MASKED = ['42501', '42P01'];

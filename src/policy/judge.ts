@@ -83,6 +83,8 @@ export class RulesetView implements SubjectView {
     if (only !== undefined) {
       const judgement = this.#judgeShape(only.shape, isInTransaction);
       if (!judgement.hasOpen) return judgement.plain;
+      // A text that is not kept comes but once: an entry for it would cost more than the judgement.
+      if (!Object.isFrozen(statements)) return this.#judgeText(only, isInTransaction);
     }
     const known = this.#texts.get(statements);
     if (known !== undefined) {

@@ -107,7 +107,8 @@ export class Conduct {
     const kept = router.keepsParses ? Buffer.from(buffer.subarray(start, end)) : null;
     router.beforeParse(name);
     const owed = this.#send(OWED.parse, buffer, start, end, 0);
-    const statement = this.#session.statements.declare(name, facts, owed.sequence, kept);
+    // The session keeps it, so verdicts on it may be kept too.
+    const statement = this.#session.statements.declare(name, Object.freeze(facts), owed.sequence, kept);
     owed.declared = statement;
     router.afterParse(statement);
     return true;

@@ -13,6 +13,7 @@ import { ClientSide } from './client-side.ts';
 import { Conduct } from './conduct.ts';
 import type { RelayContext } from './context.ts';
 import { GATE } from './gate.ts';
+import { RulesView } from './rules-view.ts';
 import type { Run } from './run.ts';
 import { ServerSide } from './server-side.ts';
 import { describeSession } from './steps/describe.ts';
@@ -34,9 +35,9 @@ export class Connection {
   readonly router: Router;
   readonly #context: RelayContext;
   readonly #killGuard: KillGuard;
+  readonly #rulesView: RulesView;
   readonly #onClosed: () => void;
   #gate: number = GATE.login;
-  #view: SubjectView | null = null;
   #active: ServerSide | null = null;
   /** The server takes COPY data from the client. */
   isCopyIn = false;
@@ -64,6 +65,7 @@ export class Connection {
     this.#onClosed = onClosed;
     this.#lastEndMs = context.clock.monotonicMs();
     this.session = new Session(id, clientIp, socket.remotePort ?? null, context.clock.wallMs());
+    this.#rulesView = new RulesView(context.rules, this.session);
     this.client = new ClientSide(this, socket, context.settings.limits.maxStatementBytes);
     this.router = new Router(this, context);
     this.conduct = new Conduct(this, context);
@@ -92,11 +94,7 @@ export class Connection {
 
   /** The rules as this session sees them now. */
   view(): SubjectView {
-    const { active } = this.#context.rules;
-    const { subject } = this.session;
-    if (this.#view === null || this.#view.ruleset !== active || this.#view.subject !== subject)
-      this.#view = active.viewFor(subject);
-    return this.#view;
+    return this.#rulesView.current();
   }
 
   summarize(): SessionSummary {

@@ -128,7 +128,7 @@ export class FactsCache {
     if (known === undefined) return this.#readNewShape(latin1, text, conditions);
     this.stats.shapeHits++;
     if (known.lastText === text) {
-      this.#texts.set(latin1, { facts: known.lastFacts, conditions }, textBytes);
+      this.#texts.set(latin1, { facts: Object.freeze(known.lastFacts), conditions }, textBytes);
       return known.lastFacts;
     }
     const { commentRanges, literalCount } = this.#scanner;
@@ -136,7 +136,7 @@ export class FactsCache {
     const facts: TextFacts = [{ text, shape: known.shape, tags, effect: null }];
     if (literalCount === 0 && commentRanges.length === 0) {
       // Without literals and comments a shape has few texts.
-      this.#texts.set(latin1, { facts, conditions }, textBytes);
+      this.#texts.set(latin1, { facts: Object.freeze(facts), conditions }, textBytes);
     } else if (text.length <= MAX_REMEMBERED_CHARACTERS) {
       known.lastText = text;
       known.lastFacts = facts;

@@ -60,6 +60,7 @@ export interface StatementFacts {
 
 /**
  * The statements of one message's text. Empty for an empty query; one element with `unparsed` for unreadable text. The
- * array's identity is stable for a cached text, so verdicts can be remembered by it.
+ * array of a text that is kept is frozen and its identity stable, so verdicts can be remembered by it; a text that is not
+ * kept, such as one with a new literal, gets an array of its own that is not frozen.
  */
 export type TextFacts = readonly StatementFacts[];

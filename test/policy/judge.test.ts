@@ -335,10 +335,23 @@ describe('what the judge remembers', () => {
   test('is bounded, over all views, and starts over when full', () => {
     const rules = ruleset();
     for (let index = 0; index < 1_000; index += 1) {
-      rules.viewFor(makeSubject({ user: `u${index % 3}` })).judge(makeText({}, `select ${index}`), false);
+      const kept = Object.freeze(makeText({}, `select ${index}`));
+      rules.viewFor(makeSubject({ user: `u${index % 3}` })).judge(kept, false);
     }
     expect(rules.memo.entries).toBeLessThanOrEqual(100);
     expect(rules.memo.flushes).toBeGreaterThan(10);
+  });
+
+  test('is kept for a text that is kept itself, and made anew for one that is not', () => {
+    const rules = ruleset();
+    const view = rules.viewFor(makeSubject());
+    const shape = makeShape();
+    const judgeTwice = (text: readonly ReturnType<typeof makeFacts>[]): boolean =>
+      view.judge(text, false) === view.judge(text, false);
+    expect(judgeTwice(Object.freeze([makeFacts(shape, 'select dual')]))).toBe(true);
+    const entries = rules.memo.entries;
+    expect(judgeTwice([makeFacts(shape, 'select dual')])).toBe(false);
+    expect(rules.memo.entries).toBe(entries);
   });
 
   test('is one view for equal subjects, and at most 1,024 of them', () => {

@@ -200,6 +200,7 @@ export class Conduct {
 
   copyData(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     this.#connection.keptSyncs = 0;
+    if (!this.#connection.isCopyIn) this.#session.owed.noteDataAhead();
     this.#forward(buffer, start, end, remaining);
     return true;
   }

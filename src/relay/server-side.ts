@@ -35,6 +35,7 @@ export class ServerSide implements FrameSink {
   readonly #framer: Framer;
   readonly #durations: Histogram;
   #isRestForwarded = false;
+  #isOutOfStep = false;
   /** The server said why it goes. */
   hasSaidFatal = false;
 
@@ -81,6 +82,8 @@ export class ServerSide implements FrameSink {
     this.#connection.beginServerTurn();
     this.#framer.consume(buffer, 0, length);
     this.#connection.endServerTurn(this, length, this.#framer.broken);
+    // From here on nobody but the server knows which message its next answer belongs to.
+    if (this.#isOutOfStep) this.#connection.fail('protocol_violation', 'Sync among the data of a COPY that failed');
   }
 
   rest(buffer: Buffer, start: number, end: number): void {
@@ -238,6 +241,7 @@ export class ServerSide implements FrameSink {
     if (run !== null) run.sqlstate = sqlstate;
     if (!isSwallowed) this.#connection.router.noteError();
     const keptSyncs = this.#connection.copyFailed();
+    this.#isOutOfStep = head.hasUncertainSyncs;
     if (isQuery || head.kind === OWED.functionCall) undoDeclared(listDeclared(head), this.#session);
     else if (head.kind !== OWED.sync) this.#skipToSync();
     for (let left = keptSyncs; left > 0; left--) {

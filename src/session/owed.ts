@@ -34,12 +34,17 @@ export class OwedReply<Run> {
   /** Name that a Close will end. */
   closedName = '';
   isPortal = false;
+  /** Of a Sync: COPY data was sent before it, ahead of the server's word that it wants any. */
+  isAmongData = false;
+  /** Of a COPY: such a Sync stands among its data. Whether the server answers it depends on whether the COPY has failed by then. */
+  hasUncertainSyncs = false;
   run: Run | null = null;
 
   clear(): void {
     this.declared = null;
     this.run = null;
     this.isSwallowed = false;
+    this.hasUncertainSyncs = false;
   }
 }
 
@@ -52,6 +57,7 @@ export class OwedQueue<Run> {
   #sequence = 0;
   /** An extended message has failed and no Sync was behind it: the server skips, unanswered, whatever is sent before the next. */
   isSkipping = false;
+  #hasDataAhead = false;
 
   get count(): number {
     return this.#count;
@@ -99,8 +105,15 @@ export class OwedQueue<Run> {
     reply.kind = kind;
     reply.sequence = this.#sequence;
     if (endsWithReady(kind)) this.#readies++;
+    reply.isAmongData = this.#hasDataAhead;
     if (kind === OWED.sync) this.isSkipping = false;
+    else this.#hasDataAhead = false;
     return reply;
+  }
+
+  /** COPY data is sent before the server has said that it wants any. */
+  noteDataAhead(): void {
+    this.#hasDataAhead = true;
   }
 
   /** The head has been answered in full. Marks of ended copies that stand behind it go with it. */
@@ -127,17 +140,20 @@ export class OwedQueue<Run> {
    * end of the copy has been sent already; its mark is used up, for a second COPY of the same Query has an end of its own.
    */
   beginCopyIn(): boolean {
+    const { head } = this;
+    if (head === null) return false;
     const kept: OwedReply<Run>[] = [];
     let hasEnded = false;
     for (let index = 1; index < this.#count; index++) {
       const reply = this.at(index) as OwedReply<Run>;
       if (hasEnded || kept.length > 0) kept.push(reply);
       else if (reply.kind === OWED.copyEnd) hasEnded = true;
-      else if (reply.kind === OWED.sync) this.#readies--;
-      else kept.push(reply);
+      else if (reply.kind === OWED.sync) {
+        this.#readies--;
+        head.hasUncertainSyncs ||= reply.isAmongData;
+      } else kept.push(reply);
     }
     if (kept.length + 1 === this.#count) return hasEnded;
-    const head = this.head as OwedReply<Run>;
     const spare = this.#ring.filter((reply) => reply !== head && !kept.includes(reply));
     this.#ring = [head, ...kept, ...spare];
     this.#first = 0;

@@ -7,6 +7,7 @@ import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { ROLES } from '../support/postgres.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
+import { readFields } from '../support/transcript.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { type WireAddress, WireClient } from '../support/wire-client.ts';
 
@@ -186,6 +187,38 @@ describe('a message whose own beginning closes the gate behind it', () => {
     expect(await client.rows('SELECT session_user')).toEqual([[user]]);
     await client.end();
     await passing.stop();
+  });
+});
+
+describe('a Sync sent ahead among the data of a COPY', () => {
+  const copyWith = (data: string): Buffer =>
+    Buffer.concat([
+      frontend.extendedQuery('COPY ahead_of_copy FROM STDIN'),
+      frontend.copyData(Buffer.from(data)),
+      frontend.sync(),
+    ]);
+
+  beforeAll(async () => {
+    await postgres.query('DROP TABLE IF EXISTS ahead_of_copy; CREATE TABLE ahead_of_copy (a int)');
+  });
+
+  test('is ignored where the COPY goes well', async () => {
+    const client = await WireClient.login(weir);
+    client.send(copyWith('1\n'), frontend.copyDone(), frontend.sync());
+    expect((await client.readUntilReady()).map(({ type }) => type).join('')).toBe('12nGCZ');
+    expect(await client.rows('SELECT a FROM ahead_of_copy')).toEqual([['1']]);
+    await client.end();
+  });
+
+  test('ends the connection where the COPY fails, since nobody can tell what the server will answer', async () => {
+    const client = await WireClient.login(weir);
+    client.send(copyWith('bad\n'), frontend.query('SELECT 1'));
+    const messages = await client.readUntilEnd();
+    const codes = messages.filter(({ type }) => type === 'E').map(({ body }) => readFields(body).C);
+    expect(codes).toEqual(['22P02', '08P01']);
+    const other = await WireClient.login(weir);
+    expect(await other.rows('SELECT 1')).toEqual([['1']]);
+    await other.end();
   });
 });
 

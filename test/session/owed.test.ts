@@ -72,13 +72,10 @@ describe('the queue of owed replies', () => {
         const model = new Model();
         for (const step of steps) {
           if (step.type === 'push') queue.push(step.kind).run = model.push(step.kind);
+          else if (step.type === 'copy') expect(queue.beginCopyIn()).toBe(model.beginCopyIn());
           else if (model.entries.length > 0) {
-            if (step.type === 'shift') {
-              queue.shift();
-              model.shift();
-            } else {
-              expect(queue.beginCopyIn()).toBe(model.beginCopyIn());
-            }
+            queue.shift();
+            model.shift();
           }
           expectEqual(queue, model);
         }
@@ -126,6 +123,23 @@ describe('the queue of owed replies', () => {
     for (const kind of [OWED.query, OWED.copyEnd, OWED.copyEnd]) queue.push(kind);
     expect([queue.beginCopyIn(), queue.beginCopyIn(), queue.beginCopyIn()]).toEqual([true, true, false]);
     expect(queue.count).toBe(1);
+  });
+
+  test('a Sync sent ahead among the data makes the copy uncertain, one before the data does not', () => {
+    const queue = new OwedQueue<string>();
+    queue.push(OWED.execute);
+    queue.push(OWED.sync);
+    queue.noteDataAhead();
+    queue.beginCopyIn();
+    expect(queue.head?.hasUncertainSyncs).toBe(false);
+    queue.shift();
+    queue.push(OWED.execute);
+    queue.noteDataAhead();
+    queue.push(OWED.sync);
+    queue.beginCopyIn();
+    expect(queue.head?.hasUncertainSyncs).toBe(true);
+    queue.shift();
+    expect(queue.push(OWED.execute).hasUncertainSyncs).toBe(false);
   });
 
   test('a copy whose end was not sent yet goes on', () => {

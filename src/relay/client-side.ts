@@ -2,6 +2,7 @@
 // what has to wait.
 
 import type { Socket } from 'node:net';
+import { describeError } from '../base/errors.ts';
 import { type Inlet, keepBytes } from '../base/inlet.ts';
 import { FRONTEND, FRONTEND_TABLE, LOGIN_TABLE } from '../wire/codes.ts';
 import { Framer, type FrameSink } from '../wire/framer.ts';
@@ -101,7 +102,16 @@ export class ClientSide implements FrameSink {
     this.#updateReading();
   }
 
+  /** A mistake of pgweir's own ends this connection, not the process with all the others. */
   #pump(chunk: Buffer, end: number): void {
+    try {
+      this.#pumpChunk(chunk, end);
+    } catch (error) {
+      this.#connection.fail('internal', describeError(error));
+    }
+  }
+
+  #pumpChunk(chunk: Buffer, end: number): void {
     this.#isPumping = true;
     this.#chunk = chunk;
     this.#chunkEnd = end;

@@ -1,6 +1,7 @@
 // One server connection as the relay sees it: frames what the server says, tells by the queue of owed replies what each
 // message answers, and forwards, swallows or rewords it. Rows stream by undecoded.
 
+import { describeError } from '../base/errors.ts';
 import type { Histogram } from '../base/histogram.ts';
 import type { Lease } from '../pool/server-connection.ts';
 import { OWED, type OwedReply } from '../session/owed.ts';
@@ -80,8 +81,13 @@ export class ServerSide implements FrameSink {
   #take(buffer: Buffer, length: number): void {
     if (this.#connection.isClosing) return;
     this.#connection.beginServerTurn();
-    this.#framer.consume(buffer, 0, length);
-    this.#connection.endServerTurn(this, length, this.#framer.broken);
+    try {
+      this.#framer.consume(buffer, 0, length);
+      this.#connection.endServerTurn(this, length, this.#framer.broken);
+    } catch (error) {
+      // A mistake of pgweir's own ends this connection, not the process with all the others.
+      this.#connection.fail('internal', describeError(error));
+    }
     // From here on nobody but the server knows which message its next answer belongs to.
     if (this.#isOutOfStep) this.#connection.fail('protocol_violation', 'Sync among the data of a COPY that failed');
   }

@@ -108,6 +108,7 @@ export async function searchForEvasions(proxies: Proxies, count: number): Promis
         () => `a session is left: ${JSON.stringify(weir.control.sessions())} of ${place}`,
       );
       expect(await proxies.rows('SELECT is_called FROM secret_n_seq'), place).toEqual([['f']]);
+      expect(weir.control.counters.errors.get('XX000'), `a mistake of pgweir's own: ${place}`).toBeUndefined();
     }),
     { numRuns: count, seed, endOnFailure: process.env.PGWEIR_TEST_NO_SHRINK !== undefined },
   );

@@ -346,8 +346,10 @@ describe('what the judge remembers', () => {
     const rules = ruleset();
     const view = rules.viewFor(makeSubject());
     const shape = makeShape();
-    const judgeTwice = (text: readonly ReturnType<typeof makeFacts>[]): boolean =>
-      view.judge(text, false) === view.judge(text, false);
+    const judgeTwice = (text: readonly ReturnType<typeof makeFacts>[]): boolean => {
+      const first = view.judge(text, false);
+      return first === view.judge(text, false);
+    };
     expect(judgeTwice(Object.freeze([makeFacts(shape, 'select dual')]))).toBe(true);
     const entries = rules.memo.entries;
     expect(judgeTwice([makeFacts(shape, 'select dual')])).toBe(false);

@@ -537,6 +537,8 @@ export const PROGRAMS: readonly Program[] = [
       q('EXECUTE both'),
       q('DEALLOCATE both; PREPARE both AS SELECT 8; EXECUTE both; DEALLOCATE both'),
       q('DEALLOCATE both'),
+      send(3, parse('SELECT 1', 'hid'), sync(), query('PREPARE hid AS SELECT 2'), parse('SELECT 3', 'hid'), sync()),
+      q('EXECUTE hid'),
       send(
         1,
         ext('PREPARE piped AS SELECT 9'),

@@ -111,8 +111,11 @@ export class Router {
   beforeParse(name: string): void {
     if (!this.keepsParses || name === '') return;
     const stale = this.#connection.active.known.get(name);
-    if (stale !== undefined && this.#connection.session.statements.find(name) !== stale)
-      this.#closeOn(this.#connection.active, name);
+    if (stale === undefined) return;
+    // A statement of SQL PREPARE that is still to be confirmed may hide the one that the client has kept.
+    let kept = this.#connection.session.statements.find(name);
+    while (kept !== null && kept !== stale) kept = kept.previous;
+    if (kept === null) this.#closeOn(this.#connection.active, name);
   }
 
   afterParse(statement: PreparedStatement): void {

@@ -4,7 +4,7 @@
 
 import { type BoundSocket, type OnReadOpts, Socket } from 'node:net';
 
-const READ_BYTES = 65_536;
+export const READ_BYTES = 65_536;
 
 let shared: Buffer | null = null;
 
@@ -26,6 +26,11 @@ export class Inlet {
   }
 }
 
+/** The buffer is read into again: its bytes are only valid until then. */
+export function isLent(buffer: Buffer): boolean {
+  return buffer === shared;
+}
+
 /**
  * `buffer[start, end)` as bytes that last: a copy where they stand in the shared buffer, a view of them anywhere else.
  */
@@ -34,27 +39,6 @@ export function keepBytes(buffer: Buffer, start: number, end: number): Buffer {
   const kept = Buffer.allocUnsafe(end - start);
   buffer.copy(kept, 0, start, end);
   return kept;
-}
-
-/** From here on a copy is made into a buffer that is used again. */
-const LONG_BYTES = 16_384;
-const MAX_SPARES = 64;
-const spares: Buffer[] = [];
-
-/**
- * Writes `buffer[start, end)`, which may stand in the shared buffer. Long spans are copied into buffers that go back when the
- * socket is done with them: a stream of rows would otherwise leave 64 KB of garbage for each read.
- */
-export function writeBytes(socket: Socket, buffer: Buffer, start: number, end: number): void {
-  if (buffer !== shared || end - start < LONG_BYTES) {
-    socket.write(keepBytes(buffer, start, end));
-    return;
-  }
-  const spare = spares.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES);
-  buffer.copy(spare, 0, start, end);
-  socket.write(spare.subarray(0, end - start), () => {
-    if (spares.length < MAX_SPARES) spares.push(spare);
-  });
 }
 
 /**

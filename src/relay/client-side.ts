@@ -37,10 +37,9 @@ export class ClientSide implements FrameSink {
 
   constructor(connection: Connection, socket: Socket, wholeLimitBytes: number) {
     this.socket = socket;
-    this.outlet = new Outlet(socket);
+    this.outlet = new Outlet(socket, () => connection.resumeServer());
     this.#connection = connection;
     this.#framer = new Framer(LOGIN_TABLE, this, wholeLimitBytes);
-    socket.on('drain', () => connection.resumeServer());
   }
 
   /** The startup packet has been taken: from here on bytes are messages. `early`: what came behind it already. */

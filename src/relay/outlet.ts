@@ -1,20 +1,21 @@
 // What goes out on one socket during one turn of the event loop: spans of the original bytes joined where they touch, and
-// pgweir's own messages between them, in order, in as few writes as that allows.
+// pgweir's own messages between them, in order, in one write.
 
 import type { Socket } from 'node:net';
-import { writeBytes } from '../base/inlet.ts';
+import { keepBytes } from '../base/inlet.ts';
+import { SocketWriter } from '../base/socket-writer.ts';
 
 export class Outlet {
-  readonly #socket: Socket;
+  readonly #writer: SocketWriter;
+  /** Spans that stand before the last one. */
+  readonly #earlier: Buffer[] = [];
   #buffer: Buffer | null = null;
   #start = 0;
   #end = 0;
-  #isCorked = false;
-  /** Bytes handed to the socket so far. */
-  bytes = 0;
 
-  constructor(socket: Socket) {
-    this.#socket = socket;
+  /** `onDrain`: called when the socket takes bytes again after `isCongested`. */
+  constructor(socket: Socket, onDrain: () => void) {
+    this.#writer = new SocketWriter(socket, onDrain);
   }
 
   /** Adds `buffer[start, end)`. The bytes must stay as they are until `flush`, and after it unless a socket was read into them. */
@@ -23,13 +24,7 @@ export class Outlet {
       this.#end = end;
       return;
     }
-    if (this.#buffer !== null) {
-      if (!this.#isCorked) {
-        this.#isCorked = true;
-        this.#socket.cork();
-      }
-      this.#writeSpan();
-    }
+    if (this.#buffer !== null) this.#earlier.push(keepBytes(this.#buffer, this.#start, this.#end));
     this.#buffer = buffer;
     this.#start = start;
     this.#end = end;
@@ -42,24 +37,20 @@ export class Outlet {
 
   /** Ends the turn. */
   flush(): void {
-    if (this.#buffer === null) return;
-    this.#writeSpan();
-    if (this.#isCorked) {
-      this.#isCorked = false;
-      this.#socket.uncork();
-    }
-  }
-
-  /** More is waiting to be sent than the socket wants to hold: stop reading what feeds it until its 'drain'. */
-  get isCongested(): boolean {
-    return this.#socket.writableNeedDrain;
-  }
-
-  #writeSpan(): void {
-    const buffer = this.#buffer as Buffer;
+    const buffer = this.#buffer;
+    if (buffer === null) return;
     this.#buffer = null;
-    this.bytes += this.#end - this.#start;
-    if (!this.#socket.writable) return;
-    writeBytes(this.#socket, buffer, this.#start, this.#end);
+    if (this.#earlier.length === 0) {
+      this.#writer.write(buffer, this.#start, this.#end);
+      return;
+    }
+    const joined = Buffer.concat([...this.#earlier, buffer.subarray(this.#start, this.#end)]);
+    this.#earlier.length = 0;
+    this.#writer.write(joined, 0, joined.length);
+  }
+
+  /** More is waiting to be sent than the socket wants to hold: stop reading what feeds it until it drains. */
+  get isCongested(): boolean {
+    return this.#writer.isCongested;
   }
 }

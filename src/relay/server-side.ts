@@ -43,13 +43,12 @@ export class ServerSide implements FrameSink {
   constructor(connection: Connection, lease: Lease, isPrimary: boolean, durations: Histogram) {
     this.lease = lease;
     this.isPrimary = isPrimary;
-    this.outlet = new Outlet(lease.socket);
+    this.outlet = new Outlet(lease.socket, () => connection.resumeClient());
     this.#connection = connection;
     this.#session = connection.session;
     this.#durations = durations;
     this.#framer = new Framer(BACKEND_TABLE, this, WHOLE_LIMIT_BYTES);
     lease.inlet.receive = (buffer, length) => this.#take(buffer, length);
-    lease.socket.on('drain', () => connection.resumeClient());
     lease.socket.on('end', () => connection.serverEnded(this));
     lease.socket.on('close', () => connection.serverEnded(this));
   }

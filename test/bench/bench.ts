@@ -8,7 +8,15 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runProgram } from '../support/native-binaries.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
-import { type Contender, PATHS, type Path, startDirect, startPgBouncer, startPgweir } from './contenders.ts';
+import {
+  type Contender,
+  PATHS,
+  type Path,
+  startBareRelay,
+  startDirect,
+  startPgBouncer,
+  startPgweir,
+} from './contenders.ts';
 import {
   fillTables,
   findProgram,
@@ -127,6 +135,9 @@ async function startContenders(postgres: TestPostgres, paths: readonly Path[], s
         else started.push(bouncer);
         break;
       }
+      case 'bare relay':
+        started.push(await startBareRelay(postgres));
+        break;
       case 'pgweir':
         started.push(await startPgweir(path, postgres, NO_RULES));
         break;

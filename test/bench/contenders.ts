@@ -1,4 +1,5 @@
-// The paths that the benchmark compares: the server itself, PgBouncer, pgweir without rules, pgweir with a hundred.
+// The paths that the benchmark compares: the server itself, PgBouncer, a relay that only copies bytes, pgweir without
+// rules, pgweir with a hundred.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,7 +16,7 @@ import { spawnWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
 import { findProgram } from './pgbench.ts';
 
-export const PATHS = ['direct', 'pgbouncer', 'pgweir', 'pgweir+rules'] as const;
+export const PATHS = ['direct', 'pgbouncer', 'bare relay', 'pgweir', 'pgweir+rules'] as const;
 export type Path = (typeof PATHS)[number];
 
 export interface Contender {
@@ -118,6 +119,36 @@ export async function startPgweir(
     logTail: () => weir.log(),
     stop: () => weir.stop(),
   };
+}
+
+/** A relay in Node that copies bytes and does nothing else. */
+export async function startBareRelay(postgres: TestPostgres): Promise<Contender> {
+  const child = spawn(
+    process.execPath,
+    [join(import.meta.dirname, 'bare-relay.ts'), postgres.host, String(postgres.port)],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  const callOffWatchdog = setWatchdog('kill "$1"', [String(child.pid ?? '')]);
+  const log = collectText(child);
+  const stop = async (): Promise<void> => {
+    await endChild(child);
+    callOffWatchdog();
+  };
+  try {
+    const [line] = await withDeadline(once(child.stdout, 'data'), 10_000, () => `the relay does not start\n${log()}`);
+    return {
+      path: 'bare relay',
+      version: `Node ${process.version}`,
+      host: '127.0.0.1',
+      port: Number(String(line)),
+      cpuMicroseconds: () => readCpuMicroseconds(child.pid ?? 0),
+      logTail: log,
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 /** CPU time of all threads in µs: to the nanosecond where the kernel keeps it, else in ticks of 10 ms. */

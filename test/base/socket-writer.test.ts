@@ -1,0 +1,122 @@
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Inlet, keepBytes } from '../../src/base/inlet.ts';
+import { SocketWriter } from '../../src/base/socket-writer.ts';
+import { waitFor, withDeadline } from '../support/deadline.ts';
+
+const open: { destroy(): void }[] = [];
+afterEach(() => {
+  for (const one of open.splice(0)) one.destroy();
+});
+
+/** Two ends of one connection. */
+async function makePair(): Promise<{ near: Socket; far: Socket }> {
+  const server = createServer({ pauseOnConnect: true });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const near = connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1');
+  const [far] = (await withDeadline(once(server, 'connection'), 5_000, () => 'no connection')) as [Socket];
+  server.close();
+  open.push(near, far);
+  for (const socket of [near, far]) socket.on('error', () => undefined);
+  if (near.connecting) await once(near, 'connect');
+  return { near, far };
+}
+
+/** Bytes in a buffer that sockets are read into: the writer may not rely on them after the call. */
+function lend(bytes: Buffer): Buffer {
+  const { buffer } = new Inlet().onread as unknown as { buffer: Buffer };
+  bytes.copy(buffer);
+  return buffer;
+}
+
+function numbered(length: number, seed: number): Buffer {
+  return Buffer.from(Array.from({ length }, (_, index) => (index * 31 + seed) & 0xff));
+}
+
+describe('a socket writer', () => {
+  it('sends what stands in the shared read buffer before that is read into again', async () => {
+    const { near, far } = await makePair();
+    const writer = new SocketWriter(near, () => undefined);
+    writer.write(lend(Buffer.from('first')), 0, 5);
+    writer.write(lend(Buffer.from('other')), 1, 5);
+    lend(Buffer.from('XXXXX'));
+    far.resume();
+    let seen = '';
+    far.on('data', (chunk) => {
+      seen += chunk;
+    });
+    await waitFor(
+      async () => seen === 'firstther',
+      5_000,
+      () => seen,
+    );
+  });
+
+  it('keeps all bytes in order where the peer reads late, and says when the socket takes bytes again', async () => {
+    const { near, far } = await makePair();
+    let drained = 0;
+    const writer = new SocketWriter(near, () => {
+      drained++;
+    });
+    const sent: Buffer[] = [];
+    let wasCongested = false;
+    for (let round = 0; round < 400; round++) {
+      const bytes = numbered(round % 3 === 0 ? 60_000 : 700, round);
+      const lent = round % 5 !== 0;
+      sent.push(bytes);
+      writer.write(lent ? lend(bytes) : keepBytes(bytes, 0, bytes.length), 0, bytes.length);
+      wasCongested ||= writer.isCongested;
+    }
+    lend(numbered(65_536, 7));
+    expect(wasCongested, 'the kernel took eight megabytes from nobody').toBe(true);
+    const expected = Buffer.concat(sent);
+    const received: Buffer[] = [];
+    let length = 0;
+    far.on('data', (chunk: Buffer) => {
+      received.push(chunk);
+      length += chunk.length;
+    });
+    far.resume();
+    await waitFor(
+      async () => length >= expected.length,
+      10_000,
+      () => `${length} of ${expected.length}`,
+    );
+    expect(Buffer.concat(received).equals(expected)).toBe(true);
+    expect(drained).toBeGreaterThan(0);
+    expect(writer.isCongested).toBe(false);
+  });
+
+  it('writes nothing to a socket that has been ended', async () => {
+    const { near, far } = await makePair();
+    const writer = new SocketWriter(near, () => undefined);
+    writer.write(Buffer.from('last'), 0, 4);
+    near.end();
+    writer.write(Buffer.from('late'), 0, 4);
+    let seen = '';
+    far.on('data', (chunk) => {
+      seen += chunk;
+    });
+    far.resume();
+    await withDeadline(once(far, 'end'), 5_000, () => 'no end');
+    expect(seen).toBe('last');
+  });
+
+  it('destroys the socket whose peer is gone, and nothing else', async () => {
+    const { near, far } = await makePair();
+    const writer = new SocketWriter(near, () => undefined);
+    far.resetAndDestroy();
+    const bytes = numbered(60_000, 1);
+    await waitFor(
+      async () => {
+        writer.write(bytes, 0, bytes.length);
+        return near.destroyed;
+      },
+      5_000,
+      () => 'the socket lives on',
+    );
+  });
+});

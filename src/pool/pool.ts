@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { Inlet } from '../base/inlet.ts';
+import { PLAIN_TRANSPORT } from '../base/transport.ts';
 import type { Endpoint } from '../config/settings.ts';
 import { type LoginRequest, logIn, type Welcome } from './login.ts';
 import { Lease, openSocket } from './server-connection.ts';
@@ -57,7 +58,7 @@ export class SessionPool {
     this.#counters.leasesTaken++;
     this.#counters.currentServerConnections++;
     this.#held.set(endpoint, this.held(endpoint) + 1);
-    return new Lease(socket, inlet, endpoint, () => {
+    return new Lease(socket, inlet, endpoint, PLAIN_TRANSPORT, () => {
       this.#counters.leasesReturned++;
       this.#counters.currentServerConnections--;
       this.#held.set(endpoint, this.held(endpoint) - 1);

@@ -4,6 +4,7 @@
 import { connect, type Socket } from 'node:net';
 import { WeirError } from '../base/errors.ts';
 import { Inlet } from '../base/inlet.ts';
+import type { Transport } from '../base/transport.ts';
 import type { Endpoint } from '../config/settings.ts';
 import { makeCancelRequest, TERMINATE } from '../wire/writer.ts';
 
@@ -70,14 +71,16 @@ export class Lease {
   readonly socket: Socket;
   readonly inlet: Inlet;
   readonly endpoint: Endpoint;
+  readonly transport: Transport;
   /** For a CancelRequest; set when the server tells it. */
   key: string | null = null;
   #onRelease: (() => void) | null;
 
-  constructor(socket: Socket, inlet: Inlet, endpoint: Endpoint, onRelease: () => void) {
+  constructor(socket: Socket, inlet: Inlet, endpoint: Endpoint, transport: Transport, onRelease: () => void) {
     this.socket = socket;
     this.inlet = inlet;
     this.endpoint = endpoint;
+    this.transport = transport;
     this.#onRelease = onRelease;
     // Whoever holds the lease hears of the end by 'close'; an error without a listener would end the process.
     socket.on('error', () => undefined);

@@ -129,7 +129,7 @@ export class ClientSide implements FrameSink {
    */
   get #isOpen(): boolean {
     const { gate } = this.#connection;
-    return gate === 0 || gate === GATE.killingAfterSync || this.#framer.isMidMessage;
+    return gate.isOpen || gate.hasOnly(GATE.killingAfterSync) || this.#framer.isMidMessage;
   }
 
   /** The client is read while nothing waits and the server takes what comes. */
@@ -154,8 +154,8 @@ export class ClientSide implements FrameSink {
   frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
     const { gate, conduct, isClosing } = this.#connection;
     if (isClosing) return false;
-    if (gate !== 0) {
-      if (gate !== GATE.killingAfterSync) return false;
+    if (!gate.isOpen) {
+      if (!gate.hasOnly(GATE.killingAfterSync)) return false;
       if (type !== FRONTEND.sync && type !== FRONTEND.flush) {
         conduct.flushBeforeGate();
         return false;
@@ -165,7 +165,7 @@ export class ClientSide implements FrameSink {
     // What the server skips is neither judged nor owed.
     if (this.#connection.session.owed.isSkipping && type !== FRONTEND.sync && type !== FRONTEND.terminate)
       return conduct.skip(buffer, start, end, remaining);
-    if (this.#connection.keptSyncs > 0 && !COPY_COMPANIONS.has(type)) conduct.sendKeptSyncs();
+    if (this.#connection.copyIn.keptSyncs > 0 && !COPY_COMPANIONS.has(type)) conduct.sendKeptSyncs();
     switch (type) {
       case FRONTEND.query:
         return conduct.query(buffer, start, end, remaining);

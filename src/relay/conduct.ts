@@ -2,10 +2,9 @@
 // method for each message that a client may send once it is logged in. Each answers whether it took the message; `false`
 // leaves it where it is, to be offered again when the gate opens.
 
-import type { Verdict } from '../policy/verdict.ts';
 import { OWED, type OwedKind, type OwedReply } from '../session/owed.ts';
 import type { Session } from '../session/session.ts';
-import { meaningsOf, type Portal, type PreparedStatement, resolveStatements } from '../session/statements.ts';
+import { meaningsOf, type PreparedStatement } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
@@ -14,37 +13,27 @@ import type { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
 import { GATE } from './gate.ts';
 import type { Outlet } from './outlet.ts';
-import { Run } from './run.ts';
+import type { Run } from './run.ts';
+import { Decider, NOT_PREPARED } from './steps/decide.ts';
 import { announceEffects } from './steps/effects.ts';
 import { WaitingRoom } from './steps/limit.ts';
-import {
-  makeRefusedExecute,
-  makeRefusedFunctionCall,
-  makeRefusedParse,
-  makeRefusedQuery,
-  refusalOf,
-} from './steps/refuse.ts';
+import { makeRefusedExecute, makeRefusedFunctionCall, makeRefusedParse, makeRefusedQuery } from './steps/refuse.ts';
 
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
-const NOT_PREPARED: TextFacts = Object.freeze([NOT_PREPARED_FACTS]);
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
 const CLOSE_STATEMENT = 0x53; // S
 /** How long the news that a COPY has failed may take, after data that the server has had for as long. */
 const COPY_FAILURE_MS = 500;
-/** One judgement in 64 is timed: reading the clock costs about as much as a remembered verdict. */
-const SAMPLING_MASK = 63;
 
 export class Conduct {
   readonly #connection: Connection;
   readonly #context: RelayContext;
   readonly #session: Session<Run>;
   readonly #waiting: WaitingRoom;
+  readonly #decider: Decider;
   readonly #maxStatementBytes: number;
   /** For a statement under kill_after_ms that came in the middle of a COPY. */
   #copyWait: 'none' | 'running' | 'over' = 'none';
-  /** Portals under kill_after_ms, which goes on counting when they are resumed. */
-  readonly #resumable = new WeakMap<Portal, Verdict>();
-  #judged = 0;
   /** Where the rest of a message goes that is longer than what was shown; null: nowhere, it was refused. */
   rest: Outlet | null = null;
 
@@ -53,6 +42,7 @@ export class Conduct {
     this.#context = context;
     this.#session = connection.session;
     this.#waiting = new WaitingRoom(connection, context);
+    this.#decider = new Decider(connection, context, this.#waiting);
     this.#maxStatementBytes = context.settings.limits.maxStatementBytes;
   }
 
@@ -73,8 +63,8 @@ export class Conduct {
 
   query(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     if (this.#isTooLong(start, end, remaining)) return this.#refuseLong(OWED.query, '');
-    const facts = this.#read(buffer, start + 5, end - 1);
-    const run = this.#waiting.take() ?? this.#decide(facts, this.#resolve(facts), facts.length > 1);
+    const facts = this.#decider.read(buffer, start + 5, end - 1);
+    const run = this.#waiting.take() ?? this.#decider.decide(facts, facts.length > 1);
     if (run.refusal !== null) {
       this.#replace(OWED.query, makeRefusedQuery(run.refusal, run.decisionId), run);
       return true;
@@ -82,7 +72,7 @@ export class Conduct {
     if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
     const owed = this.#send(OWED.query, buffer, start, end, remaining);
     this.#start(run, owed);
-    if (run.kill !== null) this.#connection.closeGate(GATE.killing);
+    if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
   }
 
@@ -92,11 +82,11 @@ export class Conduct {
     if (this.#isTooLong(start, end, remaining)) return this.#refuseLong(OWED.parse, name);
     const textEnd = nameEnd < 0 ? -1 : findNulFar(buffer, nameEnd + 1, end);
     if (textEnd < 0) return this.#sendUnread(OWED.parse, buffer, start, end);
-    const facts = this.#read(buffer, nameEnd + 1, textEnd);
+    const facts = this.#decider.read(buffer, nameEnd + 1, textEnd);
     if (!this.#connection.router.isReadyForUnit()) return false;
-    const verdict = this.#judge(this.#resolve(facts), facts.length > 1);
+    const verdict = this.#decider.judge(facts, facts.length > 1);
     if (verdict.refusal !== null) {
-      const run = this.#refusedRun(facts, verdict);
+      const run = this.#decider.refuse(facts, verdict);
       const declared =
         name === '' ? this.#session.statements.declare('', NO_STATEMENTS, this.#session.owed.sequence + 1, null) : null;
       const owed = this.#replace(OWED.parse, makeRefusedParse(name, verdict.refusal, run.decisionId), run);
@@ -142,7 +132,7 @@ export class Conduct {
     if (nameEnd < 0) return this.#sendUnread(OWED.execute, buffer, start, end);
     if (!this.#connection.router.isReadyForUnit()) return false;
     const portal = this.#session.portals.find(readName(buffer, start + 5, nameEnd));
-    const run = this.#waiting.take() ?? this.#decideExecute(portal);
+    const run = this.#waiting.take() ?? this.#decider.decideExecute(portal);
     if (run.refusal !== null) {
       this.#replace(OWED.parse, makeRefusedExecute(run.refusal, run.decisionId), run);
       return true;
@@ -152,7 +142,7 @@ export class Conduct {
     run.portal = portal;
     if (portal !== null) portal.hasRun = true;
     this.#start(run, owed);
-    if (run.kill !== null) this.#connection.closeGate(GATE.killingAfterSync);
+    if (run.kill !== null) this.#connection.gate.close(GATE.killingAfterSync);
     return true;
   }
 
@@ -165,28 +155,28 @@ export class Conduct {
   }
 
   functionCall(buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    const run = this.#waiting.take() ?? this.#decide(FUNCTION_CALL, FUNCTION_CALL, false);
+    const run = this.#waiting.take() ?? this.#decider.decide(FUNCTION_CALL, false);
     if (run.refusal !== null) {
       this.#replace(OWED.functionCall, makeRefusedFunctionCall(), run);
       return true;
     }
     if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
     this.#start(run, this.#send(OWED.functionCall, buffer, start, end, remaining));
-    if (run.kill !== null) this.#connection.closeGate(GATE.killing);
+    if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
   }
 
   sync(buffer: Buffer, start: number, end: number): boolean {
-    if (this.#connection.isCopyIn) this.#connection.keptSyncs++;
+    if (this.#connection.copyIn.isRunning) this.#connection.copyIn.keptSyncs++;
     else this.#send(OWED.sync, buffer, start, end, 0);
     this.#connection.router.endUnit();
-    if (this.#connection.isGated(GATE.killingAfterSync)) this.#connection.narrowKillGate();
+    this.#connection.gate.narrowToKilling();
     return true;
   }
 
   /** The client goes on as if the COPY were over. It has failed, then, and the Syncs kept back are answered before what follows. */
   sendKeptSyncs(): void {
-    for (; this.#connection.keptSyncs > 0; this.#connection.keptSyncs--) {
+    for (; this.#connection.copyIn.keptSyncs > 0; this.#connection.copyIn.keptSyncs--) {
       this.#connection.active.outlet.write(SYNC);
       this.#session.owed.push(OWED.sync);
     }
@@ -194,13 +184,13 @@ export class Conduct {
 
   flush(buffer: Buffer, start: number, end: number): boolean {
     this.#forward(buffer, start, end, 0);
-    if (this.#connection.isGated(GATE.killingAfterSync)) this.#connection.narrowKillGate();
+    this.#connection.gate.narrowToKilling();
     return true;
   }
 
   copyData(buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    this.#connection.keptSyncs = 0;
-    if (!this.#connection.isCopyIn) this.#session.owed.noteDataAhead();
+    this.#connection.copyIn.keptSyncs = 0;
+    if (!this.#connection.copyIn.isRunning) this.#session.owed.noteDataAhead();
     this.#forward(buffer, start, end, remaining);
     return true;
   }
@@ -215,7 +205,8 @@ export class Conduct {
   /** CopyDone or CopyFail: from here on the server works on what it was given, or fails. */
   copyEnd(buffer: Buffer, start: number, end: number): boolean {
     // A mark is only needed for the end of a copy that the server has not announced yet.
-    if (!this.#connection.isCopyIn && this.#session.owed.count > 0) this.#send(OWED.copyEnd, buffer, start, end, 0);
+    if (!this.#connection.copyIn.isRunning && this.#session.owed.count > 0)
+      this.#send(OWED.copyEnd, buffer, start, end, 0);
     else this.#forward(buffer, start, end, 0);
     this.#connection.endCopyIn();
     return true;
@@ -224,7 +215,7 @@ export class Conduct {
   /** Something else is about to follow an Execute under kill_after_ms: the server must show when that one has ended. */
   flushBeforeGate(): void {
     this.#connection.active.outlet.write(FLUSH);
-    this.#connection.narrowKillGate();
+    this.#connection.gate.narrowToKilling();
   }
 
   // What the messages have in common.
@@ -233,9 +224,9 @@ export class Conduct {
   #isCleared(run: Run): boolean {
     if (!this.#waiting.isCleared(run)) return false;
     if (!run.verdict?.kill || !this.#session.owed.hasWork) return true;
-    if (this.#connection.isCopyIn && this.#isCopyGivenUp()) return true;
+    if (this.#connection.copyIn.isRunning && this.#isCopyGivenUp()) return true;
     this.#connection.active.outlet.write(FLUSH);
-    this.#connection.closeGate(GATE.turn);
+    this.#connection.gate.close(GATE.turn);
     return false;
   }
 
@@ -247,8 +238,8 @@ export class Conduct {
     if (this.#copyWait === 'none') {
       this.#copyWait = 'running';
       setTimeout(() => {
-        this.#copyWait = this.#connection.isCopyIn ? 'over' : 'none';
-        this.#connection.openGate(GATE.turn);
+        this.#copyWait = this.#connection.copyIn.isRunning ? 'over' : 'none';
+        this.#connection.gate.open(GATE.turn);
       }, COPY_FAILURE_MS).unref();
     }
     return this.#copyWait === 'over';
@@ -264,86 +255,16 @@ export class Conduct {
     return remaining > 0 || end - start > this.#maxStatementBytes;
   }
 
-  #read(buffer: Buffer, start: number, end: number): TextFacts {
-    const session = this.#session;
-    return this.#context.facts.read(
-      buffer.toString('latin1', start, end),
-      session.clientEncoding,
-      session.areStringsConforming,
-    );
-  }
-
-  #resolve(facts: TextFacts): TextFacts {
-    return resolveStatements(facts, this.#session.statements, this.#session.portals, NOT_PREPARED_FACTS);
-  }
-
   #meanings(statement: PreparedStatement | null): TextFacts {
     if (statement === null) return NOT_PREPARED;
     return statement.shadowed === null ? statement.facts : meaningsOf(statement, NOT_PREPARED_FACTS);
   }
 
-  #judge(statements: TextFacts, isImplicitBlock: boolean): Verdict {
-    const isInTransaction = isImplicitBlock || this.#session.isTransactionAhead;
-    this.#judged++;
-    if ((this.#judged & SAMPLING_MASK) !== 0) return this.#connection.view().judge(statements, isInTransaction);
-    const { clock, recorder } = this.#context;
-    const startedMs = clock.monotonicMs();
-    const verdict = this.#connection.view().judge(statements, isInTransaction);
-    recorder.decisionDuration.observe((clock.monotonicMs() - startedMs) / 1000);
-    return verdict;
-  }
-
-  /** Judges, records, and asks the limits. `statements`: what runs in truth; `facts`: the message's own. */
-  #decide(facts: TextFacts, statements: TextFacts, isImplicitBlock: boolean): Run {
-    this.#context.counters.statements++;
-    if (statements.length === 0) return new Run(facts, null);
-    const verdict = this.#judge(statements, isImplicitBlock);
-    if (verdict.refusal !== null) return this.#refusedRun(facts, verdict);
-    this.#context.recorder.recordVerdict(verdict, this.#session.id);
-    const run = new Run(facts, verdict);
-    if (verdict.limits.length > 0 || verdict.observedLimits.length > 0) this.#waiting.ask(run, facts);
-    return run;
-  }
-
-  /** A portal is judged when it first runs; what resumes it is the same statement, under the rules it began with. */
-  #decideExecute(portal: Portal | null): Run {
-    const facts = portal?.facts ?? NOT_PREPARED;
-    if (portal?.hasRun === true) return new Run(facts, this.#resumable.get(portal) ?? null);
-    const run = this.#decide(facts, this.#resolve(facts), false);
-    if (portal !== null && run.verdict?.kill) this.#resumable.set(portal, run.verdict);
-    return run;
-  }
-
-  #refusedRun(facts: TextFacts, verdict: Verdict): Run {
-    const { recorder, counters } = this.#context;
-    const run = new Run(facts, verdict);
-    recorder.recordVerdict(verdict, this.#session.id);
-    run.refusal = verdict.refusal;
-    if (verdict.refusal !== null) run.decisionId = recorder.recordRefusal(verdict, this.#session.id, verdict.refusal);
-    counters.refused++;
-    return run;
-  }
-
   /** A Query or Parse over max_statement_bytes: nothing of it goes on, its bytes are passed over as they come. */
   #refuseLong(kind: typeof OWED.query | typeof OWED.parse, name: string): boolean {
-    const { recorder, counters, rules } = this.#context;
-    const run = new Run(NO_STATEMENTS, null);
-    run.refusal = refusalOf(
-      'statement_too_long',
-      'max_statement_bytes',
-      'raise limits.max_statement_bytes in the settings of pgweir',
-    );
-    run.decisionId = recorder.recordUnjudgedRefusal(
-      this.#session.subject,
-      rules.active.version,
-      this.#session.id,
-      run.refusal,
-    );
-    counters.refused++;
+    const { run, refusal } = this.#decider.refuseTooLong();
     const message =
-      kind === OWED.query
-        ? makeRefusedQuery(run.refusal, run.decisionId)
-        : makeRefusedParse(name, run.refusal, run.decisionId);
+      kind === OWED.query ? makeRefusedQuery(refusal, run.decisionId) : makeRefusedParse(name, refusal, run.decisionId);
     this.#replace(kind, message, run);
     return true;
   }

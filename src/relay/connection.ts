@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { ERRORS, type ErrorCode } from '../base/errors.ts';
+import type { Transport } from '../base/transport.ts';
 import type { SubjectView } from '../policy/ruleset.ts';
 import type { Lease } from '../pool/server-connection.ts';
 import { sendCancelRequest } from '../pool/server-connection.ts';
@@ -12,7 +13,8 @@ import { makeErrorResponse, TERMINATE } from '../wire/writer.ts';
 import { ClientSide } from './client-side.ts';
 import { Conduct } from './conduct.ts';
 import type { RelayContext } from './context.ts';
-import { GATE } from './gate.ts';
+import { CopyIn } from './copy-in.ts';
+import { GATE, Gate } from './gate.ts';
 import { RulesView } from './rules-view.ts';
 import type { Run } from './run.ts';
 import { ServerSide } from './server-side.ts';
@@ -30,22 +32,19 @@ const MAX_UNHEARD_BYTES = 65_536;
 
 export class Connection {
   readonly session: Session<Run>;
+  /** How the client is connected. */
+  readonly transport: Transport;
   readonly client: ClientSide;
   readonly conduct: Conduct;
   readonly router: Router;
+  /** Whether the client's next message may be looked at. */
+  readonly gate: Gate;
+  readonly copyIn = new CopyIn();
   readonly #context: RelayContext;
   readonly #killGuard: KillGuard;
   readonly #rulesView: RulesView;
   readonly #onClosed: () => void;
-  #gate: number = GATE.login;
   #active: ServerSide | null = null;
-  /** The server takes COPY data from the client. */
-  isCopyIn = false;
-  /**
-   * Syncs that came among COPY data, and after which none has come yet. While it takes data the server ignores them, so they
-   * are kept back; it would answer them if the COPY had failed by then, so they are sent when it fails.
-   */
-  keptSyncs = 0;
   isClosing = false;
   /** A login that pgweir does for the client right now: of no use to anybody when the client is gone. */
   pendingLogin: AbortController | null = null;
@@ -60,11 +59,20 @@ export class Connection {
   #isServerTurn = false;
   #mustProceed = false;
 
-  constructor(id: number, socket: Socket, clientIp: string, context: RelayContext, onClosed: () => void) {
+  constructor(
+    id: number,
+    socket: Socket,
+    clientIp: string,
+    transport: Transport,
+    context: RelayContext,
+    onClosed: () => void,
+  ) {
+    this.transport = transport;
     this.#context = context;
     this.#onClosed = onClosed;
     this.#lastEndMs = context.clock.monotonicMs();
     this.session = new Session(id, clientIp, socket.remotePort ?? null, context.clock.wallMs());
+    this.gate = new Gate(() => this.#proceed());
     this.#rulesView = new RulesView(context.rules, this.session);
     this.client = new ClientSide(this, socket, context.settings.limits.maxStatementBytes);
     this.router = new Router(this, context);
@@ -107,32 +115,10 @@ export class Connection {
     return Math.round(nowWallMs - (nowMs - sinceMs));
   }
 
-  // The gate.
-
-  get gate(): number {
-    return this.#gate;
-  }
-
-  isGated(reason: number): boolean {
-    return (this.#gate & reason) !== 0;
-  }
-
-  closeGate(reason: number): void {
-    this.#gate |= reason;
-  }
-
-  openGate(reasons: number): void {
-    if ((this.#gate & reasons) === 0) return;
-    this.#gate &= ~reasons;
-    if (this.#gate !== 0) return;
-    // In the middle of what a server says, the queue of owed replies is not settled yet.
+  /** The gate has opened. In the middle of what a server says, the queue of owed replies is not settled yet. */
+  #proceed(): void {
     if (this.#isServerTurn) this.#mustProceed = true;
     else this.client.proceed();
-  }
-
-  /** The Sync that belongs to the statement under kill_after_ms has passed. */
-  narrowKillGate(): void {
-    this.#gate = (this.#gate & ~GATE.killingAfterSync) | GATE.killing;
   }
 
   // Back-pressure: a side is read only while the other takes what comes.
@@ -152,7 +138,7 @@ export class Connection {
   endClientTurn(): void {
     this.#active?.outlet.flush();
     this.client.outlet.flush();
-    if (this.session.owed.count > MAX_OWED) this.closeGate(GATE.pipeline);
+    if (this.session.owed.count > MAX_OWED) this.gate.close(GATE.pipeline);
   }
 
   beginServerTurn(): void {
@@ -177,8 +163,8 @@ export class Connection {
         return;
       }
     }
-    if (this.isGated(GATE.pipeline) && this.session.owed.count < RESUME_OWED) this.openGate(GATE.pipeline);
-    if (this.isGated(GATE.turn) && !this.session.owed.hasWork) this.openGate(GATE.turn);
+    if (this.gate.has(GATE.pipeline) && this.session.owed.count < RESUME_OWED) this.gate.open(GATE.pipeline);
+    if (this.gate.has(GATE.turn) && !this.session.owed.hasWork) this.gate.open(GATE.turn);
     this.router.becomeQuiet();
     if (this.#mustProceed) {
       this.#mustProceed = false;
@@ -220,25 +206,13 @@ export class Connection {
 
   beginCopyIn(isBothWays: boolean): void {
     const isOver = this.session.owed.beginCopyIn();
-    this.keptSyncs = 0;
-    this.isCopyIn = isBothWays || !isOver;
-    if (this.isCopyIn) this.#killGuard.beginCopyIn();
+    this.copyIn.begin(isBothWays || !isOver);
+    if (this.copyIn.isRunning) this.#killGuard.beginCopyIn();
   }
 
   /** The client has sent CopyDone or CopyFail. */
   endCopyIn(): void {
-    this.keptSyncs = 0;
-    if (!this.isCopyIn) return;
-    this.isCopyIn = false;
-    this.#killGuard.endCopyIn();
-  }
-
-  /** The server has given up the COPY. Returns how many Syncs were kept back that it has to answer now. */
-  copyFailed(): number {
-    const { keptSyncs } = this;
-    this.keptSyncs = 0;
-    this.isCopyIn = false;
-    return keptSyncs;
+    if (this.copyIn.end()) this.#killGuard.endCopyIn();
   }
 
   // Login.
@@ -253,7 +227,7 @@ export class Connection {
     const { outlet } = this.active;
     outlet.append(buffer, start, end);
     this.conduct.rest = remaining > 0 ? outlet : null;
-    this.closeGate(GATE.login);
+    this.gate.close(GATE.login);
     return true;
   }
 
@@ -262,7 +236,7 @@ export class Connection {
     if (this.session.phase === 'login') {
       this.session.enter('ready');
       this.client.acceptStatements();
-      this.openGate(GATE.login);
+      this.gate.open(GATE.login);
       if (this.#isDraining && !this.#isServerTurn) this.#closeWhenQuiet();
     }
     return true;
@@ -289,7 +263,7 @@ export class Connection {
   }
 
   #closeWhenQuiet(): void {
-    if (this.isClosing || !this.session.isQuiet || this.session.isTransactionAhead || this.gate !== 0) return;
+    if (this.isClosing || !this.session.isQuiet || this.session.isTransactionAhead || !this.gate.isOpen) return;
     this.fail('shutting_down', null);
   }
 
@@ -346,7 +320,7 @@ export class Connection {
 
   /** The same, while a statement of it waits: that one is given up. */
   clientEndedEarly(): void {
-    if (this.isGated(GATE.login)) this.close();
+    if (this.gate.has(GATE.login)) this.close();
     else if (this.conduct.isWaiting) this.client.socket.destroy();
   }
 

@@ -18,3 +18,43 @@ export const GATE = {
   turn: 64,
 } as const;
 export type GateReason = (typeof GATE)[keyof typeof GATE];
+
+/** The reasons that hold one client back right now. */
+export class Gate {
+  #closed: number = GATE.login;
+  readonly #onOpen: () => void;
+
+  /** A client begins behind `login`. `onOpen`: the last reason has gone. */
+  constructor(onOpen: () => void) {
+    this.#onOpen = onOpen;
+  }
+
+  get isOpen(): boolean {
+    return this.#closed === 0;
+  }
+
+  /** Any of the reasons holds. */
+  has(reasons: number): boolean {
+    return (this.#closed & reasons) !== 0;
+  }
+
+  /** That reason holds, and no other. */
+  hasOnly(reason: number): boolean {
+    return this.#closed === reason;
+  }
+
+  close(reason: number): void {
+    this.#closed |= reason;
+  }
+
+  open(reasons: number): void {
+    if ((this.#closed & reasons) === 0) return;
+    this.#closed &= ~reasons;
+    if (this.#closed === 0) this.#onOpen();
+  }
+
+  /** The Sync that belongs to the statement under kill_after_ms has passed: nothing may follow it now. */
+  narrowToKilling(): void {
+    if (this.has(GATE.killingAfterSync)) this.#closed = (this.#closed & ~GATE.killingAfterSync) | GATE.killing;
+  }
+}

@@ -5,6 +5,7 @@ import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { ERRORS, type ErrorCode, WeirError } from '../base/errors.ts';
 import { adoptSocket, Inlet } from '../base/inlet.ts';
+import { PLAIN_TRANSPORT } from '../base/transport.ts';
 import { readStartupPacket, type StartupPacket } from '../wire/startup.ts';
 import { makeErrorResponse } from '../wire/writer.ts';
 import { Connection } from './connection.ts';
@@ -165,7 +166,7 @@ export class Listener {
     const id = this.#nextId++;
     counters.clientsAccepted++;
     counters.currentClients++;
-    const connection = new Connection(id, socket, clientIp, this.#context, () => {
+    const connection = new Connection(id, socket, clientIp, PLAIN_TRANSPORT, this.#context, () => {
       clearTimeout(timer);
       counters.currentClients--;
       this.#connections.delete(id);

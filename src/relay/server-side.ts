@@ -245,7 +245,7 @@ export class ServerSide implements FrameSink {
     const refusal = run !== null && isStandInError(sqlstate) ? run.refusal : null;
     if (run !== null) run.sqlstate = sqlstate;
     if (!isSwallowed) this.#connection.router.noteError();
-    const keptSyncs = this.#connection.copyFailed();
+    const keptSyncs = this.#connection.copyIn.fail();
     this.#isOutOfStep = head.hasUncertainSyncs;
     if (isQuery || head.kind === OWED.functionCall) undoDeclared(listDeclared(head), this.#session);
     else if (head.kind !== OWED.sync) this.#skipToSync();

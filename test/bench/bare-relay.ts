@@ -24,6 +24,8 @@ const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect
   const fromServer = new Inlet();
   const client = adoptSocket(accepted, fromClient);
   client.on('error', () => undefined);
+  // An adopted socket reads at once.
+  client.pause();
   openSocket(endpoint, 5_000, fromServer).then(
     (target) => {
       target.on('error', () => undefined);

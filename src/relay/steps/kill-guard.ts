@@ -42,14 +42,14 @@ export class KillGuard {
   beginCopyIn(): void {
     if (this.#watch === null) return;
     this.#watch.pause(this.#context.clock.monotonicMs());
-    this.#connection.openGate(GATE.killing | GATE.killingAfterSync);
+    this.#connection.gate.open(GATE.killing | GATE.killingAfterSync);
   }
 
   /** The client has sent its last COPY data. */
   endCopyIn(): void {
     if (this.#watch === null) return;
     this.#watch.resume(this.#context.clock.monotonicMs());
-    this.#connection.closeGate(GATE.killingAfterSync);
+    this.#connection.gate.close(GATE.killingAfterSync);
   }
 
   /** The statement has ended; `run.sqlstate` tells how. */
@@ -68,7 +68,7 @@ export class KillGuard {
 
   /** CloseComplete of pgweir's own Close. */
   probeAnswered(name: string): void {
-    if (name === PROBE_NAME) this.#connection.openGate(GATE.killing | GATE.killingAfterSync);
+    if (name === PROBE_NAME) this.#connection.gate.open(GATE.killing | GATE.killingAfterSync);
   }
 
   /** The connection is being closed. */
@@ -108,7 +108,7 @@ export class KillGuard {
   #release(): void {
     if (this.#connection.isClosing) return;
     if (!this.#mustProbe) {
-      this.#connection.openGate(GATE.killing | GATE.killingAfterSync);
+      this.#connection.gate.open(GATE.killing | GATE.killingAfterSync);
       return;
     }
     this.#mustProbe = false;

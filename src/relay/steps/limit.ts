@@ -82,7 +82,7 @@ export class WaitingRoom {
         return;
       case 'waiting': {
         this.#waiting = { run, sinceMs, abandon: admission.abandon };
-        this.#connection.closeGate(GATE.limit);
+        this.#connection.gate.close(GATE.limit);
         admission.until.then(
           (outcome) => this.#admitLate(run, outcome, sinceMs),
           (error: unknown) => this.#connection.fail('internal', error instanceof Error ? error.message : null),
@@ -103,6 +103,6 @@ export class WaitingRoom {
 
   #endWait(sinceMs: number): void {
     this.#context.recorder.queueWait.observe((this.#context.clock.monotonicMs() - sinceMs) / 1000);
-    this.#connection.openGate(GATE.limit);
+    this.#connection.gate.open(GATE.limit);
   }
 }

@@ -169,7 +169,7 @@ export function answerLoginMessage(
     server.lease.key = key;
     context.cancelKeys.register(key, connection);
   } else if (connection.session.phase === 'login' && !UNANSWERED.has(buffer.readInt32BE(start + 5))) {
-    connection.openGate(GATE.login);
+    connection.gate.open(GATE.login);
   }
   return true;
 }

@@ -104,7 +104,7 @@ export class Router {
   becomeQuiet(): void {
     if (!this.#isWaitingForQuiet || !this.#connection.session.isQuiet) return;
     this.#isWaitingForQuiet = false;
-    this.#connection.openGate(GATE.route);
+    this.#connection.gate.open(GATE.route);
   }
 
   /** A Parse of that name is about to go out: what this server still has under it, though the client closed it, goes first. */
@@ -206,7 +206,7 @@ export class Router {
     }
     if (!connection.session.isQuiet) {
       this.#isWaitingForQuiet = true;
-      connection.closeGate(GATE.route);
+      connection.gate.close(GATE.route);
       return false;
     }
     connection.active.outlet.flush();
@@ -239,7 +239,7 @@ export class Router {
   }
 
   #open(): void {
-    this.#connection.closeGate(GATE.route);
+    this.#connection.gate.close(GATE.route);
     if (this.#isOpening) return;
     this.#isOpening = true;
     this.#openAny()
@@ -252,7 +252,7 @@ export class Router {
       })
       .finally(() => {
         this.#isOpening = false;
-        this.#connection.openGate(GATE.route);
+        this.#connection.gate.open(GATE.route);
       });
   }
 

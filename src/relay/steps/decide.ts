@@ -1,0 +1,118 @@
+// What is to become of a message: its facts, the verdict of the rules, the answer of the limits, all of it recorded.
+
+import type { Refusal, Verdict } from '../../policy/verdict.ts';
+import type { Session } from '../../session/session.ts';
+import { type Portal, resolveStatements } from '../../session/statements.ts';
+import type { TextFacts } from '../../sql/facts.ts';
+import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
+import type { Connection } from '../connection.ts';
+import type { RelayContext } from '../context.ts';
+import { Run } from '../run.ts';
+import type { WaitingRoom } from './limit.ts';
+import { refusalOf } from './refuse.ts';
+
+/** What stands behind a name that nobody has prepared. */
+export const NOT_PREPARED: TextFacts = Object.freeze([NOT_PREPARED_FACTS]);
+const NO_STATEMENTS: TextFacts = Object.freeze([]);
+/** One judgement in 64 is timed: reading the clock costs about as much as a remembered verdict. */
+const SAMPLING_MASK = 63;
+
+export class Decider {
+  readonly #connection: Connection;
+  readonly #context: RelayContext;
+  readonly #session: Session<Run>;
+  readonly #waiting: WaitingRoom;
+  /** Portals under kill_after_ms, which goes on counting when they are resumed. */
+  readonly #resumable = new WeakMap<Portal, Verdict>();
+  #judged = 0;
+
+  constructor(connection: Connection, context: RelayContext, waiting: WaitingRoom) {
+    this.#connection = connection;
+    this.#context = context;
+    this.#session = connection.session;
+    this.#waiting = waiting;
+  }
+
+  /** The facts of the text at `buffer[start, end)`. */
+  read(buffer: Buffer, start: number, end: number): TextFacts {
+    const session = this.#session;
+    return this.#context.facts.read(
+      buffer.toString('latin1', start, end),
+      session.clientEncoding,
+      session.areStringsConforming,
+    );
+  }
+
+  /** The verdict alone: nothing is recorded. `isImplicitBlock`: the message runs its statements as one transaction. */
+  judge(facts: TextFacts, isImplicitBlock: boolean): Verdict {
+    return this.#judge(this.#resolve(facts), isImplicitBlock);
+  }
+
+  #judge(statements: TextFacts, isImplicitBlock: boolean): Verdict {
+    const isInTransaction = isImplicitBlock || this.#session.isTransactionAhead;
+    this.#judged++;
+    if ((this.#judged & SAMPLING_MASK) !== 0) return this.#connection.view().judge(statements, isInTransaction);
+    const { clock, recorder } = this.#context;
+    const startedMs = clock.monotonicMs();
+    const verdict = this.#connection.view().judge(statements, isInTransaction);
+    recorder.decisionDuration.observe((clock.monotonicMs() - startedMs) / 1000);
+    return verdict;
+  }
+
+  /** Judges, records, and asks the limits. `facts`: the message's own statements. */
+  decide(facts: TextFacts, isImplicitBlock: boolean): Run {
+    this.#context.counters.statements++;
+    const statements = this.#resolve(facts);
+    if (statements.length === 0) return new Run(facts, null);
+    const verdict = this.#judge(statements, isImplicitBlock);
+    if (verdict.refusal !== null) return this.refuse(facts, verdict);
+    this.#context.recorder.recordVerdict(verdict, this.#session.id);
+    const run = new Run(facts, verdict);
+    if (verdict.limits.length > 0 || verdict.observedLimits.length > 0) this.#waiting.ask(run, facts);
+    return run;
+  }
+
+  /** A portal is judged when it first runs; what resumes it is the same statement, under the rules it began with. */
+  decideExecute(portal: Portal | null): Run {
+    const facts = portal?.facts ?? NOT_PREPARED;
+    if (portal?.hasRun === true) return new Run(facts, this.#resumable.get(portal) ?? null);
+    const run = this.decide(facts, false);
+    if (portal !== null && run.verdict?.kill) this.#resumable.set(portal, run.verdict);
+    return run;
+  }
+
+  /** Records a refusal. */
+  refuse(facts: TextFacts, verdict: Verdict): Run {
+    const { recorder, counters } = this.#context;
+    const run = new Run(facts, verdict);
+    recorder.recordVerdict(verdict, this.#session.id);
+    run.refusal = verdict.refusal;
+    if (verdict.refusal !== null) run.decisionId = recorder.recordRefusal(verdict, this.#session.id, verdict.refusal);
+    counters.refused++;
+    return run;
+  }
+
+  /** A Query or Parse over max_statement_bytes is refused unread. */
+  refuseTooLong(): { readonly run: Run; readonly refusal: Refusal } {
+    const { recorder, counters, rules } = this.#context;
+    const run = new Run(NO_STATEMENTS, null);
+    const refusal = refusalOf(
+      'statement_too_long',
+      'max_statement_bytes',
+      'raise limits.max_statement_bytes in the settings of pgweir',
+    );
+    run.refusal = refusal;
+    run.decisionId = recorder.recordUnjudgedRefusal(
+      this.#session.subject,
+      rules.active.version,
+      this.#session.id,
+      refusal,
+    );
+    counters.refused++;
+    return { run, refusal };
+  }
+
+  #resolve(facts: TextFacts): TextFacts {
+    return resolveStatements(facts, this.#session.statements, this.#session.portals, NOT_PREPARED_FACTS);
+  }
+}

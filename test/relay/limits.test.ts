@@ -68,6 +68,14 @@ async function countOnServer(mark: string): Promise<number> {
   return Number(rows[0]?.n);
 }
 
+async function untilOnServer(mark: string): Promise<void> {
+  await waitFor(
+    async () => (await countOnServer(mark)) > 0,
+    5_000,
+    () => 'it does not reach the server',
+  );
+}
+
 describe('rate_limit', () => {
   test('lets through its rate and its burst, against clients that are faster', async () => {
     const tally = await hammer(weir, { applicationName: 'enforced', clients: 4, durationMs: 2_000 });
@@ -256,11 +264,7 @@ describe('max_concurrent', () => {
       name: 'is cancelled by its client',
       end: async (client) => {
         client.send(frontend.query("SELECT pg_sleep(10), 'to cancel'"));
-        await waitFor(
-          () => countOnServer("'to cancel'"),
-          5_000,
-          () => 'it does not reach the server',
-        );
+        await untilOnServer("'to cancel'");
         await sendCancel(weir, client.processId, client.secretKey);
         return client.readUntilReady();
       },
@@ -269,11 +273,7 @@ describe('max_concurrent', () => {
       name: 'loses its client, who closes',
       end: async (client) => {
         client.send(frontend.query("SELECT pg_sleep(0.4), 'left'"));
-        await waitFor(
-          () => countOnServer("'left'"),
-          5_000,
-          () => 'it does not reach the server',
-        );
+        await untilOnServer("'left'");
         client.destroy();
       },
     },
@@ -281,11 +281,7 @@ describe('max_concurrent', () => {
       name: 'loses its client by a reset',
       end: async (client) => {
         client.send(frontend.query("SELECT pg_sleep(0.4), 'left'"));
-        await waitFor(
-          () => countOnServer("'left'"),
-          5_000,
-          () => 'it does not reach the server',
-        );
+        await untilOnServer("'left'");
         client.socket.resetAndDestroy();
       },
     },
@@ -293,11 +289,7 @@ describe('max_concurrent', () => {
       name: 'loses its session by an administrator',
       end: async (client) => {
         client.send(frontend.query("SELECT pg_sleep(10), 'to end'"));
-        await waitFor(
-          () => countOnServer("'to end'"),
-          5_000,
-          () => 'it does not reach the server',
-        );
+        await untilOnServer("'to end'");
         const session = weir.control.sessions().find(({ serverPid }) => serverPid === client.processId);
         weir.control.terminateSession(session?.id ?? 0);
         await client.readUntilEnd();

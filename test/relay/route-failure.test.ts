@@ -9,24 +9,16 @@ import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { findFreePort } from '../support/server-process.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
-import { type BackendMessage, readFields, readRow } from '../support/transcript.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
-
-const RULES = `
-traffic_control:
-  rules:
-    - { name: stay, priority: 10, match: { query_regex: 'stay' }, action: route_primary }
-    - { name: reads, match: { query_class: read }, action: route_replica }
-`;
-const WHERE = 'SELECT pg_is_in_recovery()';
+import { codesOf, ROUTING_RULES, talkThrough, WHERE } from './routed-client.ts';
 
 const postgres = sharedPostgres();
 let weir: TestWeir;
 let client: WireClient;
 
 beforeAll(async () => {
-  weir = await startTestWeir({ postgres, rules: RULES });
+  weir = await startTestWeir({ postgres, rules: ROUTING_RULES });
 });
 afterAll(() => weir.stop());
 afterEach(() => client.end());
@@ -35,22 +27,7 @@ const login = async (address: TestWeir = weir): Promise<WireClient> => {
   client = await WireClient.login(address);
   return client;
 };
-const codesOf = (messages: readonly BackendMessage[]): string[] =>
-  messages.filter(({ type }) => type === 'E').map(({ body }) => readFields(body).C ?? '');
-const valuesOf = (messages: readonly BackendMessage[]): (string | null | undefined)[] =>
-  messages.filter(({ type }) => type === 'D').map(({ body }) => readRow(body)[0]);
-
-/** The first column of all rows; an error is shown by its SQLSTATE. */
-async function send(...parts: Buffer[]): Promise<(string | null | undefined)[]> {
-  client.send(...parts);
-  const messages = await client.readUntilReady();
-  return [...valuesOf(messages), ...codesOf(messages)];
-}
-const simple = (sql: string) => send(frontend.query(sql));
-const extended = (sql: string) => send(frontend.extendedQuery(sql), frontend.sync());
-const prepare = (name: string, sql: string) => send(frontend.parse(sql, name), frontend.sync());
-const use = (statement: string) =>
-  send(frontend.bind({ statement }), frontend.describePortal(), frontend.execute(), frontend.sync());
+const { simple, extended, prepare, use } = talkThrough(() => client);
 
 describe('a replica that does not serve', () => {
   const unreachable = (port: number) => ({
@@ -59,7 +36,7 @@ describe('a replica that does not serve', () => {
   });
 
   test('and refuses connections: the primary serves, and that is counted', async () => {
-    const lonely = await startTestWeir({ postgres, rules: RULES, settings: unreachable(await findFreePort()) });
+    const lonely = await startTestWeir({ postgres, rules: ROUTING_RULES, settings: unreachable(await findFreePort()) });
     await login(lonely);
     expect(await simple(WHERE)).toEqual(['f']);
     expect(lonely.control.counters.unroutable).toBe(1);
@@ -80,7 +57,7 @@ describe('a replica that does not serve', () => {
     await once(silent, 'listening');
     const address = silent.address();
     const port = typeof address === 'object' && address !== null ? address.port : 0;
-    const lonely = await startTestWeir({ postgres, rules: RULES, settings: unreachable(port) });
+    const lonely = await startTestWeir({ postgres, rules: ROUTING_RULES, settings: unreachable(port) });
     await login(lonely);
     expect(await simple(WHERE)).toEqual(['f']);
     expect(lonely.control.counters.unroutable).toBe(1);
@@ -135,7 +112,11 @@ describe('a replica that does not serve', () => {
 
 describe('without pgweir’s own credentials', () => {
   test('nothing is routed: in passthrough the primary serves, and that is counted', async () => {
-    const passing = await startTestWeir({ postgres, rules: RULES, settings: { auth: { mode: 'passthrough' } } });
+    const passing = await startTestWeir({
+      postgres,
+      rules: ROUTING_RULES,
+      settings: { auth: { mode: 'passthrough' } },
+    });
     await login(passing);
     expect(await simple(WHERE)).toEqual(['f']);
     expect(await extended(WHERE)).toEqual(['f']);

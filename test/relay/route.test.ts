@@ -5,17 +5,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
-import { type BackendMessage, readFields, readRow, transcribe } from '../support/transcript.ts';
+import { transcribe } from '../support/transcript.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
-
-const RULES = `
-traffic_control:
-  rules:
-    - { name: stay, priority: 10, match: { query_regex: 'stay' }, action: route_primary }
-    - { name: reads, match: { query_class: read }, action: route_replica }
-`;
-const WHERE = 'SELECT pg_is_in_recovery()';
+import { codesOf, ROUTING_RULES, talkThrough, valuesOf, WHERE } from './routed-client.ts';
 
 const postgres = sharedPostgres();
 let weir: TestWeir;
@@ -30,7 +23,7 @@ beforeAll(async () => {
     () => 'the standby does not follow',
   );
   await standby.end();
-  weir = await startTestWeir({ postgres, rules: RULES });
+  weir = await startTestWeir({ postgres, rules: ROUTING_RULES });
 });
 afterAll(() => weir.stop());
 afterEach(() => client.end());
@@ -39,22 +32,7 @@ const login = async (address: TestWeir = weir): Promise<WireClient> => {
   client = await WireClient.login(address);
   return client;
 };
-const codesOf = (messages: readonly BackendMessage[]): string[] =>
-  messages.filter(({ type }) => type === 'E').map(({ body }) => readFields(body).C ?? '');
-const valuesOf = (messages: readonly BackendMessage[]): (string | null | undefined)[] =>
-  messages.filter(({ type }) => type === 'D').map(({ body }) => readRow(body)[0]);
-
-/** The first column of all rows; an error is shown by its SQLSTATE. */
-async function send(...parts: Buffer[]): Promise<(string | null | undefined)[]> {
-  client.send(...parts);
-  const messages = await client.readUntilReady();
-  return [...valuesOf(messages), ...codesOf(messages)];
-}
-const simple = (sql: string) => send(frontend.query(sql));
-const extended = (sql: string) => send(frontend.extendedQuery(sql), frontend.sync());
-const prepare = (name: string, sql: string) => send(frontend.parse(sql, name), frontend.sync());
-const use = (statement: string) =>
-  send(frontend.bind({ statement }), frontend.describePortal(), frontend.execute(), frontend.sync());
+const { send, simple, extended, prepare, use } = talkThrough(() => client);
 
 describe('a statement that a rule routes to a replica', () => {
   test('runs on the standby as a simple, an extended and a prepared statement', async () => {

@@ -206,8 +206,8 @@ export class Connection {
 
   beginCopyIn(isBothWays: boolean): void {
     const isOver = this.session.owed.beginCopyIn();
-    this.copyIn.begin(isBothWays || !isOver);
-    if (this.copyIn.isRunning) this.#killGuard.beginCopyIn();
+    this.copyIn.begin(isBothWays || !isOver, isBothWays);
+    if (this.copyIn.isRunning) this.#killGuard.beginCopyIn(isBothWays);
   }
 
   /** The client has sent CopyDone or CopyFail. */
@@ -262,9 +262,11 @@ export class Connection {
     this.#closeWhenQuiet();
   }
 
+  /** A replication stream never comes to an end by itself: it is cut off. */
   #closeWhenQuiet(): void {
-    if (this.isClosing || !this.session.isQuiet || this.session.isTransactionAhead || !this.gate.isOpen) return;
-    this.fail('shutting_down', null);
+    if (this.isClosing) return;
+    const isQuiet = this.session.isQuiet && !this.session.isTransactionAhead && this.gate.isOpen;
+    if (isQuiet || this.copyIn.isBothWays) this.fail('shutting_down', null);
   }
 
   /** DELETE /sessions/{id}: what runs is cancelled too, or it would go on without anybody to hear of it. */

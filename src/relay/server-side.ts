@@ -215,6 +215,7 @@ export class ServerSide implements FrameSink {
       return this.#connection.becomeReady();
     }
     const { sequence, isSwallowed } = head;
+    if (isSwallowed && this.#session.isReplication) this.#connection.probeAnswered(head.closedName);
     // A simple Query drops the unnamed statement, whatever comes of it.
     if (head.kind === OWED.query && !isSwallowed) this.#session.statements.forget('', sequence);
     if (head.run !== null) this.#finish(head);

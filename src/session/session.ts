@@ -3,6 +3,7 @@
 
 import { TRANSACTION } from '../wire/codes.ts';
 import { OwedQueue } from './owed.ts';
+import type { ReplicationMode } from './replication-mode.ts';
 import { Portals, PreparedStatements } from './statements.ts';
 import type { Subject } from './subject.ts';
 
@@ -28,6 +29,7 @@ export class Session<Run> {
   readonly parameters = new Map<string, string>();
   #subject: Subject;
   #phase: Phase = 'startup';
+  #replication: ReplicationMode = 'none';
   /** Transaction status of the last ReadyForQuery. */
   status: number = TRANSACTION.idle;
   /** A BEGIN has been sent, or COMMIT not yet answered: what the status will be when all that is owed has been answered. */
@@ -54,9 +56,23 @@ export class Session<Run> {
     this.#phase = phase;
   }
 
-  /** The startup message told who this is; application_name is the server's to report. */
-  identify(user: string, database: string, applicationName: string): void {
-    this.#subject = Object.freeze({ user, database, applicationName, clientIp: this.#subject.clientIp });
+  /**
+   * The startup message told who this is; application_name is the server's to report. A physical replication connection is
+   * in no database: its name is `replication`, as in pg_hba.conf.
+   */
+  identify(user: string, database: string, applicationName: string, replication: ReplicationMode = 'none'): void {
+    this.#replication = replication;
+    this.#subject = Object.freeze({
+      user,
+      database: replication === 'physical' ? 'replication' : database,
+      applicationName,
+      clientIp: this.#subject.clientIp,
+    });
+  }
+
+  /** It is a walsender: it takes replication commands, and no extended protocol. */
+  get isReplication(): boolean {
+    return this.#replication !== 'none';
   }
 
   /** A ParameterStatus came from the server. */

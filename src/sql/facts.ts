@@ -2,7 +2,17 @@
 // once for a text and shared by every session that sends it. "Unreadable" is a fact, never an exception.
 
 /** What a statement may do, at the strongest: a hidden write makes a SELECT a `write`, hidden code makes it `unknown`. */
-export const QUERY_CLASSES = ['read', 'write', 'ddl', 'transaction', 'session', 'copy', 'utility', 'unknown'] as const;
+export const QUERY_CLASSES = [
+  'read',
+  'write',
+  'ddl',
+  'transaction',
+  'session',
+  'copy',
+  'utility',
+  'replication',
+  'unknown',
+] as const;
 export type QueryClass = (typeof QUERY_CLASSES)[number];
 
 /** Why a text could not be read. `not_prepared` is the EXECUTE (or Bind) of a name that this session never prepared. */

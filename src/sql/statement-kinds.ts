@@ -2,6 +2,7 @@
 // walk's business. Classes follow PostgreSQL's GetCommandLogLevel (tcop/utility.c) where that draws the same line.
 
 import type { QueryClass } from './facts.ts';
+import { REPLICATION_KINDS } from './replication.ts';
 import { bodyOf, listOf, nameParts, type TreeNode, textOf } from './tree.ts';
 
 /**
@@ -128,6 +129,7 @@ export const STATEMENT_KINDS: readonly string[] = [
   ...['text_search_template', 'trigger', 'type', 'view'].flatMap(createAlterDrop),
   ...['alter_column', 'alter_large_object', 'alter_routine', 'drop_routine'],
   'function_call',
+  ...REPLICATION_KINDS,
 ];
 
 const CLASSES: Readonly<Record<string, QueryClass>> = {

@@ -1,4 +1,4 @@
-// What the statement may do at the strongest: read, write, ddl, transaction, session, copy, utility or unknown.
+// What the statement may do at the strongest: read, write, ddl, transaction, session, copy, utility, replication or unknown.
 
 import type { Dimension } from './dimension.ts';
 import { listWords, makeCondition, STAGE } from './dimension.ts';

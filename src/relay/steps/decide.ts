@@ -4,6 +4,7 @@ import type { Refusal, Verdict } from '../../policy/verdict.ts';
 import type { Session } from '../../session/session.ts';
 import { type Portal, resolveStatements } from '../../session/statements.ts';
 import type { TextFacts } from '../../sql/facts.ts';
+import { readReplicationCommand } from '../../sql/replication.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
@@ -36,11 +37,12 @@ export class Decider {
   /** The facts of the text at `buffer[start, end)`. */
   read(buffer: Buffer, start: number, end: number): TextFacts {
     const session = this.#session;
-    return this.#context.facts.read(
-      buffer.toString('latin1', start, end),
-      session.clientEncoding,
-      session.areStringsConforming,
-    );
+    const text = buffer.toString('latin1', start, end);
+    if (session.isReplication) {
+      const command = readReplicationCommand(text, session.clientEncoding);
+      if (command !== null) return [command];
+    }
+    return this.#context.facts.read(text, session.clientEncoding, session.areStringsConforming);
   }
 
   /** The verdict alone: nothing is recorded. `isImplicitBlock`: the message runs its statements as one transaction. */

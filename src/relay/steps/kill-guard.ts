@@ -4,7 +4,7 @@
 import { describeError } from '../../base/errors.ts';
 import { sendCancelRequest } from '../../pool/server-connection.ts';
 import { OWED } from '../../session/owed.ts';
-import { FLUSH, makeCloseStatement } from '../../wire/writer.ts';
+import { FLUSH, makeCloseStatement, makeQuery } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
@@ -38,10 +38,13 @@ export class KillGuard {
     this.#context.killClock.arm(watch);
   }
 
-  /** The client owes COPY data: its time does not count, and its bytes must come through. */
-  beginCopyIn(): void {
+  /**
+   * The client owes COPY data: its time does not count, and its bytes must come through. In a replication stream
+   * (`isBothWays`) they must too, but that is the server's own time.
+   */
+  beginCopyIn(isBothWays: boolean): void {
     if (this.#watch === null) return;
-    this.#watch.pause(this.#context.clock.monotonicMs());
+    if (!isBothWays) this.#watch.pause(this.#context.clock.monotonicMs());
     this.#connection.gate.open(GATE.killing | GATE.killingAfterSync);
   }
 
@@ -66,7 +69,7 @@ export class KillGuard {
     if (!this.#isCancelInFlight) this.#release();
   }
 
-  /** CloseComplete of pgweir's own Close. */
+  /** CloseComplete of pgweir's own Close, or ReadyForQuery of its Query. */
   probeAnswered(name: string): void {
     if (name === PROBE_NAME) this.#connection.gate.open(GATE.killing | GATE.killingAfterSync);
   }
@@ -112,10 +115,16 @@ export class KillGuard {
       return;
     }
     this.#mustProbe = false;
-    const { outlet } = this.#connection.active;
-    outlet.write(makeCloseStatement(PROBE_NAME));
-    outlet.write(FLUSH);
-    const owed = this.#connection.session.owed.push(OWED.close);
+    const { session, active } = this.#connection;
+    const { outlet } = active;
+    // A walsender takes no Close. An empty Query is as harmless: where it takes no SQL either, it is an error and nothing more.
+    if (session.isReplication) {
+      outlet.write(makeQuery(''));
+    } else {
+      outlet.write(makeCloseStatement(PROBE_NAME));
+      outlet.write(FLUSH);
+    }
+    const owed = session.owed.push(session.isReplication ? OWED.query : OWED.close);
     owed.isSwallowed = true;
     owed.closedName = PROBE_NAME;
     outlet.flush();

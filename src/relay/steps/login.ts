@@ -5,6 +5,7 @@ import { WeirError } from '../../base/errors.ts';
 import type { Endpoint, Settings } from '../../config/settings.ts';
 import { LoginRefused, type Welcome } from '../../pool/login.ts';
 import type { Lease } from '../../pool/server-connection.ts';
+import { readReplicationMode } from '../../session/replication-mode.ts';
 import { readBackendKey } from '../../wire/backend.ts';
 import { BACKEND, TRANSACTION } from '../../wire/codes.ts';
 import type { StartupPacket } from '../../wire/startup.ts';
@@ -75,6 +76,7 @@ export async function beginLogin(
     user,
     startup.parameters.get('database') ?? user,
     startup.parameters.get('application_name') ?? '',
+    readReplicationMode(startup.parameters),
   );
   connection.session.enter('login');
   const { primary } = context.settings.targets;

@@ -4,7 +4,8 @@
 //
 // The stand-in is `VALUES (1), (1, 2)`: grammatically right, refused by parse analysis with 42601 whatever the catalogs
 // hold, and, like any statement, by 25P02 where the transaction has failed before. Sent as a Parse under the refused name it
-// leaves prepared statements exactly as a failing Parse of the client's own would.
+// leaves prepared statements exactly as a failing Parse of the client's own would. On a replication connection it is refused
+// for another reason, where there is no database or no extended protocol.
 
 import { ERRORS, type ErrorCode } from '../../base/errors.ts';
 import type { Refusal } from '../../policy/verdict.ts';
@@ -13,8 +14,11 @@ import { makeErrorResponse, makeImpossibleFunctionCall, makeParse, makeQuery } f
 /** Stands for Execute too: a Parse under this name fails before it could be stored, and touches no other name. */
 const STAND_IN_NAME = 'pgweir_refused';
 
-/** What the server says to the stand-ins: syntax_error by parse analysis; undefined_function for the function call. */
-const STAND_IN_ERRORS: ReadonlySet<string> = new Set(['42601', '42883']);
+/**
+ * What the server says to the stand-ins: syntax_error by parse analysis; undefined_function for the function call; and of a
+ * walsender, feature_not_supported (SQL without a database) and protocol_violation (Parse, FunctionCall).
+ */
+const STAND_IN_ERRORS: ReadonlySet<string> = new Set(['42601', '42883', '0A000', '08P01']);
 
 export function isStandInError(sqlstate: string): boolean {
   return STAND_IN_ERRORS.has(sqlstate);

@@ -182,6 +182,7 @@ export class Router {
   #isRoutable(facts: TextFacts): boolean {
     const isFree =
       !this.#isPinned &&
+      !this.#connection.session.isReplication &&
       !this.#connection.session.isTransactionAhead &&
       facts.every((statement) => statement.effect === null && mayRunElsewhere(statement.shape));
     if (!isFree || this.#replicas.length === 0) {

@@ -59,6 +59,11 @@ export class ClientSide implements FrameSink {
     return this.#framer.isMidMessage;
   }
 
+  /** Type of a message of which nothing has gone on, because it is not there as far as it is read; null where there is none. */
+  get heldType(): number | null {
+    return this.#framer.heldType;
+  }
+
   /** Its socket is closed: it neither says nor hears anything any more. */
   get isGone(): boolean {
     return this.socket.destroyed;
@@ -144,7 +149,7 @@ export class ClientSide implements FrameSink {
   #end(): void {
     this.#hasEnded = true;
     if (this.#isOpen && this.#backlog === null) this.#connection.clientEnded();
-    else this.#connection.clientEndedEarly();
+    else this.#connection.clientEndedEarly(this.#backlog !== null);
   }
 
   rest(buffer: Buffer, start: number, end: number): void {
@@ -152,8 +157,12 @@ export class ClientSide implements FrameSink {
   }
 
   frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    const { gate, conduct, isClosing } = this.#connection;
+    const { gate, conduct, isClosing, isClientDone } = this.#connection;
     if (isClosing) return false;
+    if (isClientDone) {
+      conduct.rest = null;
+      return true;
+    }
     if (!gate.isOpen) {
       if (!gate.hasOnly(GATE.killingAfterSync)) return false;
       if (type !== FRONTEND.sync && type !== FRONTEND.flush) {

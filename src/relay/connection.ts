@@ -9,7 +9,7 @@ import type { Lease } from '../pool/server-connection.ts';
 import { sendCancelRequest } from '../pool/server-connection.ts';
 import { Session } from '../session/session.ts';
 import type { Broken } from '../wire/framer.ts';
-import { makeErrorResponse, TERMINATE } from '../wire/writer.ts';
+import { makeBrokenHead, makeErrorResponse, TERMINATE } from '../wire/writer.ts';
 import { ClientSide } from './client-side.ts';
 import { Conduct } from './conduct.ts';
 import type { RelayContext } from './context.ts';
@@ -48,8 +48,8 @@ export class Connection {
   isClosing = false;
   /** A login that pgweir does for the client right now: of no use to anybody when the client is gone. */
   pendingLogin: AbortController | null = null;
-  /** The client has said goodbye, or closed its half: the server's last answers still go out. */
-  #isClientDone = false;
+  /** The client has said goodbye, closed its half or broken the protocol: the server's last answers still go out. */
+  isClientDone = false;
   #unheardBytes = 0;
   /** Close as soon as the session is outside a transaction with nothing owed. */
   #isDraining = false;
@@ -294,35 +294,55 @@ export class Connection {
     this.close();
   }
 
+  /**
+   * Framing of the client is lost. The server hears of it as it would without pgweir, and says what it says then: nothing, or
+   * that it knows no such type, and in its turn, behind the answers to what came before. Of a message of unknown type it
+   * gets the type alone: whatever that type may mean to it, nothing of it can run.
+   */
   clientBroke(broken: Broken): void {
-    const what =
-      broken.reason === 'unknown_type' ? `invalid frontend message type ${broken.type}` : 'invalid message length';
-    this.fail('protocol_violation', what);
+    if (this.isClosing || this.isClientDone) return;
+    this.countError(ERRORS.protocol_violation.sqlstate);
+    this.#context.log.info({ session: this.session.id, ...broken }, 'the client broke the protocol');
+    if (this.#active === null) this.close();
+    else this.#endInput(makeBrokenHead(broken));
   }
 
   /** Terminate: the server may finish what it was given, as without a proxy. */
   clientQuit(): void {
-    this.clientEnded();
+    this.#endInput(TERMINATE);
   }
 
-  /** The client will send nothing more; what it has sent is still answered, to whom may still listen. */
+  /**
+   * The client has closed its half without a word; what it has sent is still answered, to whom may still listen. Of a message
+   * that it left unfinished the server gets the type: amid COPY data that alone can be an error.
+   */
   clientEnded(): void {
-    if (this.isClosing || this.#isClientDone) return;
-    this.#isClientDone = true;
+    const { heldType } = this.client;
+    this.#endInput(heldType === null ? null : Buffer.from([heldType]));
+  }
+
+  /** Nothing more comes from the client: its last words go to the server that is at work, and the end of input to both. */
+  #endInput(lastWords: Buffer | null): void {
+    if (this.isClosing || this.isClientDone) return;
+    this.isClientDone = true;
     if (this.#active === null) {
       this.close();
       return;
     }
     this.router.eachServer((server) => {
-      if (!this.client.isMidMessage) server.outlet.write(TERMINATE);
+      if (server !== this.#active) server.outlet.write(TERMINATE);
+      else if (lastWords !== null) server.outlet.write(lastWords);
       server.outlet.flush();
       server.lease.socket.end();
     });
   }
 
-  /** The same, while a statement of it waits: that one is given up. */
-  clientEndedEarly(): void {
-    if (this.gate.has(GATE.login)) this.close();
+  /**
+   * The same while the gate is closed. Nobody waits for a login that pgweir does, nor for a statement that waits, unless more
+   * was sent ahead; else the end is told when what was sent has been looked at.
+   */
+  clientEndedEarly(hasMore: boolean): void {
+    if (this.pendingLogin !== null && this.gate.has(GATE.login) && !hasMore) this.close();
     else if (this.conduct.isWaiting) this.client.socket.destroy();
   }
 
@@ -343,9 +363,15 @@ export class Connection {
 
   /** The server's socket has ended. */
   serverEnded(server: ServerSide): void {
-    if (this.isClosing || this.router.forgetReplica(server)) return;
-    if (!server.hasSaidFatal && !this.#isClientDone) this.fail('target_gone', null);
-    else this.close();
+    if (this.isClosing) return;
+    if (this.isClientDone) {
+      // The last answers are those of the one at work.
+      if (server === this.#active) this.close();
+      return;
+    }
+    if (this.router.forgetReplica(server)) return;
+    if (server.hasSaidFatal) this.close();
+    else this.fail('target_gone', null);
   }
 
   /** The one door: gives every lease back and closes the client's socket after what is still to be said. */

@@ -59,6 +59,11 @@ export class Framer {
     return this.#remaining > 0;
   }
 
+  /** Type of the message of which a part has come and nothing has been shown; null between messages. */
+  get heldType(): number | null {
+    return this.#heldBytes > 0 ? (this.#held?.[0] ?? null) : null;
+  }
+
   /** Which messages are legal from the next one on. */
   useTable(table: MessageTable): void {
     this.#table = table;

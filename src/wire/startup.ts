@@ -1,11 +1,14 @@
 // The first packet of a connection: it has no type byte, and is a startup message, a request for encryption, or a cancel.
 
 import { REQUEST } from './codes.ts';
+import { MAX_NAME_BYTES } from './reader.ts';
 
-/** PostgreSQL refuses longer ones (MAX_STARTUP_PACKET_LENGTH). */
-export const MAX_STARTUP_BYTES = 10_000;
-/** The secret key of protocol 3.2 is 4 to 256 bytes. */
-const MIN_CANCEL_BYTES = 16;
+/** PostgreSQL refuses longer ones: MAX_STARTUP_PACKET_LENGTH, which does not count the length word itself. */
+export const MAX_STARTUP_BYTES = 10_004;
+/** PostgreSQL cuts these to the length of a name before it looks them up. */
+const CUT_NAMES: ReadonlySet<string> = new Set(['user', 'database']);
+/** The secret key is 4 bytes up to protocol 3.0, and up to 256 in 3.2. */
+const MIN_CANCEL_BYTES = 12 + 1;
 const MAX_CANCEL_BYTES = 12 + 256;
 
 export type StartupPacket =
@@ -23,27 +26,30 @@ export type StartupPacket =
 export type StartupAnswer =
   | { readonly status: 'ok'; readonly packet: StartupPacket; readonly end: number }
   | { readonly status: 'more' }
-  | { readonly status: 'broken'; readonly reason: string };
+  /** `isTold`: PostgreSQL says so to the client, too; where it does not it only logs, and closes. */
+  | { readonly status: 'broken'; readonly reason: string; readonly isTold: boolean };
+
+/** What PostgreSQL says to a startup message whose parameters do not end where it ends. */
+export const BAD_LAYOUT = 'invalid startup packet layout: expected terminator as last byte';
 
 /** Reads the packet at the start of `buffer[0, end)`. Source: PostgreSQL documentation, "Message Formats", StartupMessage. */
 export function readStartupPacket(buffer: Buffer, end: number): StartupAnswer {
   if (end < 4) return { status: 'more' };
   const length = buffer.readInt32BE(0);
-  if (length < 8 || length > MAX_STARTUP_BYTES) return { status: 'broken', reason: 'invalid length of startup packet' };
+  if (length < 8 || length > MAX_STARTUP_BYTES)
+    return { status: 'broken', reason: 'invalid length of startup packet', isTold: false };
   if (end < length) return { status: 'more' };
   const code = buffer.readInt32BE(4);
-  if (code === REQUEST.ssl || code === REQUEST.gssenc) {
-    if (length !== 8) return { status: 'broken', reason: 'invalid length of encryption request' };
+  // Like PostgreSQL, by the code alone: what else stands in the packet is passed over.
+  if (code === REQUEST.ssl || code === REQUEST.gssenc)
     return { status: 'ok', packet: { type: code === REQUEST.ssl ? 'ssl_request' : 'gssenc_request' }, end: length };
-  }
   if (code === REQUEST.cancel) {
     if (length < MIN_CANCEL_BYTES || length > MAX_CANCEL_BYTES)
-      return { status: 'broken', reason: 'invalid length of cancel request' };
+      return { status: 'broken', reason: 'invalid length of cancel request', isTold: false };
     return { status: 'ok', packet: { type: 'cancel', key: buffer.toString('latin1', 8, length) }, end: length };
   }
   const parameters = code >>> 16 === 3 ? readParameters(buffer, 8, length) : new Map<string, string>();
-  if (parameters === null)
-    return { status: 'broken', reason: 'invalid startup packet layout: expected terminator as last byte' };
+  if (parameters === null) return { status: 'broken', reason: BAD_LAYOUT, isTold: true };
   return {
     status: 'ok',
     packet: { type: 'startup', major: code >>> 16, minor: code & 0xffff, parameters },
@@ -51,6 +57,7 @@ export function readStartupPacket(buffer: Buffer, end: number): StartupAnswer {
   };
 }
 
+/** As the server takes them: of a name given twice the last, names of users and databases cut, an empty database as none. */
 function readParameters(buffer: Buffer, start: number, end: number): ReadonlyMap<string, string> | null {
   const parameters = new Map<string, string>();
   let at = start;
@@ -59,8 +66,11 @@ function readParameters(buffer: Buffer, start: number, end: number): ReadonlyMap
     if (nameEnd < 0 || nameEnd >= end) return null;
     const valueEnd = buffer.indexOf(0, nameEnd + 1);
     if (valueEnd < 0 || valueEnd >= end) return null;
-    parameters.set(buffer.toString('utf8', at, nameEnd), buffer.toString('utf8', nameEnd + 1, valueEnd));
+    const name = buffer.toString('utf8', at, nameEnd);
+    const keptEnd = CUT_NAMES.has(name) ? Math.min(valueEnd, nameEnd + 1 + MAX_NAME_BYTES) : valueEnd;
+    parameters.set(name, buffer.toString('utf8', nameEnd + 1, keptEnd));
     at = valueEnd + 1;
   }
+  if (parameters.get('database') === '') parameters.delete('database');
   return at === end - 1 ? parameters : null;
 }

@@ -2,6 +2,7 @@
 // the few frontend messages that stand in for a refused one.
 
 import { BACKEND, FRONTEND, REQUEST } from './codes.ts';
+import type { Broken } from './framer.ts';
 
 const EMPTY = Buffer.alloc(0);
 
@@ -93,6 +94,13 @@ export function makeCloseStatement(name: string): Buffer {
 export const SYNC = makeMessage(FRONTEND.sync, EMPTY);
 export const FLUSH = makeMessage(FRONTEND.flush, EMPTY);
 export const TERMINATE = makeMessage(FRONTEND.terminate, EMPTY);
+
+/** How the message began that could not be framed: as much of it as a server reads before it gives up. */
+export function makeBrokenHead({ reason, type, length }: Broken): Buffer {
+  const head = Buffer.from([type, 0, 0, 0, 0]);
+  head.writeInt32BE(length, 1);
+  return reason === 'unknown_type' ? head.subarray(0, 1) : head;
+}
 
 /** FunctionCall of OID 0, which no function has: the server fails it as it would fail any other, with ReadyForQuery. */
 export function makeImpossibleFunctionCall(): Buffer {

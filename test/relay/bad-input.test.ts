@@ -57,6 +57,8 @@ async function sendAndReadEnd(client: WireClient, bytes: Buffer): Promise<Outcom
 }
 
 const VIOLATION = { severity: 'FATAL', sqlstate: '08P01' };
+/** PostgreSQL logs it, and closes. */
+const WITHOUT_A_WORD = { severity: undefined, sqlstate: undefined };
 const HOSTILE_LENGTHS = [0, 3, -1, -2_147_483_648, 2_147_483_647];
 
 describe('before the startup packet', () => {
@@ -66,7 +68,6 @@ describe('before the startup packet', () => {
     ['zeroes', Buffer.alloc(64)],
     ['a packet of 20,000 bytes', frontend.startupMessage({ user: 'x'.repeat(20_000) })],
     ['a negative length', Buffer.concat([frontend.int32(-5), Buffer.alloc(20)])],
-    ['an encryption request with a body', frontend.packet(frontend.int32(frontend.SSL_REQUEST_CODE), Buffer.alloc(4))],
     ['a parameter without its end', frontend.packet(frontend.int32(frontend.PROTOCOL_3_0), Buffer.from('user'))],
   ])('%s is refused', async (_name, bytes) => {
     const client = await WireClient.connect(weir);
@@ -83,11 +84,11 @@ describe('before the startup packet', () => {
 
 describe('while logged in', () => {
   test.each([...'QPBDECFHSdcfX'].flatMap((type) => HOSTILE_LENGTHS.map((length): [string, number] => [type, length])))(
-    'a message %s of length %i ends the connection with 08P01',
+    'a message %s of length %i ends the connection without a word',
     async (type, length) => {
       const client = await WireClient.login(weir);
       expect(await sendAndReadEnd(client, frontend.messageWithLength(type, length, Buffer.alloc(8)))).toMatchObject(
-        VIOLATION,
+        WITHOUT_A_WORD,
       );
     },
   );
@@ -106,13 +107,13 @@ describe('while logged in', () => {
 
   test('a length beyond its type is refused before its bytes come', async () => {
     const client = await WireClient.login(weir);
-    expect(await sendAndReadEnd(client, frontend.messageWithLength('S', 10_001))).toMatchObject(VIOLATION);
+    expect(await sendAndReadEnd(client, frontend.messageWithLength('S', 10_001))).toMatchObject(WITHOUT_A_WORD);
   });
 
   test('in the middle of a transaction the server rolls it back', async () => {
     const client = await WireClient.login(weir, { parameters: { application_name: 'breaks off' } });
     await client.query('BEGIN; SELECT 1');
-    expect(await sendAndReadEnd(client, frontend.messageWithLength('Q', -1))).toMatchObject(VIOLATION);
+    expect(await sendAndReadEnd(client, frontend.messageWithLength('Q', -1))).toMatchObject(WITHOUT_A_WORD);
     await waitFor(
       async () =>
         (await postgres.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'breaks off'")).rows.length ===

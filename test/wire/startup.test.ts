@@ -51,6 +51,25 @@ describe('the first packet', () => {
     expect(readStartupPacket(followed, followed.length)).toMatchObject({ status: 'ok', end: packet.length });
   });
 
+  test('a request for encryption is known by its code, whatever stands behind that', () => {
+    const packet = frontend.packet(frontend.int32(frontend.SSL_REQUEST_CODE), Buffer.from('anything'));
+    expect(read(packet)).toMatchObject({ packet: { type: 'ssl_request' }, end: packet.length });
+  });
+
+  test.each(['user', 'database'])('a name of a %s is cut as the server cuts it', (name) => {
+    const answer = read(frontend.startupMessage({ [name]: `${'n'.repeat(63)}more`, options: 'o'.repeat(100) }));
+    if (answer.status !== 'ok' || answer.packet.type !== 'startup') throw new Error(`got ${answer.status}`);
+    expect(answer.packet.parameters.get(name)).toBe('n'.repeat(63));
+    expect(answer.packet.parameters.get('options')).toHaveLength(100);
+  });
+
+  test('an empty database is none, and of a name given twice the last counts', () => {
+    const pairs = Buffer.from('user\0ann\0database\0\0user\0bob\0\0');
+    const answer = read(frontend.packet(frontend.int32(3 << 16), pairs));
+    if (answer.status !== 'ok' || answer.packet.type !== 'startup') throw new Error(`got ${answer.status}`);
+    expect([...answer.packet.parameters]).toEqual([['user', 'bob']]);
+  });
+
   test('a parameter that is not UTF-8 is read without an error', () => {
     const packet = frontend.packet(frontend.int32(3 << 16), Buffer.from('user\0\xe9\xff\0\0', 'latin1'));
     expect(read(packet)).toMatchObject({ status: 'ok', packet: { type: 'startup' } });
@@ -92,7 +111,6 @@ describe('a first packet that is none', () => {
   });
 
   test.each([
-    ['encryption request', frontend.packet(frontend.int32(frontend.SSL_REQUEST_CODE), Buffer.alloc(1))],
     ['cancel request without a key', frontend.packet(frontend.int32(frontend.CANCEL_REQUEST_CODE), Buffer.alloc(4))],
     ['cancel request with 257 bytes of key', frontend.cancelRequest(1, Buffer.alloc(257))],
   ])('a %s of a wrong length is refused', (_what, packet) => {

@@ -1,31 +1,51 @@
-// SCRAM-SHA-256 as a client, without channel binding. Source: RFC 5802 and RFC 7677; PostgreSQL ignores the user name in the
-// client-first message and takes the one of the startup packet.
+// SCRAM-SHA-256 and SCRAM-SHA-256-PLUS as a client. Source: RFC 5802, RFC 7677 and, for the binding, RFC 5929 section 4;
+// PostgreSQL ignores the user name in the client-first message and takes the one of the startup packet.
 
-import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto';
-import { promisify } from 'node:util';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { decodeBase64, deriveKeys, hmac, type ScramKeys, sha256, xor } from './verifier.ts';
 
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256';
+export const SCRAM_SHA_256_PLUS = 'SCRAM-SHA-256-PLUS';
 /** A hostile server could ask for hours of hashing. PostgreSQL's default is 4,096. */
 const MAX_ITERATIONS = 1_000_000;
-const GS2_HEADER = 'n,,';
-/** In the thread pool: a storm of logins must not stop the relay. */
-const deriveKey = promisify(pbkdf2);
+/** PostgreSQL's own is 24 characters; its messages are 1,024 bytes at most. */
+const MAX_NONCE_CHARACTERS = 1024;
 
 /** The exchange broke the rules, or the server did not prove that it knows the password. */
 export class ScramError extends Error {
   override readonly name = 'ScramError';
 }
 
+export interface ScramClientOptions {
+  readonly password: string | null;
+  /** Used where the server's salt and count are those of the keys. */
+  readonly keys?: ScramKeys | null;
+  /** The certificate's hash (tls-server-end-point): the exchange is bound to it, mechanism -PLUS. */
+  readonly serverEndPoint?: Buffer | null;
+  /** TLS is up and the server offered no -PLUS: it can tell from this that somebody has cut the list. */
+  readonly isPlusMissed?: boolean;
+  /** Only for tests of the RFC's example. */
+  readonly nonce?: string;
+}
+
 export class ScramClient {
-  readonly #password: string;
+  readonly mechanism: string;
+  readonly #password: string | null;
+  readonly #keys: ScramKeys | null;
   readonly #nonce: string;
+  readonly #gs2Header: string;
+  readonly #binding: string;
   #serverSignature: Buffer | null = null;
   #isVerified = false;
 
-  /** @param nonce only for tests of the RFC's example */
-  constructor(password: string, nonce: string = randomBytes(18).toString('base64')) {
-    this.#password = preparePassword(password);
-    this.#nonce = nonce;
+  constructor(options: ScramClientOptions) {
+    const { serverEndPoint = null, isPlusMissed = false } = options;
+    this.#password = options.password;
+    this.#keys = options.keys ?? null;
+    this.#nonce = options.nonce ?? randomBytes(18).toString('base64');
+    this.mechanism = serverEndPoint === null ? SCRAM_SHA_256 : SCRAM_SHA_256_PLUS;
+    this.#gs2Header = serverEndPoint !== null ? 'p=tls-server-end-point,,' : isPlusMissed ? 'y,,' : 'n,,';
+    this.#binding = makeBinding(this.#gs2Header, serverEndPoint);
   }
 
   /** The server has proved that it knows the password. */
@@ -35,7 +55,7 @@ export class ScramClient {
 
   /** client-first-message */
   first(): string {
-    return `${GS2_HEADER}n=,r=${this.#nonce}`;
+    return `${this.#gs2Header}n=,r=${this.#nonce}`;
   }
 
   /** client-final-message for the server's first. Throws ScramError on a malformed or foreign one. */
@@ -44,18 +64,17 @@ export class ScramClient {
     const nonce = fields.get('r') ?? '';
     const salt = fields.get('s') ?? '';
     const iterations = Number(fields.get('i'));
-    if (!nonce.startsWith(this.#nonce) || nonce.length === this.#nonce.length)
+    if (!nonce.startsWith(this.#nonce) || nonce.length === this.#nonce.length || nonce.length > MAX_NONCE_CHARACTERS)
       throw new ScramError('server nonce does not extend ours');
-    if (salt === '') throw new ScramError('server sent no salt');
+    const saltBytes = decodeBase64(salt);
+    if (saltBytes === null || saltBytes.length === 0) throw new ScramError('server sent no salt');
     if (!Number.isInteger(iterations) || iterations < 1 || iterations > MAX_ITERATIONS)
       throw new ScramError('bad iteration count');
-    const saltedPassword = await deriveKey(this.#password, Buffer.from(salt, 'base64'), iterations, 32, 'sha256');
-    const clientKey = hmac(saltedPassword, 'Client Key');
-    const withoutProof = `c=${Buffer.from(GS2_HEADER).toString('base64')},r=${nonce}`;
+    const { clientKey, serverKey } = await this.#findKeys(salt, saltBytes, iterations);
+    const withoutProof = `c=${this.#binding},r=${nonce}`;
     const authMessage = `n=,r=${this.#nonce},${serverFirst},${withoutProof}`;
-    const clientSignature = hmac(createHash('sha256').update(clientKey).digest(), authMessage);
-    this.#serverSignature = hmac(hmac(saltedPassword, 'Server Key'), authMessage);
-    const proof = Buffer.from(clientKey.map((byte, index) => byte ^ (clientSignature[index] as number)));
+    this.#serverSignature = hmac(serverKey, authMessage);
+    const proof = xor(clientKey, hmac(sha256(clientKey), authMessage));
     return `${withoutProof},p=${proof.toString('base64')}`;
   }
 
@@ -68,20 +87,25 @@ export class ScramClient {
     }
     this.#isVerified = true;
   }
+
+  async #findKeys(
+    salt: string,
+    saltBytes: Buffer,
+    iterations: number,
+  ): Promise<{ clientKey: Buffer; serverKey: Buffer }> {
+    const keys = this.#keys;
+    if (keys !== null && keys.salt === salt && keys.iterations === iterations) return keys;
+    if (this.#password !== null) return deriveKeys(this.#password, saltBytes, iterations);
+    throw new ScramError('the server keeps another verifier of that user than the one that pgweir knows');
+  }
 }
 
-function hmac(key: Buffer, text: string): Buffer {
-  return createHmac('sha256', key).update(text).digest();
+/** Channel binding input in base64: the header, and the hash where there is a binding. */
+export function makeBinding(gs2Header: string, serverEndPoint: Buffer | null): string {
+  const header = Buffer.from(gs2Header);
+  return (serverEndPoint === null ? header : Buffer.concat([header, serverEndPoint])).toString('base64');
 }
 
 function readAttributes(text: string): Map<string, string> {
   return new Map(text.split(',').map((part): [string, string] => [part.slice(0, 1), part.slice(2)]));
-}
-
-/** The mapping and normalisation steps of SASLprep (RFC 4013); a password that it would refuse is used as it is, as PostgreSQL does. */
-function preparePassword(password: string): string {
-  return password
-    .replace(/[\u00A0\u1680\u2000-\u200B\u202F\u205F\u3000]/g, ' ')
-    .replace(/\u00AD|\u034F|\u1806|[\u180B-\u180D]|\u200C|\u200D|\u2060|[\uFE00-\uFE0F]|\uFEFF/g, '')
-    .normalize('NFKC');
 }

@@ -35,7 +35,7 @@ export class Conduct {
   /** For a statement under kill_after_ms that came in the middle of a COPY. */
   #copyWait: 'none' | 'running' | 'over' = 'none';
   /** Where the rest of a message goes that is longer than what was shown; null: nowhere, it was refused. */
-  rest: Outlet | null = null;
+  rest: Pick<Outlet, 'append'> | null = null;
 
   constructor(connection: Connection, context: RelayContext) {
     this.#connection = connection;

@@ -3,10 +3,10 @@
 
 import type { Socket } from 'node:net';
 import { ERRORS, type ErrorCode } from '../base/errors.ts';
+import type { LoginSecret } from '../auth/verifier.ts';
 import type { Transport } from '../base/transport.ts';
 import type { SubjectView } from '../policy/ruleset.ts';
 import type { Lease } from '../pool/server-connection.ts';
-import { sendCancelRequest } from '../pool/server-connection.ts';
 import { Session } from '../session/session.ts';
 import type { Broken } from '../wire/framer.ts';
 import { makeBrokenHead, makeErrorResponse, TERMINATE } from '../wire/writer.ts';
@@ -21,6 +21,7 @@ import { ServerSide } from './server-side.ts';
 import { describeSession } from './steps/describe.ts';
 import { KillGuard } from './steps/kill-guard.ts';
 import { answerLoginMessage } from './steps/login.ts';
+import type { LoginDialogue } from './steps/login-dialogue.ts';
 import { Router } from './steps/route.ts';
 import type { SessionSummary } from './summary.ts';
 
@@ -46,6 +47,10 @@ export class Connection {
   readonly #onClosed: () => void;
   #active: ServerSide | null = null;
   isClosing = false;
+  /** Where pgweir itself asks who the client is, right now. */
+  dialogue: LoginDialogue | null = null;
+  /** What it can log in to servers with; null before the client has proved who it is, and where it does that to the server. */
+  loginSecret: LoginSecret | null = null;
   /** A login that pgweir does for the client right now: of no use to anybody when the client is gone. */
   pendingLogin: AbortController | null = null;
   /** The client has said goodbye, closed its half or broken the protocol: the server's last answers still go out. */
@@ -224,6 +229,10 @@ export class Connection {
 
   /** The client answers the server's question; the next message waits for the next one. */
   relayLogin(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    if (this.dialogue !== null) {
+      this.dialogue.take(buffer, start, end, remaining);
+      return true;
+    }
     const { outlet } = this.active;
     outlet.append(buffer, start, end);
     this.conduct.rest = remaining > 0 ? outlet : null;
@@ -246,13 +255,13 @@ export class Connection {
 
   /** A CancelRequest of the client, or of an administrator. False where nothing runs. */
   async cancel(origin: 'client' | 'admin'): Promise<boolean> {
-    const { counters, settings } = this.#context;
+    const { counters, pool } = this.#context;
     if (origin === 'client') counters.cancelsFromClients++;
     else counters.cancelsFromAdmin++;
     if (this.conduct.abandonWait()) return true;
     const lease = this.#active?.lease;
     if (lease === undefined || this.session.isQuiet || lease.key === null) return false;
-    await sendCancelRequest(lease.endpoint, lease.key, settings.limits.connectTimeoutMs);
+    await pool.cancel(lease.endpoint, lease.key);
     return true;
   }
 
@@ -303,7 +312,8 @@ export class Connection {
     if (this.isClosing || this.isClientDone) return;
     this.countError(ERRORS.protocol_violation.sqlstate);
     this.#context.log.info({ session: this.session.id, ...broken }, 'the client broke the protocol');
-    if (this.#active === null) this.close();
+    if (this.dialogue !== null) this.dialogue.breakOff(broken);
+    else if (this.#active === null) this.close();
     else this.#endInput(makeBrokenHead(broken));
   }
 
@@ -380,6 +390,7 @@ export class Connection {
     this.isClosing = true;
     this.session.enter('closing');
     this.pendingLogin?.abort();
+    this.dialogue?.abandon();
     this.#killGuard.close();
     this.conduct.giveUp();
     for (let { head } = this.session.owed; head !== null; head = this.session.owed.head) {

@@ -3,12 +3,15 @@
 import type { Recorder } from '../audit/recorder.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
+import type { Secrets } from '../config/secrets.ts';
 import type { Settings } from '../config/settings.ts';
 import type { LimitGate } from '../policy/limit-gate.ts';
 import type { Ruleset } from '../policy/ruleset.ts';
 import type { SessionPool } from '../pool/pool.ts';
+import type { UserLookup } from '../pool/user-lookup.ts';
 import type { CancelKeys } from '../session/cancel-keys.ts';
 import type { FactsCache } from '../sql/facts-cache.ts';
+import type { TlsAcceptor } from '../tls/acceptor.ts';
 import type { Connection } from './connection.ts';
 import type { RelayCounters } from './counters.ts';
 import type { KillClock } from './steps/kill.ts';
@@ -21,6 +24,12 @@ export interface RelayContext {
   readonly admitter: LimitGate;
   readonly recorder: Recorder;
   readonly pool: SessionPool;
+  /** Does TLS with clients; null where they are offered none. */
+  readonly acceptor: TlsAcceptor | null;
+  /** What pgweir can log in with. */
+  readonly secrets: Secrets;
+  /** What pgweir can check a client's password by. */
+  readonly users: UserLookup;
   readonly cancelKeys: CancelKeys<Connection>;
   readonly killClock: KillClock;
   readonly counters: RelayCounters;

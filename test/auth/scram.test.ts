@@ -42,7 +42,7 @@ describe('SCRAM-SHA-256', () => {
 
   test("the RFC's exchange, with the empty user name that PostgreSQL's clients send", async () => {
     const reference = computeReference('', RFC.password, RFC.nonce, RFC.serverFirst);
-    const client = new ScramClient(RFC.password, RFC.nonce);
+    const client = new ScramClient({ password: RFC.password, nonce: RFC.nonce });
     expect(client.first()).toBe(`n,,n=,r=${RFC.nonce}`);
     expect(await client.final(RFC.serverFirst)).toBe(
       `c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=${reference.proof}`,
@@ -60,7 +60,7 @@ describe('SCRAM-SHA-256', () => {
         fc.integer({ min: 1, max: 20 }),
         async (password, salt, iterations) => {
           const serverFirst = `r=abcdef,s=${Buffer.from(salt).toString('base64')},i=${iterations}`;
-          const client = new ScramClient(password, 'abc');
+          const client = new ScramClient({ password, nonce: 'abc' });
           const reference = computeReference('', password, 'abc', serverFirst);
           expect(await client.final(serverFirst)).toBe(`c=biws,r=abcdef,p=${reference.proof}`);
           client.verify(`v=${reference.serverSignature}`);
@@ -78,11 +78,11 @@ describe('SCRAM-SHA-256', () => {
   ])('%s in a password is prepared by SASLprep', async (_what, typed, prepared) => {
     const serverFirst = 'r=abcdef,s=c2FsdA==,i=1';
     const proof = computeReference('', prepared, 'abc', serverFirst).proof;
-    expect(await new ScramClient(typed, 'abc').final(serverFirst)).toContain(`p=${proof}`);
+    expect(await new ScramClient({ password: typed, nonce: 'abc' }).final(serverFirst)).toContain(`p=${proof}`);
   });
 
   test('every client makes a nonce of its own', () => {
-    const firsts = new Set(Array.from({ length: 100 }, () => new ScramClient('x').first()));
+    const firsts = new Set(Array.from({ length: 100 }, () => new ScramClient({ password: 'x' }).first()));
     expect(firsts.size).toBe(100);
   });
 });
@@ -101,7 +101,7 @@ describe('a server that cheats', () => {
     ['sends nothing', ''],
     ['sends an error', 'e=other-error'],
   ])('that %s is refused', async (_what, serverFirst) => {
-    await expect(new ScramClient('pw', 'abc').final(serverFirst)).rejects.toBeInstanceOf(ScramError);
+    await expect(new ScramClient({ password: 'pw', nonce: 'abc' }).final(serverFirst)).rejects.toBeInstanceOf(ScramError);
   });
 
   test.each([
@@ -111,13 +111,13 @@ describe('a server that cheats', () => {
     ['an error', 'e=invalid-proof'],
     ['nothing', ''],
   ])('that ends with %s has not proved that it knows the password', async (_what, serverFinal) => {
-    const client = new ScramClient('pw', 'abc');
+    const client = new ScramClient({ password: 'pw', nonce: 'abc' });
     await client.final('r=abcdef,s=c2FsdA==,i=1');
     expect(() => client.verify(serverFinal)).toThrow(ScramError);
     expect(client.isVerified).toBe(false);
   });
 
   test('that ends before it began has not either', () => {
-    expect(() => new ScramClient('pw', 'abc').verify(`v=${Buffer.alloc(32).toString('base64')}`)).toThrow(ScramError);
+    expect(() => new ScramClient({ password: 'pw', nonce: 'abc' }).verify(`v=${Buffer.alloc(32).toString('base64')}`)).toThrow(ScramError);
   });
 });

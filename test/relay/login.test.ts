@@ -113,6 +113,10 @@ describe.each(MODES)('with auth %s', (mode) => {
     for (const weir of weirs.values()) await weir.stop();
   });
 
+  /** Where pgweir itself would have to send a password that anybody on the way could read. */
+  const isBareOnTcp = (user: string, far: string): boolean =>
+    mode === 'trust' && far === 'tcp' && user === ROLES.plain.user;
+
   describe.each(TRANSPORTS.flatMap((near) => TRANSPORTS.map((far): [string, string] => [near, far])))(
     'a client over %s and a server over %s',
     (near, far) => {
@@ -121,6 +125,10 @@ describe.each(MODES)('with auth %s', (mode) => {
         async ({ user, password }) => {
           const direct = far === 'tcp' ? bare : { host: postgres.socketDirectory, port: postgres.primaryPort };
           const told = await tellLogin(addressOf(near, far), { user, password });
+          if (isBareOnTcp(user, far)) {
+            expect(told).toEqual([expect.stringContaining('the bare password over a connection without TLS')]);
+            return;
+          }
           expect(told).toEqual(await tellLogin(direct, { user, password }));
           expect(told.at(-1)).toBe('ReadyForQuery I');
           const client = await WireClient.login(addressOf(near, far), { user, password });
@@ -141,6 +149,7 @@ describe.each(MODES)('with auth %s', (mode) => {
               password: 'not the one',
             }),
         );
+        if (isBareOnTcp(role.user, far)) return;
         expect(told).toEqual(await tellLogin(bare, { user: role.user, password: 'not the one' }));
         expect(told).toEqual([expect.stringContaining('C="28P01"')]);
       });
@@ -157,10 +166,8 @@ describe.each(MODES)('with auth %s', (mode) => {
   ])('%s is refused in the server`s words, %s', async (_name, sqlstate, options) => {
     await postgres.query('DROP ROLE IF EXISTS login_without_place');
     await postgres.query('CREATE ROLE login_without_place LOGIN CONNECTION LIMIT 0');
-    // Whether the server has let the client in before it finds what is wrong concerns pgweir alone under trust.
-    const isError = (line: string): boolean => mode === 'passthrough' || line !== 'Authentication Ok';
     const told = await tellLogin(addressOf('tcp'), options);
-    expect(told).toEqual((await tellLogin(bare, options)).filter(isError));
+    expect(told).toEqual(await tellLogin(bare, options));
     expect(told.at(-1)).toContain(`S="FATAL" V="FATAL" C="${sqlstate}"`);
   });
 
@@ -305,18 +312,10 @@ describe.each(MODES)('with auth %s', (mode) => {
   ])('protocol %s is negotiated once, and no more than needed', async (name, options) => {
     const told = await tellLogin(addressOf('tcp'), options);
     const direct = await tellLogin(bare, options);
-    if (mode === 'passthrough') expect(told).toEqual(direct);
-    const names = Object.keys(options.parameters ?? {}).map(frontend.cstring);
-    const agreed = [frontend.int32(frontend.PROTOCOL_3_0), frontend.int32(names.length), ...names];
+    expect(told).toEqual(direct);
     const negotiations = told.filter((line) => line.startsWith('NegotiateProtocolVersion'));
-    if (mode === 'trust') {
-      const expected = `NegotiateProtocolVersion ${Buffer.concat(agreed).toString('hex')}`;
-      expect(negotiations).toEqual(name === '3.0' ? [] : [expected]);
-      expect(told).toContain('BackendKeyData key of 4 bytes');
-    } else {
-      expect(negotiations).toHaveLength(name === '3.0' || name === '3.2' ? 0 : 1);
-      expect(told).toContain(`BackendKeyData key of ${options.version === undefined ? 4 : 32} bytes`);
-    }
+    expect(negotiations).toHaveLength(name === '3.0' || name === '3.2' ? 0 : 1);
+    expect(told).toContain(`BackendKeyData key of ${options.version === undefined ? 4 : 32} bytes`);
     expect(told.at(-1)).toBe('ReadyForQuery I');
   });
 
@@ -346,7 +345,7 @@ describe.each(MODES)('with auth %s', (mode) => {
 describe('with auth trust', () => {
   test('a user without a credential is told so where the server asks for one, and gets in where it does not', async () => {
     await withWeir({ postgres: target }, async (weir) => {
-      for (const { user } of askedRoles) {
+      for (const { user } of askedRoles.filter(({ method }) => method !== 'password')) {
         const packet = frontend.startupMessage({ user, database: 'weir' });
         const fields = await readRefusal(weir, packet);
         expect(fields).toMatchObject({ S: 'FATAL', C: '28000', M: expect.stringContaining(`none for user "${user}"`) });

@@ -1,37 +1,30 @@
 // How a client gets in. `passthrough`: the server asks and the client answers, pgweir only carries the words and no
-// credential. `trust`: pgweir logs in with its own credential and tells the client what the server told it.
+// credential. Else pgweir finds out itself who the client is (login-proof.ts), logs in for it, and tells it what the server
+// told.
 
+import { AuthRefused } from '../../auth/auth-refused.ts';
+import { SCRAM_SHA_256_PLUS } from '../../auth/scram.ts';
 import { WeirError } from '../../base/errors.ts';
-import type { Endpoint, Settings } from '../../config/settings.ts';
+import type { Endpoint } from '../../config/settings.ts';
 import { LoginRefused, type Welcome } from '../../pool/login.ts';
 import type { Lease } from '../../pool/server-connection.ts';
 import { readReplicationMode } from '../../session/replication-mode.ts';
 import { readBackendKey } from '../../wire/backend.ts';
-import { BACKEND, TRANSACTION } from '../../wire/codes.ts';
+import { BACKEND } from '../../wire/codes.ts';
 import type { StartupPacket } from '../../wire/startup.ts';
-import {
-  makeAuthenticationOk,
-  makeBackendKeyData,
-  makeErrorResponse,
-  makeNegotiateProtocolVersion,
-  makeParameterStatus,
-  makeReadyForQuery,
-} from '../../wire/writer.ts';
+import { makeAuthenticationOk, makeErrorResponse } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
 import type { ServerSide } from '../server-side.ts';
+import { ClientLeft, makeAuthenticationRequest } from './login-dialogue.ts';
+import { proveClient } from './login-proof.ts';
 
-/** Authentication requests to which the client sends no answer: AuthenticationOk and AuthenticationSASLFinal. */
-const UNANSWERED: ReadonlySet<number> = new Set([0, 12]);
-const PROTOCOL_3_0 = 3 << 16;
+/** Codes of Authentication messages. */
+const ASKS = { ok: 0, sasl: 10, saslFinal: 12 } as const;
+const INVALID_PASSWORD = '28P01';
 
 type Startup = Extract<StartupPacket, { type: 'startup' }>;
-
-/** The password that pgweir has for a user, or null. */
-function credentialFor(settings: Settings, user: string): string | null {
-  return settings.auth.credentials.find((credential) => credential.user === user)?.password ?? null;
-}
 
 /**
  * A connection to the endpoint that is logged in as the client. Throws LoginRefused or WeirError, the latter also as soon
@@ -43,7 +36,7 @@ export async function acquireFor(
   endpoint: Endpoint,
   startup: Buffer,
 ): Promise<{ lease: Lease; welcome: Welcome }> {
-  const { settings, pool } = context;
+  const { settings, pool, secrets } = context;
   const { user } = connection.session.subject;
   const pending = new AbortController();
   connection.pendingLogin = pending;
@@ -51,7 +44,7 @@ export async function acquireFor(
     return await pool.acquire(endpoint, {
       startup,
       user,
-      password: credentialFor(settings, user),
+      secret: connection.loginSecret ?? secrets.credentialFor(user),
       timeoutMs: settings.limits.loginTimeoutMs,
       signal: pending.signal,
     });
@@ -90,45 +83,53 @@ export async function beginLogin(
       server.outlet.flush();
       server.resume();
     } else {
-      await logInForClient(connection, context, startup, packet);
+      await logInForClient(connection, context, packet);
     }
   } catch (error) {
-    if (error instanceof LoginRefused) refuseLogin(connection, error);
+    if (error instanceof ClientLeft) connection.close();
+    else if (error instanceof AuthRefused) refuseClient(connection, context, error);
     else if (error instanceof WeirError) connection.fail(error.code, error.detail);
     else throw error;
   }
 }
 
-async function logInForClient(
-  connection: Connection,
-  context: RelayContext,
-  startup: Startup,
-  packet: Buffer,
-): Promise<void> {
-  const { settings, cancelKeys } = context;
-  const asProtocol30 = makeProtocol30(startup, packet);
-  const { lease, welcome } = await acquireFor(connection, context, settings.targets.primary, asProtocol30);
+async function logInForClient(connection: Connection, context: RelayContext, packet: Buffer): Promise<void> {
+  const { settings, cancelKeys, users } = context;
+  const { user } = connection.session.subject;
+  const { secret, final } = await proveClient(connection, context);
+  if (connection.isClosing) return;
+  connection.loginSecret = secret;
+  let lease: Lease;
+  let welcome: Welcome;
+  try {
+    ({ lease, welcome } = await acquireFor(connection, context, settings.targets.primary, packet));
+  } catch (error) {
+    const isSecretWrong = error instanceof LoginRefused ? error.sqlstate === INVALID_PASSWORD : true;
+    if (isSecretWrong) users.forget(user);
+    if (!(error instanceof LoginRefused)) throw error;
+    refuseLogin(connection, context, error, final);
+    return;
+  }
   if (isGone(connection, lease)) return;
   const server = connection.attach(lease, true);
-  connection.router.startup = asProtocol30;
+  connection.router.startup = packet;
   connection.router.usePrimary(server);
+  for (const [name, value] of welcome.parameters) connection.session.setParameter(name, value);
+  if (welcome.key !== null) cancelKeys.register(welcome.key, connection);
   const { outlet } = connection.client;
-  const unknownOptions = [...startup.parameters.keys()].filter((name) => name.startsWith('_pq_.'));
-  if (startup.minor > 0 || unknownOptions.length > 0) outlet.write(makeNegotiateProtocolVersion(0, unknownOptions));
-  outlet.write(makeAuthenticationOk());
-  for (const [name, value] of welcome.parameters) {
-    connection.session.setParameter(name, value);
-    outlet.write(makeParameterStatus(name, value));
-  }
-  if (welcome.key !== null) {
-    cancelKeys.register(welcome.key, connection);
-    outlet.write(makeBackendKeyData(welcome.key));
-  }
-  for (const notice of welcome.notices) outlet.write(notice);
-  outlet.write(makeReadyForQuery(TRANSACTION.idle));
+  writeAuthenticated(connection, welcome.negotiation, final);
+  outlet.write(welcome.messages);
   outlet.flush();
   connection.becomeReady();
   server.resume();
+}
+
+/** What comes up to AuthenticationOk; the server's NegotiateProtocolVersion as it was, and once. */
+function writeAuthenticated(connection: Connection, negotiation: Buffer | null, final: Buffer | null): void {
+  const { outlet } = connection.client;
+  if (negotiation !== null) outlet.write(negotiation);
+  if (final !== null) outlet.write(final);
+  outlet.write(makeAuthenticationOk());
 }
 
 /** The client left while the server was being reached. */
@@ -138,22 +139,27 @@ function isGone(connection: Connection, lease: Lease): boolean {
 }
 
 /** The server's own words. */
-function refuseLogin(connection: Connection, refused: LoginRefused): void {
-  connection.client.outlet.write(makeErrorResponse({ severity: 'FATAL', ...refused.fields }));
-  connection.countError(refused.fields.sqlstate);
+function refuseLogin(connection: Connection, context: RelayContext, refused: LoginRefused, final: Buffer | null): void {
+  if (connection.isClosing) return;
+  const { packet, sqlstate, negotiation, isAuthenticated } = refused;
+  const { id, subject } = connection.session;
+  context.log.info({ session: id, user: subject.user, sqlstate }, 'the database refused a login');
+  if (isAuthenticated) writeAuthenticated(connection, negotiation, final);
+  else if (negotiation !== null) connection.client.outlet.write(negotiation);
+  connection.client.outlet.write(packet);
+  connection.countError(sqlstate);
   connection.close();
 }
 
-/** pgweir's own logins speak 3.0, without protocol options: the client is told so. */
-function makeProtocol30(startup: Startup, packet: Buffer): Buffer {
-  const hasOptions = [...startup.parameters.keys()].some((name) => name.startsWith('_pq_.'));
-  if (startup.minor === 0 && !hasOptions) return packet;
-  const kept = [...startup.parameters].filter(([name]) => !name.startsWith('_pq_.'));
-  const body = Buffer.from(`${kept.map(([name, value]) => `${name}\0${value}\0`).join('')}\0`, 'utf8');
-  const head = Buffer.alloc(8);
-  head.writeInt32BE(8 + body.length, 0);
-  head.writeInt32BE(PROTOCOL_3_0, 4);
-  return Buffer.concat([head, body]);
+/** pgweir's own refusal, in PostgreSQL's words. The log tells no more than the client hears. */
+function refuseClient(connection: Connection, context: RelayContext, refused: AuthRefused): void {
+  if (connection.isClosing) return;
+  const { sqlstate, message, detail } = refused;
+  const { id, subject } = connection.session;
+  context.log.info({ session: id, user: subject.user, clientIp: subject.clientIp, sqlstate }, 'a login was refused');
+  connection.client.outlet.write(makeErrorResponse({ severity: 'FATAL', sqlstate, message, detail }));
+  connection.countError(sqlstate);
+  connection.close();
 }
 
 /** A server message of the login that concerns pgweir too. True where it goes on to the client. */
@@ -170,8 +176,25 @@ export function answerLoginMessage(
     const key = readBackendKey(buffer, start, end);
     server.lease.key = key;
     context.cancelKeys.register(key, connection);
-  } else if (connection.session.phase === 'login' && !UNANSWERED.has(buffer.readInt32BE(start + 5))) {
-    connection.gate.open(GATE.login);
+    return true;
   }
-  return true;
+  if (connection.session.phase !== 'login') return true;
+  const code = buffer.readInt32BE(start + 5);
+  // To AuthenticationOk and AuthenticationSASLFinal the client sends no answer.
+  if (code !== ASKS.ok && code !== ASKS.saslFinal) connection.gate.open(GATE.login);
+  if (code !== ASKS.sasl || isBindingPossible(connection, server)) return true;
+  const offered = buffer.toString('latin1', start + 9, end).split('\0');
+  const kept = offered.filter((mechanism) => mechanism !== SCRAM_SHA_256_PLUS);
+  if (kept.length === offered.length) return true;
+  connection.client.outlet.write(makeAuthenticationRequest(ASKS.sasl, Buffer.from(kept.join('\0'), 'latin1')));
+  return false;
+}
+
+/**
+ * A client binds its login to the certificate that it sees, and the server checks it against its own. Where TLS ends at pgweir
+ * those are two, unless pgweir shows the server's.
+ */
+function isBindingPossible({ transport }: Connection, { lease }: ServerSide): boolean {
+  const [near, far] = [transport.serverEndPoint, lease.transport.serverEndPoint];
+  return near !== null && far !== null && near.equals(far);
 }

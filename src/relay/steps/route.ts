@@ -58,7 +58,7 @@ export class Router {
   constructor(connection: Connection, context: RelayContext) {
     this.#connection = connection;
     this.#context = context;
-    this.#replicas = context.settings.auth.mode === 'trust' ? context.settings.targets.replicas : [];
+    this.#replicas = context.settings.auth.mode === 'passthrough' ? [] : context.settings.targets.replicas;
   }
 
   usePrimary(server: ServerSide): void {

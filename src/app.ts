@@ -8,15 +8,17 @@ import { buildAdminServer, buildHealthServer } from './admin/server.ts';
 import { Recorder } from './audit/recorder.ts';
 import { systemClock } from './base/clock.ts';
 import { describeError } from './base/errors.ts';
-import { Inlet } from './base/inlet.ts';
 import type { Log } from './base/log.ts';
+import { CertificateKeeper } from './config/certificate-keeper.ts';
 import { RuleKeeper } from './config/rule-keeper.ts';
+import { Secrets } from './config/secrets.ts';
 import type { Endpoint, Settings } from './config/settings.ts';
 import { LimitGate, systemScheduler } from './policy/limit-gate.ts';
 import type { Ruleset } from './policy/ruleset.ts';
 import { isSameTreatment } from './policy/verdict.ts';
 import { SessionPool } from './pool/pool.ts';
-import { openSocket } from './pool/server-connection.ts';
+import { Dialer } from './pool/server-connection.ts';
+import { UserLookup } from './pool/user-lookup.ts';
 import type { RelayContext } from './relay/context.ts';
 import { makeRelayCounters } from './relay/counters.ts';
 import { Listener } from './relay/listener.ts';
@@ -35,7 +37,7 @@ const LOOP_RESOLUTION_MS = 20;
 export interface RunningWeir {
   readonly ports: { readonly client: number; readonly admin: number; readonly health: number };
   readonly control: ControlPlane;
-  /** SIGHUP: reads the rule file again. */
+  /** SIGHUP: reads the rule file and the certificates again. */
   reload(): Promise<void>;
   /** Drains the clients and stops; resolves when all of it has ended. `deadlineMs` overrides limits.drain_ms. */
   stop(deadlineMs?: number): Promise<void>;
@@ -51,6 +53,8 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
   const counters = makeRelayCounters();
   const keeper = new RuleKeeper(settings, log, clock);
   const rules = keeper.book;
+  const certificates = new CertificateKeeper(settings, log);
+  const dialer = new Dialer(settings.limits.connectTimeoutMs, certificates.connector);
   const { maxCells, maxDecisions } = settings.observations;
   const recorder = new Recorder({ clock, maxCells, maxDecisions });
   const facts = new FactsCache({
@@ -58,13 +62,18 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     maxBytes: FACTS_MAX_BYTES,
     maxAnalyzedBytes: settings.limits.maxAnalyzedBytes,
   });
+  const secrets = new Secrets(settings, log);
+  const pool = new SessionPool(dialer, counters);
   const context: RelayContext = {
     settings,
     rules,
     facts,
     admitter: new LimitGate(systemScheduler, (verdict, hit, outcome) => recorder.recordLimit(verdict, hit, outcome)),
     recorder,
-    pool: new SessionPool(settings.limits.connectTimeoutMs, counters),
+    pool,
+    acceptor: certificates.acceptor,
+    secrets,
+    users: new UserLookup(settings, secrets, pool, clock, log),
     cancelKeys: new CancelKeys(),
     killClock: new KillClock(clock),
     counters,
@@ -94,7 +103,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
       return connection !== undefined;
     },
     targets: () => listTargets(settings, context.pool),
-    checkUpstream: () => checkTarget(settings.targets.primary, settings.limits.connectTimeoutMs),
+    checkUpstream: () => checkTarget(dialer, settings.targets.primary),
     lifecycle: () => lifecycle,
     loopDelayMs: () => Math.max(0, loopDelay.mean / 1e6 - LOOP_RESOLUTION_MS),
     countRejudged: () => countRejudged(listener, replaced, rules.active),
@@ -104,6 +113,8 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
   const stopAll = async (): Promise<void> => {
     loopDelay.disable();
     keeper.stop();
+    certificates.stop();
+    secrets.stop();
     listener.stopAccepting();
     await Promise.all([health.close(), admin.close()]);
   };
@@ -113,6 +124,8 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     const clientPort = await listener.listen();
     await admin.listen({ host: settings.admin.host, port: settings.admin.port });
     keeper.start();
+    certificates.start();
+    secrets.start();
     lifecycle = 'ready';
     const ports = { client: clientPort, admin: portOf(admin.addresses()), health: portOf(health.addresses()) };
     log.info({ ...ports, rules: rules.version }, 'pgweir is ready');
@@ -128,7 +141,9 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     return {
       ports,
       control,
-      reload: () => keeper.reload(),
+      reload: async () => {
+        await Promise.all([keeper.reload(), secrets.reload(), certificates.reload()]);
+      },
       stop: (deadlineMs = settings.limits.drainMs) => {
         stopping ??= stop(deadlineMs);
         return stopping;
@@ -175,9 +190,9 @@ function listTargets(settings: Settings, pool: SessionPool): TargetSummary[] {
   ];
 }
 
-async function checkTarget(endpoint: Endpoint, timeoutMs: number): Promise<string | null> {
+async function checkTarget(dialer: Dialer, endpoint: Endpoint): Promise<string | null> {
   try {
-    const socket = await openSocket(endpoint, timeoutMs, new Inlet());
+    const { socket } = await dialer.open(endpoint);
     socket.destroy();
     return null;
   } catch (error) {

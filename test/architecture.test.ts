@@ -12,6 +12,7 @@ const RANK = [
   'wire',
   'sql',
   'auth',
+  'tls',
   'session',
   'policy',
   'audit',

@@ -26,6 +26,19 @@ export const ERRORS = {
     level: 'warn',
     text: 'received unencrypted data after an encryption request',
   },
+  tls_required: {
+    sqlstate: '28000',
+    severity: 'FATAL',
+    level: 'info',
+    text: 'no encryption: pgweir takes connections over TLS only',
+  },
+  tls_handshake_failed: { sqlstate: '08006', severity: 'FATAL', level: 'info', text: 'TLS handshake failed' },
+  client_certificate_invalid: {
+    sqlstate: '28000',
+    severity: 'FATAL',
+    level: 'info',
+    text: 'connection requires a valid client certificate',
+  },
   login_timeout: { sqlstate: '08006', severity: 'FATAL', level: 'info', text: 'login took too long' },
   too_many_clients: {
     sqlstate: '53300',
@@ -39,11 +52,23 @@ export const ERRORS = {
     level: 'error',
     text: 'pgweir cannot reach the database',
   },
+  target_tls_failed: {
+    sqlstate: '08001',
+    severity: 'FATAL',
+    level: 'error',
+    text: 'pgweir could not encrypt the connection to the database',
+  },
   target_login_failed: {
     sqlstate: '28000',
     severity: 'FATAL',
     level: 'error',
     text: 'pgweir could not log in to the database',
+  },
+  auth_query_failed: {
+    sqlstate: '58000',
+    severity: 'FATAL',
+    level: 'error',
+    text: 'pgweir could not look the user up in the database',
   },
   target_protocol_violation: {
     sqlstate: '08P01',

@@ -41,6 +41,12 @@ export function keepBytes(buffer: Buffer, start: number, end: number): Buffer {
   return kept;
 }
 
+/** For a socket that cannot read into the shared buffer, as one with TLS: its 'data' events are passed on. Leaves it paused. */
+export function feedInlet(socket: Socket, inlet: Inlet): void {
+  socket.pause();
+  socket.on('data', (chunk: Buffer) => inlet.receive(chunk, chunk.length));
+}
+
 /**
  * An accepted socket, made anew so that it reads into `inlet`: a server cannot be told to accept such sockets, so the handle
  * changes owners. The socket must have been accepted paused. Where a version of Node keeps the handle elsewhere, the
@@ -50,7 +56,7 @@ export function adoptSocket(accepted: Socket, inlet: Inlet): Socket {
   const owner = accepted as Socket & { _handle?: object | null };
   const handle = owner._handle;
   if (handle === undefined || handle === null) {
-    accepted.on('data', (chunk: Buffer) => inlet.receive(chunk, chunk.length));
+    feedInlet(accepted, inlet);
     return accepted;
   }
   // The types know of pre-bound sockets only; the constructor takes any handle of the kind that it makes itself.

@@ -1,8 +1,9 @@
 // Writes past the buffer of Node's stream: nearly every write of a relay is taken by the kernel at once, and then neither a
 // copy that lasts nor the stream's accounts are needed. A relayed transaction takes about an eighth less CPU so
-// (test/bench). What the kernel does not take at once goes the stream's own way.
+// (test/bench). What the kernel does not take at once goes the stream's own way, and so does all that is to be encrypted.
 
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { isLent, keepBytes, READ_BYTES } from './inlet.ts';
 
 /** `_write` is what Node's documentation has every Writable implement; 'buffer' says that the chunk is bytes. */
@@ -18,6 +19,8 @@ let scratch: Buffer | null = null;
 export class SocketWriter {
   readonly #socket: Socket;
   readonly #onDrain: () => void;
+  /** A TLS socket never says within the call that the kernel has taken a write: each would look held up. */
+  readonly #isPlain: boolean;
   /** The kernel has not taken all of a direct write yet. */
   #isHeldUp = false;
   #isWriting = false;
@@ -26,6 +29,7 @@ export class SocketWriter {
   /** `onDrain`: called when the socket takes bytes again after `isCongested`. */
   constructor(socket: Socket, onDrain: () => void) {
     this.#socket = socket;
+    this.#isPlain = !(socket instanceof TLSSocket);
     this.#onDrain = onDrain;
     socket.on('drain', () => {
       if (!this.#isHeldUp) onDrain();
@@ -41,7 +45,7 @@ export class SocketWriter {
   write(buffer: Buffer, start: number, end: number): void {
     const socket = this.#socket;
     if (!socket.writable) return;
-    if (this.#isHeldUp || socket.writableLength > 0) {
+    if (!this.#isPlain || this.#isHeldUp || socket.writableLength > 0) {
       socket.write(keepBytes(buffer, start, end));
     } else if (isLent(buffer)) {
       scratch ??= spares.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES);

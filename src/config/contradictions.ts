@@ -2,7 +2,9 @@
 
 import { isIP } from 'node:net';
 import type { DocumentProblem, ValuePath } from '../base/yaml-document.ts';
+import { findAuthContradictions } from './auth-contradictions.ts';
 import type { RawSettings } from './raw-settings.ts';
+import { findTlsContradictions } from './tls-settings.ts';
 
 type ProblemAt = (path: ValuePath, message: string) => DocumentProblem;
 
@@ -15,6 +17,8 @@ export function findContradictions(raw: RawSettings, problemAt: ProblemAt): Docu
     ...findSharedPorts(raw, problemAt),
     ...findLoops(raw, problemAt),
     ...findCrossedBounds(raw, problemAt),
+    ...findTlsContradictions(raw, problemAt),
+    ...findAuthContradictions(raw, problemAt),
   ];
 }
 

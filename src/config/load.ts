@@ -5,6 +5,7 @@ import { dirname, resolve } from 'node:path';
 import type { ValidateFunction } from 'ajv';
 import { Ajv } from 'ajv';
 import settingsSchema from '../../schemas/settings.schema.json' with { type: 'json' };
+import { parseUsersFile } from '../auth/users-file.ts';
 import { describeError } from '../base/errors.ts';
 import type { DocumentProblem, ValuePath } from '../base/yaml-document.ts';
 import { findSchemaProblems, formatProblem, PositionedDocument } from '../base/yaml-document.ts';
@@ -12,7 +13,9 @@ import { findContradictions } from './contradictions.ts';
 import type { Environment, Override } from './overrides.ts';
 import { applyOverrides, findUnknownVariables, listSettingLeaves, readEnvironment, readFlags } from './overrides.ts';
 import type { RawSettings } from './raw-settings.ts';
+import { trimSecret } from './secrets.ts';
 import type { Credential, Settings } from './settings.ts';
+import { buildListenTls, buildTargetsTls, type TlsFilePaths } from './tls-settings.ts';
 
 export interface SettingsSources {
   /** Path of the settings file; or `text`, with `source` as its name. Neither: defaults, environment and flags only. */
@@ -86,7 +89,12 @@ class SettingsBuilder {
   build(): Settings {
     const { listen, targets, auth, limits, admin, health, observations, state_directory, log } = this.#raw;
     const settings: Settings = {
-      listen: { host: listen.host, port: listen.port, unixSocketDirectory: listen.unix_socket_directory },
+      listen: {
+        host: listen.host,
+        port: listen.port,
+        unixSocketDirectory: listen.unix_socket_directory,
+        tls: buildListenTls(listen.tls, this.#tlsPaths(['listen', 'tls'])),
+      },
       targets: {
         primary: { name: 'primary', ...targets.primary },
         replicas: targets.replicas.map(({ name, host, port }, index) => ({
@@ -94,16 +102,9 @@ class SettingsBuilder {
           host,
           port,
         })),
+        tls: buildTargetsTls(targets.tls, this.#tlsPaths(['targets', 'tls'])),
       },
-      auth: {
-        mode: auth.mode,
-        isRemoteTrustAllowed: auth.allow_remote_trust,
-        credentials: auth.credentials.map((credential, index): Credential => {
-          const path = ['auth', 'credentials', index, 'password_file'];
-          const password = this.#readSecret(path, credential.password_file) ?? credential.password ?? null;
-          return { user: credential.user, password };
-        }),
-      },
+      auth: this.#readAuth(auth),
       limits: {
         maxClients: limits.max_clients,
         maxStatementBytes: limits.max_statement_bytes,
@@ -128,6 +129,42 @@ class SettingsBuilder {
     return settings;
   }
 
+  #tlsPaths(section: ValuePath): TlsFilePaths {
+    return {
+      resolve: (key, file) => (file === null ? null : this.#resolvePath([...section, key], file)),
+      refuse: (key, message) => this.#problems.push(this.#problemAt([...section, key], message)),
+    };
+  }
+
+  #readAuth(auth: RawSettings['auth']): Settings['auth'] {
+    const { user, database, text, cache_ms, max_cached_users } = auth.query;
+    return {
+      mode: auth.mode,
+      isRemoteTrustAllowed: auth.allow_remote_trust,
+      credentials: auth.credentials.map((credential, index): Credential => {
+        const path = ['auth', 'credentials', index, 'password_file'];
+        const { password_file } = credential;
+        if (password_file === undefined) return { user: credential.user, password: credential.password ?? null };
+        const password = this.#readSecret(path, password_file);
+        return { user: credential.user, password, passwordFile: this.#resolvePath(path, password_file) };
+      }),
+      usersFile: this.#readUsersFile(['auth', 'users_file'], auth.users_file),
+      query: user === null ? null : { user, database, text, cacheMs: cache_ms, maxCachedUsers: max_cached_users },
+      certificateUsers: auth.certificate_users.map((entry) => ({ commonName: entry.common_name, user: entry.user })),
+    };
+  }
+
+  /** Its problems are named by line, and never show what stands there. */
+  #readUsersFile(path: ValuePath, file: string | null): Settings['auth']['usersFile'] {
+    if (file === null) return null;
+    const resolved = this.#resolvePath(path, file);
+    const text = this.#readFile(path, resolved);
+    if (text === null) return null;
+    for (const { line, message } of parseUsersFile(text).problems)
+      this.#problems.push({ message, path: path.join('.'), line, column: 1, source: resolved });
+    return { path: resolved, text };
+  }
+
   #readRules(): Settings['rules'] {
     const { file } = this.#raw.rules;
     if (file !== null) {
@@ -140,7 +177,8 @@ class SettingsBuilder {
 
   #readSecret(path: ValuePath, file: string | null | undefined): string | null {
     if (file === null || file === undefined) return null;
-    const secret = this.#readFile(path, this.#resolvePath(path, file))?.replace(/\r?\n$/, '') ?? null;
+    const text = this.#readFile(path, this.#resolvePath(path, file));
+    const secret = text === null ? null : trimSecret(text);
     const isToken = path[0] === 'admin';
     if (secret !== null && secret.length < (isToken ? 16 : 1)) {
       this.#problems.push(this.#problemAt(path, isToken ? 'holds a token of fewer than 16 characters' : 'is empty'));

@@ -1,13 +1,39 @@
 // The settings file as it reads after the schema has checked it and filled in its defaults: same names, same order as
 // schemas/settings.schema.json.
 
+import type { ListenTls, TargetsTls } from '../tls/settings.ts';
 import type { Settings } from './settings.ts';
 
+export interface RawListenTls {
+  readonly mode: ListenTls['mode'];
+  readonly certificate_file: string | null;
+  readonly key_file: string | null;
+  readonly client_ca_file: string | null;
+  readonly client_certificate: ListenTls['clientCertificate'];
+  readonly min_version: ListenTls['minVersion'];
+}
+
+export interface RawTargetsTls {
+  readonly mode: TargetsTls['mode'];
+  readonly ca_file: string | null;
+  readonly certificate_file: string | null;
+  readonly key_file: string | null;
+  readonly negotiation: TargetsTls['negotiation'];
+  readonly min_version: TargetsTls['minVersion'];
+  readonly server_name: string | null;
+}
+
 export interface RawSettings {
-  readonly listen: { readonly host: string; readonly port: number; readonly unix_socket_directory: string | null };
+  readonly listen: {
+    readonly host: string;
+    readonly port: number;
+    readonly unix_socket_directory: string | null;
+    readonly tls: RawListenTls;
+  };
   readonly targets: {
     readonly primary: { readonly host: string; readonly port: number };
     readonly replicas: readonly { readonly name?: string; readonly host: string; readonly port: number }[];
+    readonly tls: RawTargetsTls;
   };
   readonly auth: {
     readonly mode: Settings['auth']['mode'];
@@ -17,6 +43,15 @@ export interface RawSettings {
       readonly password?: string | null;
       readonly password_file?: string;
     }[];
+    readonly users_file: string | null;
+    readonly query: {
+      readonly user: string | null;
+      readonly database: string;
+      readonly text: string;
+      readonly cache_ms: number;
+      readonly max_cached_users: number;
+    };
+    readonly certificate_users: readonly { readonly common_name: string; readonly user: string }[];
   };
   readonly limits: {
     readonly max_clients: number;

@@ -1,6 +1,8 @@
 // Settings as the program uses them: complete, with defaults filled in, units in the names. The file that people write
 // is described by schemas/settings.schema.json (snake_case, same order).
 
+import type { ListenTls, TargetsTls } from '../tls/settings.ts';
+
 /** Where a PostgreSQL server listens. `host` is an address, a name, or an absolute path: the folder of a Unix socket. */
 export interface Endpoint {
   readonly name: string;
@@ -12,6 +14,20 @@ export interface Credential {
   readonly user: string;
   /** Null for servers that trust this machine. Never logged. */
   readonly password: string | null;
+  /** Where the password came from; read again when it changes. */
+  readonly passwordFile?: string;
+}
+
+/** How pgweir asks the database for a user's verifier. */
+export interface AuthQuery {
+  /** As whom; its password stands in the credentials. */
+  readonly user: string;
+  readonly database: string;
+  /** With the user's name as $1; the last column of the first row is the verifier. */
+  readonly text: string;
+  /** How long an answer is kept; 0: not at all. */
+  readonly cacheMs: number;
+  readonly maxCachedUsers: number;
 }
 
 export interface Settings {
@@ -21,17 +37,28 @@ export interface Settings {
     readonly port: number;
     /** Folder in which `.s.PGSQL.<port>` is made, or null for no Unix socket. */
     readonly unixSocketDirectory: string | null;
+    readonly tls: ListenTls;
   };
   readonly targets: {
     readonly primary: Endpoint;
     readonly replicas: readonly Endpoint[];
+    readonly tls: TargetsTls;
   };
   readonly auth: {
-    readonly mode: 'passthrough' | 'trust';
+    readonly mode: 'passthrough' | 'trust' | 'scram' | 'md5' | 'certificate';
     /** `trust` on a listener that is neither loopback nor a Unix socket is refused unless this is set. */
     readonly isRemoteTrustAllowed: boolean;
-    /** For `trust`: how pgweir logs in for a client. A user without an entry gets in only where the server asks for no password. */
+    /**
+     * How pgweir logs in for a client, in all modes but passthrough. A user without an entry gets in by the SCRAM keys of
+     * the client's own login, or where the server asks for no password.
+     */
     readonly credentials: readonly Credential[];
+    /** For `scram` and `md5`: verifiers, in PgBouncer's format. The text is as it was at the start; never logged. */
+    readonly usersFile: { readonly path: string; readonly text: string } | null;
+    /** For users who do not stand in the users file. */
+    readonly query: AuthQuery | null;
+    /** For `certificate`: who may be whom. Empty: the CN is the user. */
+    readonly certificateUsers: readonly { readonly commonName: string; readonly user: string }[];
   };
   readonly limits: {
     readonly maxClients: number;

@@ -1,12 +1,10 @@
 // Server connections, lent to sessions. Session mode: each lease is a connection of its own, opened for it and closed
 // after it. Leases taken always equal leases returned plus leases held; the counters show it.
 
-import type { Socket } from 'node:net';
-import { Inlet } from '../base/inlet.ts';
-import { PLAIN_TRANSPORT } from '../base/transport.ts';
 import type { Endpoint } from '../config/settings.ts';
+import type { ServerLine } from '../tls/connector.ts';
 import { type LoginRequest, logIn, type Welcome } from './login.ts';
-import { Lease, openSocket } from './server-connection.ts';
+import { type Dialer, Lease } from './server-connection.ts';
 
 export interface PoolCounters {
   leasesTaken: number;
@@ -19,10 +17,10 @@ export class SessionPool {
   readonly #held = new Map<Endpoint, number>();
   readonly #lastErrors = new Map<Endpoint, string>();
   readonly #restUntilMs = new Map<Endpoint, number>();
-  readonly #connectTimeoutMs: number;
+  readonly #dialer: Dialer;
 
-  constructor(connectTimeoutMs: number, counters: PoolCounters) {
-    this.#connectTimeoutMs = connectTimeoutMs;
+  constructor(dialer: Dialer, counters: PoolCounters) {
+    this.#dialer = dialer;
     this.#counters = counters;
   }
 
@@ -44,12 +42,16 @@ export class SessionPool {
     return nowMs < (this.#restUntilMs.get(endpoint) ?? 0);
   }
 
+  /** As Dialer.cancel: on a line that is encrypted as the sessions' lines are. */
+  cancel(endpoint: Endpoint, key: string): Promise<void> {
+    return this.#dialer.cancel(endpoint, key);
+  }
+
   /** A connection on which nothing has been said yet: the client's own login is relayed over it. */
   async open(endpoint: Endpoint): Promise<Lease> {
-    const inlet = new Inlet();
-    let socket: Socket;
+    let line: ServerLine;
     try {
-      socket = await openSocket(endpoint, this.#connectTimeoutMs, inlet);
+      line = await this.#dialer.open(endpoint);
     } catch (error) {
       this.#lastErrors.set(endpoint, error instanceof Error ? error.message : String(error));
       throw error;
@@ -58,7 +60,7 @@ export class SessionPool {
     this.#counters.leasesTaken++;
     this.#counters.currentServerConnections++;
     this.#held.set(endpoint, this.held(endpoint) + 1);
-    return new Lease(socket, inlet, endpoint, PLAIN_TRANSPORT, () => {
+    return new Lease(line.socket, line.inlet, endpoint, line.transport, () => {
       this.#counters.leasesReturned++;
       this.#counters.currentServerConnections--;
       this.#held.set(endpoint, this.held(endpoint) - 1);
@@ -69,7 +71,7 @@ export class SessionPool {
   async acquire(endpoint: Endpoint, login: LoginRequest): Promise<{ lease: Lease; welcome: Welcome }> {
     const lease = await this.open(endpoint);
     try {
-      const welcome = await logIn(lease.socket, lease.inlet, login);
+      const welcome = await logIn(lease, login);
       lease.key = welcome.key;
       return { lease, welcome };
     } catch (error) {

@@ -4,8 +4,9 @@
 import { connect, type Socket } from 'node:net';
 import { WeirError } from '../base/errors.ts';
 import { Inlet } from '../base/inlet.ts';
-import type { Transport } from '../base/transport.ts';
+import { PLAIN_TRANSPORT, type Transport } from '../base/transport.ts';
 import type { Endpoint } from '../config/settings.ts';
+import type { ServerLine, TlsConnector } from '../tls/connector.ts';
 import { makeCancelRequest, TERMINATE } from '../wire/writer.ts';
 
 /** Opens a socket to the endpoint, paused; what it says goes to `inlet`. Throws WeirError target_unreachable with the reason. */
@@ -45,26 +46,63 @@ export function describeEndpoint(endpoint: Endpoint): string {
     : `${endpoint.host}:${endpoint.port}`;
 }
 
+/** How a server is reached: every line to it, for sessions, cancels and probes, is opened and encrypted alike. */
+export class Dialer {
+  readonly #connectTimeoutMs: number;
+  readonly #connector: TlsConnector;
+
+  /** `connectTimeoutMs` holds for connecting, and again for TLS. */
+  constructor(connectTimeoutMs: number, connector: TlsConnector) {
+    this.#connectTimeoutMs = connectTimeoutMs;
+    this.#connector = connector;
+  }
+
+  /** A line on which nothing has been said yet. Throws WeirError target_unreachable or target_tls_failed with the reason. */
+  async open(endpoint: Endpoint): Promise<ServerLine> {
+    const inlet = new Inlet();
+    const socket = await openSocket(endpoint, this.#connectTimeoutMs, inlet);
+    // An error without a listener would end the process; whoever waits hears of the end by 'close'.
+    socket.on('error', () => undefined);
+    const where = `${endpoint.name} at ${describeEndpoint(endpoint)}`;
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      socket.destroy();
+    }, this.#connectTimeoutMs);
+    try {
+      return await this.#connector.encrypt({ socket, inlet, transport: PLAIN_TRANSPORT }, endpoint.host);
+    } catch (error) {
+      socket.destroy();
+      if (!(error instanceof WeirError)) throw error;
+      const reason = isLate ? `no handshake within ${this.#connectTimeoutMs} ms` : error.detail;
+      throw new WeirError(error.code, `${where}: ${reason}`);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * Sends a real CancelRequest on a connection of its own. Resolves when the server has closed that connection: only then
+   * is the signal on its way, and until then no other statement may start. Throws as `open`.
+   */
+  async cancel(endpoint: Endpoint, key: string): Promise<void> {
+    const { socket } = await this.open(endpoint);
+    await new Promise<void>((resolve) => {
+      const finish = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => socket.destroy(), CANCEL_TIMEOUT_MS);
+      socket.on('close', finish);
+      if (socket.destroyed) finish();
+      socket.write(makeCancelRequest(key));
+      socket.resume();
+    });
+  }
+}
+
 /** How long a CancelRequest may take: the server closes the socket once it has sent the signal. */
 const CANCEL_TIMEOUT_MS = 10_000;
-
-/**
- * Sends a real CancelRequest on a connection of its own. Resolves when the server has closed that connection: only then is
- * the signal on its way, and until then no other statement may start. Throws WeirError target_unreachable.
- */
-export async function sendCancelRequest(endpoint: Endpoint, key: string, connectTimeoutMs: number): Promise<void> {
-  const socket = await openSocket(endpoint, connectTimeoutMs, new Inlet());
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(() => socket.destroy(), CANCEL_TIMEOUT_MS);
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-    socket.write(makeCancelRequest(key));
-    socket.resume();
-  });
-}
 
 /** A borrowed connection. It ends exactly once, whatever ends first: the client, the server, or an administrator. */
 export class Lease {

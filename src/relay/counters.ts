@@ -6,6 +6,8 @@ export interface RelayCounters {
   refused: number;
   clientsAccepted: number;
   clientsRefused: number;
+  clientTlsAccepted: number;
+  clientTlsFailed: number;
   currentClients: number;
   currentServerConnections: number;
   leasesTaken: number;
@@ -27,6 +29,8 @@ export function makeRelayCounters(): RelayCounters {
     refused: 0,
     clientsAccepted: 0,
     clientsRefused: 0,
+    clientTlsAccepted: 0,
+    clientTlsFailed: 0,
     currentClients: 0,
     currentServerConnections: 0,
     leasesTaken: 0,

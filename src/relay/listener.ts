@@ -1,25 +1,18 @@
-// Takes clients in, on TCP and on a Unix socket: reads their first packets, refuses encryption, carries cancels to the
-// session they mean, and makes a connection of the rest.
+// Takes clients in, on TCP and on a Unix socket: carries cancels to the session they mean, and makes a connection of every
+// client that wants a session.
 
 import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { ERRORS, type ErrorCode, WeirError } from '../base/errors.ts';
-import { adoptSocket, Inlet } from '../base/inlet.ts';
-import { PLAIN_TRANSPORT } from '../base/transport.ts';
-import { readStartupPacket, type StartupPacket } from '../wire/startup.ts';
-import { makeErrorResponse } from '../wire/writer.ts';
+import { WeirError } from '../base/errors.ts';
 import { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
+import { type Greeted, Greeting } from './greeting.ts';
 import { beginLogin } from './steps/login.ts';
-
-const NOT_ENCRYPTED = Buffer.from('N');
-/** A client may ask for both kinds of encryption, each once. */
-const MAX_ENCRYPTION_REQUESTS = 2;
 
 export class Listener {
   readonly #context: RelayContext;
   readonly #connections = new Map<number, Connection>();
-  readonly #greeting = new Set<Socket>();
+  readonly #greeting = new Set<Greeting>();
   readonly #servers: Server[] = [];
   #nextId = 1;
   #isDraining = false;
@@ -60,7 +53,7 @@ export class Listener {
    */
   async drain(deadlineMs: number): Promise<void> {
     this.#isDraining = true;
-    for (const socket of this.#greeting) socket.destroy();
+    for (const greeting of this.#greeting) greeting.destroy();
     for (const connection of this.#connections.values()) connection.drain();
     if (this.#connections.size === 0) return;
     await new Promise<void>((resolve) => {
@@ -77,79 +70,27 @@ export class Listener {
   #makeServer(isUnix: boolean): Server {
     const server = createServer(
       { allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: true },
-      (socket) => this.#greet(socket, isUnix ? 'unix' : normalizeAddress(socket.remoteAddress ?? '')),
+      (socket) => this.#greet(socket, isUnix),
     );
     this.#servers.push(server);
     return server;
   }
 
-  /** Reads the packets that come before the session begins. */
-  #greet(accepted: Socket, clientIp: string): void {
-    const { counters, settings } = this.#context;
-    const inlet = new Inlet();
-    const socket = adoptSocket(accepted, inlet);
-    this.#greeting.add(socket);
-    let early: Buffer = Buffer.alloc(0);
-    let encryptionRequests = 0;
-    const timer = setTimeout(() => refuse('login_timeout', null), settings.limits.loginTimeoutMs);
-    const leave = (): void => {
-      clearTimeout(timer);
-      this.#greeting.delete(socket);
-      inlet.receive = () => undefined;
-      socket.off('close', leave);
-    };
-    const refuse = (code: ErrorCode, detail: string | null): void => {
-      leave();
-      counters.clientsRefused++;
-      const { severity, sqlstate, text } = ERRORS[code];
-      counters.errors.set(sqlstate, (counters.errors.get(sqlstate) ?? 0) + 1);
-      socket.end(makeErrorResponse({ severity, sqlstate, message: detail === null ? text : `${text}: ${detail}` }));
-      socket.destroySoon();
-    };
-    inlet.receive = (buffer, length) => {
-      early = Buffer.concat([early, buffer.subarray(0, length)]);
-      const answer = readStartupPacket(early, early.length);
-      if (answer.status === 'broken') {
-        refuse('protocol_violation', answer.reason);
-        return;
-      }
-      if (answer.status === 'more') return;
-      const { packet, end } = answer;
-      if (packet.type === 'ssl_request' || packet.type === 'gssenc_request') {
-        if (early.length > end) {
-          refuse('plaintext_after_ssl_request', null);
-          return;
-        }
-        encryptionRequests++;
-        if (encryptionRequests > MAX_ENCRYPTION_REQUESTS) {
-          refuse('protocol_violation', 'too many encryption requests');
-          return;
-        }
-        early = Buffer.alloc(0);
-        socket.write(NOT_ENCRYPTED);
-        return;
-      }
-      leave();
-      if (packet.type === 'cancel') this.#carryCancel(packet.key, socket);
-      else this.#admit(socket, clientIp, packet, early.subarray(0, end), early.subarray(end), inlet, refuse);
-    };
-    socket.on('error', () => undefined);
-    socket.on('close', leave);
-    socket.resume();
-    socket.on('end', () => {
-      if (this.#greeting.has(socket)) socket.destroy();
-    });
+  /** Begins to read what the client wants. On a Unix socket there is no TLS, as with PostgreSQL. */
+  #greet(accepted: Socket, isUnix: boolean): void {
+    this.#greeting.add(
+      new Greeting(accepted, {
+        context: this.#context,
+        clientIp: isUnix ? 'unix' : normalizeAddress(accepted.remoteAddress ?? ''),
+        acceptor: isUnix ? null : this.#context.acceptor,
+        onStartup: (greeted) => this.#admit(greeted),
+        onCancel: (key, socket) => this.#carryCancel(key, socket),
+        onLeave: (greeting) => this.#greeting.delete(greeting),
+      }),
+    );
   }
 
-  #admit(
-    socket: Socket,
-    clientIp: string,
-    packet: Extract<StartupPacket, { type: 'startup' }>,
-    startup: Buffer,
-    rest: Buffer,
-    inlet: Inlet,
-    refuse: (code: ErrorCode, detail: string | null) => void,
-  ): void {
+  #admit({ socket, inlet, clientIp, transport, packet, startup, rest, refuse }: Greeted): void {
     const { counters, settings, log } = this.#context;
     if (packet.major !== 3) {
       refuse('unsupported_protocol', `${packet.major}.${packet.minor}: server supports 3.0 to 3.2`);
@@ -166,7 +107,7 @@ export class Listener {
     const id = this.#nextId++;
     counters.clientsAccepted++;
     counters.currentClients++;
-    const connection = new Connection(id, socket, clientIp, PLAIN_TRANSPORT, this.#context, () => {
+    const connection = new Connection(id, socket, clientIp, transport, this.#context, () => {
       clearTimeout(timer);
       counters.currentClients--;
       this.#connections.delete(id);

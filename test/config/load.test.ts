@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { isLoopbackHost } from '../../src/config/contradictions.ts';
 import type { SettingsSources } from '../../src/config/load.ts';
 import { listUnknownVariables, loadSettings, SettingsError } from '../../src/config/load.ts';
+import { NO_LISTEN_TLS, NO_TARGETS_TLS } from '../support/weir.ts';
 
 let folder = '';
 
@@ -30,8 +31,8 @@ function problemsOf(sources: SettingsSources): string[] {
 
 test('without a file, the defaults of the schema hold', () => {
   expect(loadSettings({})).toEqual({
-    listen: { host: '127.0.0.1', port: 6432, unixSocketDirectory: null },
-    targets: { primary: { name: 'primary', host: '127.0.0.1', port: 5432 }, replicas: [] },
+    listen: { host: '127.0.0.1', port: 6432, unixSocketDirectory: null, tls: NO_LISTEN_TLS },
+    targets: { primary: { name: 'primary', host: '127.0.0.1', port: 5432 }, replicas: [], tls: NO_TARGETS_TLS },
     auth: { mode: 'passthrough', isRemoteTrustAllowed: false, credentials: [] },
     limits: {
       maxClients: 1000,

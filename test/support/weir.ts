@@ -72,6 +72,25 @@ export function replicaEndpoints(postgres: WeirTargets): { name: string; host: s
   return standbys.map((endpoint, index) => ({ name: `replica${index + 1}`, ...endpoint }));
 }
 
+export const NO_LISTEN_TLS: Settings['listen']['tls'] = {
+  mode: 'disable',
+  certificateFile: null,
+  keyFile: null,
+  clientCaFile: null,
+  clientCertificate: 'none',
+  minVersion: 'TLSv1.2',
+};
+
+export const NO_TARGETS_TLS: Settings['targets']['tls'] = {
+  mode: 'disable',
+  caFile: null,
+  certificateFile: null,
+  keyFile: null,
+  negotiation: 'postgres',
+  minVersion: 'TLSv1.2',
+  serverName: null,
+};
+
 /** Complete settings for a proxy in this process: any free ports, trust, quiet. */
 export function makeTestSettings(
   postgres: WeirTargets,
@@ -79,9 +98,16 @@ export function makeTestSettings(
   overrides: SettingsOverrides = {},
 ): Settings {
   const usual: Settings = {
-    listen: { host: '127.0.0.1', port: 0, unixSocketDirectory: null },
-    targets: { primary: primaryEndpoint(postgres), replicas: replicaEndpoints(postgres) },
-    auth: { mode: 'trust', isRemoteTrustAllowed: false, credentials: [] },
+    listen: { host: '127.0.0.1', port: 0, unixSocketDirectory: null, tls: NO_LISTEN_TLS },
+    targets: { primary: primaryEndpoint(postgres), replicas: replicaEndpoints(postgres), tls: NO_TARGETS_TLS },
+    auth: {
+      mode: 'trust',
+      isRemoteTrustAllowed: false,
+      credentials: [],
+      usersFile: null,
+      query: null,
+      certificateUsers: [],
+    },
     limits: {
       maxClients: 1_000,
       maxStatementBytes: 64 * 1024 * 1024,

@@ -2,7 +2,6 @@
 // its time is up, and opens the gate only when the cancel can hit nothing else.
 
 import { describeError } from '../../base/errors.ts';
-import { sendCancelRequest } from '../../pool/server-connection.ts';
 import { OWED } from '../../session/owed.ts';
 import { FLUSH, makeCloseStatement, makeQuery } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
@@ -81,12 +80,13 @@ export class KillGuard {
   }
 
   #fire(watch: KillWatch, server: ServerSide): void {
-    const { settings, counters, log } = this.#context;
+    const { pool, counters, log } = this.#context;
     const { endpoint, key } = server.lease;
     if (key === null) return;
     this.#isCancelInFlight = true;
     counters.cancelsFromRules++;
-    sendCancelRequest(endpoint, key, settings.limits.connectTimeoutMs)
+    pool
+      .cancel(endpoint, key)
       .catch((error: unknown) => {
         counters.cancelsFailed++;
         log.warn(

@@ -77,7 +77,8 @@ async function proveByMd5(
 ): Promise<ClientProof> {
   const salt = randomBytes(SALT_BYTES);
   const body = await dialogue.ask(makeAuthenticationRequest(ASK.md5, salt), 'password');
-  if (findNul(body, 0, body.length) !== body.length - 1) throw new AuthRefused('08P01', 'invalid password packet size');
+  const nul = findNul(body, 0, body.length);
+  if (nul < 0 || nul !== body.length - 1) throw new AuthRefused('08P01', 'invalid password packet size');
   if (body.length === 1) throw new AuthRefused('28P01', 'empty password returned by client');
   if (!isMd5Answer(body.toString('latin1', 0, body.length - 1), hash, salt)) throw refusePassword(user);
   return { secret: { ...context.secrets.credentialFor(user), md5Hash: hash }, final: null };

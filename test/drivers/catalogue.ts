@@ -66,7 +66,7 @@ const JAVA: Toolchain = {
   ],
   steps: [
     ['mvn', '--quiet', '--batch-mode', 'dependency:copy-dependencies', '-DoutputDirectory=lib'],
-    ['javac', '-classpath', 'lib/*', '-d', 'classes', 'Checks.java'],
+    ['javac', '-encoding', 'UTF-8', '-classpath', 'lib/*', '-d', 'classes', 'Checks.java'],
   ],
 };
 

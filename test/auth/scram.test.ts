@@ -101,7 +101,9 @@ describe('a server that cheats', () => {
     ['sends nothing', ''],
     ['sends an error', 'e=other-error'],
   ])('that %s is refused', async (_what, serverFirst) => {
-    await expect(new ScramClient({ password: 'pw', nonce: 'abc' }).final(serverFirst)).rejects.toBeInstanceOf(ScramError);
+    await expect(new ScramClient({ password: 'pw', nonce: 'abc' }).final(serverFirst)).rejects.toBeInstanceOf(
+      ScramError,
+    );
   });
 
   test.each([
@@ -118,6 +120,8 @@ describe('a server that cheats', () => {
   });
 
   test('that ends before it began has not either', () => {
-    expect(() => new ScramClient({ password: 'pw', nonce: 'abc' }).verify(`v=${Buffer.alloc(32).toString('base64')}`)).toThrow(ScramError);
+    expect(() =>
+      new ScramClient({ password: 'pw', nonce: 'abc' }).verify(`v=${Buffer.alloc(32).toString('base64')}`),
+    ).toThrow(ScramError);
   });
 });

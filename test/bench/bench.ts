@@ -2,10 +2,11 @@
 // how to read it.
 
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { makeAuthority } from '../support/certificates.ts';
 import { runProgram } from '../support/native-binaries.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import {
@@ -16,6 +17,7 @@ import {
   startDirect,
   startPgBouncer,
   startPgweir,
+  type TlsFiles,
 } from './contenders.ts';
 import {
   fillTables,
@@ -35,15 +37,20 @@ const USAGE = `npm run bench -- [options]
   --modes a,b         of ${MODES.join(', ')}
   --paths a,b         of ${PATHS.join(', ')}
   --scale N           pgbench scale (10)
+  --tls               pgbench speaks TLS with every path; what stands behind the proxies stays unencrypted
   --quick             one round of 2 s, 8 clients, simple and prepared
   --output json       figures as JSON on stdout, talk on stderr
   --write-readme      put the table into test/bench/README.md
   --no-micro          without the micro-benchmarks`;
 
-const README_START = '<!-- results: written by npm run bench -- --write-readme -->';
 const README_END = '<!-- end of results -->';
 const WARM_UP_SECONDS = 2;
 const NO_RULES = 'traffic_control:\n  default_action: allow\n  rules: []\n';
+
+/** Where the results go; what is over TLS has a place of its own. */
+function readmeStart(isTls: boolean): string {
+  return `<!-- results: written by npm run bench -- ${isTls ? '--tls ' : ''}--write-readme -->`;
+}
 
 interface Options {
   readonly seconds: number;
@@ -55,9 +62,11 @@ interface Options {
   readonly isJson: boolean;
   readonly isReadmeWritten: boolean;
   readonly isMicroRun: boolean;
+  readonly isTls: boolean;
 }
 
 interface Bench {
+  readonly isTls: boolean;
   readonly pgbench: string;
   readonly postgres: TestPostgres;
 }
@@ -76,6 +85,7 @@ function readOptions(): Options {
       modes: { type: 'string' },
       paths: { type: 'string' },
       scale: { type: 'string' },
+      tls: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       output: { type: 'string', default: 'text' },
       'write-readme': { type: 'boolean', default: false },
@@ -95,11 +105,13 @@ function readOptions(): Options {
     clients:
       values.clients?.split(',').map((text) => readCount('--clients', text, 0)) ?? (values.quick ? [8] : [1, 8, 32]),
     modes: readNames('--modes', values.modes, MODES) ?? (values.quick ? ['simple', 'prepared'] : MODES),
-    paths: readNames('--paths', values.paths, PATHS) ?? PATHS,
+    // The bare relay copies bytes and knows nothing of TLS.
+    paths: (readNames('--paths', values.paths, PATHS) ?? PATHS).filter((path) => !values.tls || path !== 'bare relay'),
     scale: readCount('--scale', values.scale, 10),
     isJson: values.output === 'json',
     isReadmeWritten: values['write-readme'],
-    isMicroRun: !values['no-micro'],
+    isMicroRun: !values['no-micro'] && !values.tls,
+    isTls: values.tls,
   };
 }
 
@@ -123,14 +135,19 @@ function readNames<Name extends string>(
   });
 }
 
-async function startContenders(postgres: TestPostgres, paths: readonly Path[], started: Contender[]): Promise<void> {
+async function startContenders(
+  postgres: TestPostgres,
+  paths: readonly Path[],
+  tls: TlsFiles | null,
+  started: Contender[],
+): Promise<void> {
   for (const path of paths) {
     switch (path) {
       case 'direct':
         started.push(startDirect(postgres));
         break;
       case 'pgbouncer': {
-        const bouncer = await startPgBouncer(postgres);
+        const bouncer = await startPgBouncer(postgres, tls);
         if (bouncer === null) say('PgBouncer is not installed (apt-get install pgbouncer): its rows are left out.');
         else started.push(bouncer);
         break;
@@ -139,17 +156,26 @@ async function startContenders(postgres: TestPostgres, paths: readonly Path[], s
         started.push(await startBareRelay(postgres));
         break;
       case 'pgweir':
-        started.push(await startPgweir(path, postgres, NO_RULES));
+        started.push(await startPgweir(path, postgres, NO_RULES, tls));
         break;
       case 'pgweir+rules': {
         const { makeHundredRules } = await import('./hundred-rules.ts');
-        started.push(await startPgweir(path, postgres, makeHundredRules()));
+        started.push(await startPgweir(path, postgres, makeHundredRules(), tls));
         break;
       }
       default:
         throw new Error(`unknown path ${path satisfies never}`);
     }
   }
+}
+
+/** Certificate and key as files that whoever runs PgBouncer may read. */
+async function writeTlsFiles(folder: string, cert: string, key: string): Promise<TlsFiles> {
+  const files = { certificateFile: join(folder, 'server.crt'), keyFile: join(folder, 'server.key') };
+  await chmod(folder, 0o755);
+  await writeFile(files.certificateFile, cert);
+  await writeFile(files.keyFile, key);
+  return files;
 }
 
 type Load = Omit<Parameters<typeof runPgbench>[2], 'threads'>;
@@ -179,11 +205,17 @@ async function measure(bench: Bench, contenders: readonly Contender[], options: 
 }
 
 async function runOnce(
-  { pgbench, postgres }: Bench,
+  { pgbench, postgres, isTls }: Bench,
   contender: Contender,
   load: Load,
 ): Promise<PgbenchRun & { cpuUs: number | null }> {
-  const address = { host: contender.host, port: contender.port, user: postgres.user, database: postgres.database };
+  const address = {
+    host: contender.host,
+    port: contender.port,
+    user: postgres.user,
+    database: postgres.database,
+    isTls,
+  };
   try {
     const cpuBeforeUs = contender.cpuMicroseconds();
     const run = await runPgbench(pgbench, address, { ...load, threads: Math.min(load.clients, cpus().length, 2) });
@@ -217,17 +249,18 @@ function describeMachine(contenders: readonly Contender[], options: Options): st
   const versions = [...new Set(contenders.map((contender) => contender.version))].join(', ');
   return [
     `${cpus().length} × ${model}; ${versions}.`,
-    `pgbench -S over TCP on loopback, scale ${options.scale}; medians of ${options.rounds} rounds of ${options.seconds} s.`,
+    `pgbench -S over TCP${options.isTls ? ' and TLS' : ''} on loopback, scale ${options.scale}; medians of ${options.rounds} rounds of ${options.seconds} s.`,
   ].join('\n');
 }
 
-async function writeReadme(text: string): Promise<void> {
+async function writeReadme(text: string, isTls: boolean): Promise<void> {
   const path = join(import.meta.dirname, 'README.md');
   const readme = await readFile(path, 'utf8');
-  const start = readme.indexOf(README_START);
-  const end = readme.indexOf(README_END);
+  const mark = readmeStart(isTls);
+  const start = readme.indexOf(mark);
+  const end = readme.indexOf(README_END, start);
   if (start < 0 || end < start) throw new Error('README.md has no place for results');
-  await writeFile(path, `${readme.slice(0, start + README_START.length)}\n\n${text}\n\n${readme.slice(end)}`);
+  await writeFile(path, `${readme.slice(0, start + mark.length)}\n\n${text}\n\n${readme.slice(end)}`);
 }
 
 function formatResults(machine: string, rows: readonly Row[], micro: Readonly<Record<string, string>>): string {
@@ -242,15 +275,19 @@ async function run(options: Options): Promise<void> {
   }
   const binaries = await findServerBinaries();
   say(binaries === null ? 'Server: the embedded PostgreSQL of npm.' : 'Server: the PostgreSQL of the system.');
+  const { cert, key } = makeAuthority('pgweir bench').issue({ commonName: 'localhost', dnsNames: ['localhost'] });
+  const tlsFolder = await mkdtemp(join(tmpdir(), 'weir-bench-tls-'));
+  const tls = options.isTls ? await writeTlsFiles(tlsFolder, cert, key) : null;
   const postgres = await startPostgres({
-    settings: { shared_buffers: '256MB' },
+    settings: { shared_buffers: '256MB', ...(tls === null ? {} : { ssl: 'on' }) },
+    ...(tls === null ? {} : { files: { 'server.crt': cert, 'server.key': key } }),
     ...(binaries === null ? {} : { binaries }),
   });
   const contenders: Contender[] = [];
   try {
-    await fillTables(pgbench, { ...postgres, host: postgres.host }, options.scale);
-    await startContenders(postgres, options.paths, contenders);
-    const samples = await measure({ pgbench, postgres }, contenders, options);
+    await fillTables(pgbench, { ...postgres, isTls: options.isTls }, options.scale);
+    await startContenders(postgres, options.paths, tls, contenders);
+    const samples = await measure({ pgbench, postgres, isTls: options.isTls }, contenders, options);
     const machine = describeMachine(contenders, options);
     for (const contender of contenders.splice(0)) await contender.stop();
     const rows = summarize(samples);
@@ -259,10 +296,11 @@ async function run(options: Options): Promise<void> {
     process.stdout.write(
       options.isJson ? `${JSON.stringify({ machine, rows, samples, micro }, null, 2)}\n` : `${text}\n`,
     );
-    if (options.isReadmeWritten) await writeReadme(text);
+    if (options.isReadmeWritten) await writeReadme(text, options.isTls);
   } finally {
     for (const contender of contenders) await contender.stop().catch((error: unknown) => say(String(error)));
     await postgres.stop();
+    await rm(tlsFolder, { recursive: true, force: true });
   }
 }
 

@@ -19,6 +19,12 @@ import { findProgram } from './pgbench.ts';
 export const PATHS = ['direct', 'pgbouncer', 'bare relay', 'pgweir', 'pgweir+rules'] as const;
 export type Path = (typeof PATHS)[number];
 
+/** Certificate and key that every path shows to pgbench where the run is over TLS. */
+export interface TlsFiles {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+}
+
 export interface Contender {
   readonly path: Path;
   readonly version: string;
@@ -44,7 +50,7 @@ export function startDirect(postgres: TestPostgres): Contender {
 }
 
 /** One PgBouncer process, pool_mode session. Null where it is not installed. */
-export async function startPgBouncer(postgres: TestPostgres): Promise<Contender | null> {
+export async function startPgBouncer(postgres: TestPostgres, tls: TlsFiles | null): Promise<Contender | null> {
   const program = await findProgram('pgbouncer');
   if (program === null) return null;
   const account = await findServerAccount();
@@ -66,6 +72,13 @@ export async function startPgBouncer(postgres: TestPostgres): Promise<Contender 
     'log_connections = 0',
     'log_disconnections = 0',
     'log_stats = 0',
+    ...(tls === null
+      ? []
+      : [
+          'client_tls_sslmode = allow',
+          `client_tls_cert_file = ${tls.certificateFile}`,
+          `client_tls_key_file = ${tls.keyFile}`,
+        ]),
     '',
   ].join('\n');
   await writeFile(join(folder, 'users.txt'), `"${postgres.user}" ""\n`);
@@ -108,8 +121,11 @@ export async function startPgweir(
   path: 'pgweir' | 'pgweir+rules',
   postgres: TestPostgres,
   rules: string,
+  tls: TlsFiles | null,
 ): Promise<Contender> {
-  const weir = await spawnWeir({ postgres, rules });
+  const listen =
+    tls === null ? {} : { tls: { mode: 'allow', certificate_file: tls.certificateFile, key_file: tls.keyFile } };
+  const weir = await spawnWeir({ postgres, rules, configuration: { listen } });
   return {
     path,
     version: `pgweir on Node ${process.version}`,

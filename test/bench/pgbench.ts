@@ -21,6 +21,8 @@ export interface PgbenchAddress {
   readonly port: number;
   readonly user: string;
   readonly database: string;
+  /** Encrypted; the certificate is not looked at. */
+  readonly isTls: boolean;
 }
 
 /** Share of transactions whose latency is logged: enough for a p99, too few to slow pgbench down. */
@@ -53,6 +55,7 @@ export async function findServerBinaries(): Promise<string | null> {
 export async function fillTables(pgbench: string, address: PgbenchAddress, scale: number): Promise<void> {
   const result = await runProgram(pgbench, ['-i', '-q', '-s', String(scale), ...addressArguments(address)], {
     deadlineMs: 120_000,
+    env: sslEnvironment(address),
   });
   if (result.code !== 0) throw new Error(`pgbench -i: exit ${result.code}\n${result.stderr}`);
 }
@@ -78,7 +81,7 @@ export async function runPgbench(
         ],
         ...addressArguments(address),
       ],
-      { deadlineMs: options.seconds * 1_000 + 60_000 },
+      { deadlineMs: options.seconds * 1_000 + 60_000, env: sslEnvironment(address) },
     );
     const tps = Number(/^tps = ([\d.]+)/m.exec(result.stdout)?.[1]);
     const transactions = Number(/^number of transactions actually processed: (\d+)/m.exec(result.stdout)?.[1]);
@@ -96,6 +99,10 @@ export async function runPgbench(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function sslEnvironment(address: PgbenchAddress): NodeJS.ProcessEnv {
+  return { PGSSLMODE: address.isTls ? 'require' : 'disable' };
 }
 
 function addressArguments(address: PgbenchAddress): string[] {

@@ -10,6 +10,7 @@ import {
   type Verifier,
 } from '../auth/verifier.ts';
 import type { Clock } from '../base/clock.ts';
+import { WeirError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Secrets } from '../config/secrets.ts';
 import type { Settings } from '../config/settings.ts';
@@ -99,6 +100,11 @@ export class UserLookup {
       if (verifier === null && text) this.#log.error({ user }, 'auth.query gave a SCRAM verifier that is not complete');
       this.#keep(user, verifier, query.cacheMs, query.maxCachedUsers);
       return verifier;
+    } catch (error) {
+      // Why it failed is the operator's business; whoever asks without a proof hears only that it did.
+      if (!(error instanceof WeirError) || error.code !== 'auth_query_failed') throw error;
+      this.#log.error({ reason: error.detail }, 'auth.query failed');
+      throw new WeirError('auth_query_failed');
     } finally {
       this.#running--;
       this.#waiting.shift()?.();

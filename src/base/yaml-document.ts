@@ -169,6 +169,9 @@ function isBranchOf(error: ErrorObject, choice: ErrorObject): boolean {
   return isAtOrBelow && error.schemaPath.startsWith(`${choice.schemaPath}/`);
 }
 
+/** A password of digits is a number to YAML: what is told of it must not hold it. */
+const SECRET = /\/(password|token)$/;
+
 function wordError(error: ErrorObject): string {
   const params = error.params as Record<string, unknown>;
   switch (error.keyword) {
@@ -189,7 +192,7 @@ function wordError(error: ErrorObject): string {
     case 'const':
       return `must be ${showValue(params.allowedValue)}`;
     case 'type':
-      return `must be ${nameTypes(params.type)}, not ${nameOf(error.data)}`;
+      return `must be ${nameTypes(params.type)}, not ${SECRET.test(error.instancePath) ? `a ${typeof error.data}` : nameOf(error.data)}`;
     case 'anyOf':
     case 'oneOf': {
       const branches = error.schema as { type?: unknown }[];

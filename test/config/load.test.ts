@@ -33,7 +33,14 @@ test('without a file, the defaults of the schema hold', () => {
   expect(loadSettings({})).toEqual({
     listen: { host: '127.0.0.1', port: 6432, unixSocketDirectory: null, tls: NO_LISTEN_TLS },
     targets: { primary: { name: 'primary', host: '127.0.0.1', port: 5432 }, replicas: [], tls: NO_TARGETS_TLS },
-    auth: { mode: 'passthrough', isRemoteTrustAllowed: false, credentials: [] },
+    auth: {
+      mode: 'passthrough',
+      isRemoteTrustAllowed: false,
+      credentials: [],
+      usersFile: null,
+      query: null,
+      certificateUsers: [],
+    },
     limits: {
       maxClients: 1000,
       maxStatementBytes: 16_777_216,
@@ -80,7 +87,7 @@ state_directory: state
     { name: 'far', host: '/var/run/postgresql', port: 5434 },
   ]);
   expect(settings.auth.credentials).toEqual([
-    { user: 'app', password: 'app secret' },
+    { user: 'app', password: 'app secret', passwordFile: join(place, 'password') },
     { user: 'bi', password: 'x' },
     { user: 'local', password: null },
   ]);
@@ -148,7 +155,7 @@ test.each<[string, SettingsSources, string]>([
   [
     'unknown mode',
     { text: 'auth: { mode: trsut }' },
-    'settings:1:15 auth.mode "trsut" is not one of passthrough, trust (did you mean "trust"?)',
+    'settings:1:15 auth.mode "trsut" is not one of passthrough, trust, scram, md5, certificate (did you mean "trust"?)',
   ],
   ['key twice', { text: 'log: {}\nlog: {}\n' }, 'settings:2:1  Map keys must be unique'],
   [
@@ -190,6 +197,37 @@ test.each<[string, SettingsSources, string]>([
     'a user twice',
     { text: 'auth: { credentials: [ { user: a }, { user: a } ] }\n' },
     'auth.credentials[1].user "a" has two credentials',
+  ],
+  [
+    'passwords without anything to check them by',
+    { text: 'auth: { mode: scram }\n' },
+    'settings:1:15 auth.mode scram needs auth.users_file or auth.query.user',
+  ],
+  [
+    'a users file that is not there',
+    { text: 'auth: { mode: md5, users_file: nowhere }\n' },
+    'settings:1:32 auth.users_file cannot be read',
+  ],
+  [
+    'a users file that nobody reads',
+    { text: 'auth: { users_file: nowhere }\n' },
+    'auth.users_file is of no use with mode passthrough',
+  ],
+  [
+    'a query that nobody asks',
+    { text: 'auth: { query: { user: a } }\n' },
+    'auth.query is of no use with mode passthrough',
+  ],
+  ['certificates without TLS', { text: 'auth: { mode: certificate }\n' }, 'auth.mode certificate needs listen.tls'],
+  [
+    'a certificate map that nobody reads',
+    { text: 'auth: { certificate_users: [ { common_name: a, user: b } ] }\n' },
+    'auth.certificate_users is of no use with mode passthrough',
+  ],
+  [
+    'a password that is a number',
+    { text: 'auth: { credentials: [ { user: a, password: 12345 } ] }\n' },
+    'auth.credentials[0].password must be a string or null, not a number',
   ],
   [
     'a target twice',
@@ -279,4 +317,24 @@ test.each([
   ['10.0.0.1', false],
 ])('%s is loopback: %s', (host, isLoopback) => {
   expect(isLoopbackHost(host)).toBe(isLoopback);
+});
+
+test('a users file with bad lines is told by line, without what stands there', () => {
+  const file = join(folder, 'users.txt');
+  writeFileSync(file, '"anna" "x"\nanna top secret\n');
+  const text = `auth: { mode: scram, users_file: ${file} }\n`;
+  expect(problemsOf({ text })).toEqual([`${file}:2:1 auth.users_file is not of the form "user" "verifier"`]);
+  writeFileSync(file, '"anna" "x"\n');
+  expect(loadSettings({ text }).auth.usersFile).toEqual({ path: file, text: '"anna" "x"\n' });
+});
+
+test('the database is asked for users where it is said as whom', () => {
+  const text =
+    'auth: { mode: md5, query: { user: asker, database: d, text: SELECT $1, cache_ms: 0, max_cached_users: 5 } }\n';
+  const expected = { user: 'asker', database: 'd', text: 'SELECT $1', cacheMs: 0, maxCachedUsers: 5 };
+  expect(loadSettings({ text }).auth.query).toEqual(expected);
+  const usual = loadSettings({ environment: { PGWEIR_AUTH_MODE: 'scram', PGWEIR_AUTH_QUERY_USER: 'asker' } }).auth
+    .query;
+  expect(usual).toMatchObject({ user: 'asker', database: 'postgres', cacheMs: 10_000 });
+  expect(usual?.text).toContain('rolvaliduntil < now()');
 });

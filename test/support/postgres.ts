@@ -28,6 +28,8 @@ export interface PostgresOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Lines of pg_hba.conf that come before the usual ones. */
   readonly hbaLines?: readonly string[];
+  /** Files of the data folder by name, such as server.crt and server.key. */
+  readonly files?: Readonly<Record<string, string>>;
   /** A folder with `postgres` and `initdb` to use in place of npm's. */
   readonly binaries?: string;
 }
@@ -241,6 +243,7 @@ async function configure(
   ];
   await server.writeOwned('postgresql.auto.conf', `${lines.join('\n')}\n`);
   await server.writeOwned('pg_hba.conf', `${hba.join('\n')}\n`);
+  for (const [name, text] of Object.entries(options.files ?? {})) await server.writeOwned(name, text);
   if (upstream !== null) await server.writeOwned('standby.signal', '');
 }
 

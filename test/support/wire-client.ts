@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import * as frontend from './frontend-messages.ts';
 import { answerMd5, ScramLogin } from './password-login.ts';
+import { type ClientTls, encryptSocket } from './tls-client.ts';
 import { type BackendMessage, nameOf, readCstrings, readFields, readRow } from './transcript.ts';
 
 export interface WireAddress {
@@ -13,6 +14,8 @@ export interface WireAddress {
   readonly port: number;
   /** The address to connect from, such as 127.0.7.1; the system's choice unless given. */
   readonly localAddress?: string;
+  /** No TLS unless given. */
+  readonly tls?: ClientTls;
 }
 
 export interface LoginOptions {
@@ -75,7 +78,7 @@ export class WireClient {
           ...(address.localAddress === undefined ? {} : { localAddress: address.localAddress }),
         });
     socket.setNoDelay(true);
-    const client = new WireClient(socket, deadlineMs);
+    const early = address.tls === undefined ? new WireClient(socket, deadlineMs) : null;
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         socket.destroy();
@@ -90,7 +93,7 @@ export class WireClient {
         reject(error);
       });
     });
-    return client;
+    return early ?? new WireClient(await encryptSocket(socket, address.tls, deadlineMs), deadlineMs);
   }
 
   /** Connects and logs in; rejects with the server's own error where it refuses. */

@@ -31,6 +31,7 @@ const PROGRAMS = {
   perl: 'perl',
   tar: 'tar',
   bzip2: 'bzip2',
+  openssl: 'openssl',
   'dpkg-source': 'dpkg-dev',
 };
 const LIBRARIES = ['libc6-dev', 'libssl-dev', 'liblz4-dev', 'libreadline-dev', 'zlib1g-dev'];
@@ -150,12 +151,9 @@ async function downloadSource(folder: string): Promise<string> {
 /** The address of Debian's main archive as this system has it: of its own release, not of updates or security. */
 async function findMirror(): Promise<string> {
   const format = '$(REPO_URI)|$(RELEASE)';
-  const { stdout } = await mustRun(
-    'apt-get',
-    ['indextargets', '--format', format, 'Created-By: Packages'],
-    '/',
-    20_000,
-  );
+  // Without release information: images often come with their package lists removed.
+  const args = ['indextargets', '--no-release-info', '--format', format, 'Created-By: Packages'];
+  const { stdout } = await mustRun('apt-get', args, '/', 20_000);
   const osRelease = await readFile('/etc/os-release', 'utf8').catch(() => '');
   const codename = /^VERSION_CODENAME="?([a-z]+)"?$/m.exec(osRelease)?.[1] ?? RELEASE;
   const targets = stdout.split('\n').map((line) => line.split('|'));

@@ -1,0 +1,113 @@
+// `npm run test:regress`: PostgreSQL's own suites, each directly and through pgweir, and a table of what came out otherwise.
+// Ends with 1 where something did, with 75 where the suites could not run at all.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { findServerAccount } from '../support/native-binaries.ts';
+import { compareOutcomes, formatComparisons, type SuiteComparison } from './comparison.ts';
+import { DUMP_SUITE } from './dump-suite.ts';
+import { listRegressSuites } from './regress-suites.ts';
+import { REPLICATION_SUITE } from './replication-suite.ts';
+import { defaultCacheFolder, provideSource, SourceUnavailable } from './source-build.ts';
+import { MODES, type Mode, makeOwned, Theatre } from './stage.ts';
+import type { Suite, TestOutcome } from './suite.ts';
+
+const NOT_RUN = 75;
+const USAGE = `npm run test:regress -- [--suites core,isolation,contrib/*] [--modes ${MODES.slice(1).join(',')}] [--keep]`;
+
+interface Options {
+  readonly suites: readonly string[];
+  readonly modes: readonly Mode[];
+  readonly mustKeep: boolean;
+}
+
+function readOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { suites: { type: 'string' }, modes: { type: 'string' }, keep: { type: 'boolean' } },
+  });
+  const wanted = (values.modes ?? 'trust,passthrough-tls').split(',');
+  const modes = MODES.filter((mode) => mode !== 'direct' && wanted.includes(mode));
+  if (modes.length !== wanted.length) throw new Error(USAGE);
+  return { suites: (values.suites ?? '*').split(','), modes, mustKeep: values.keep === true };
+}
+
+/** `contrib/*` stands for every name that begins so. */
+function isWanted(name: string, patterns: readonly string[]): boolean {
+  return patterns.some((pattern) =>
+    pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern || name === `${pattern} isolation`,
+  );
+}
+
+function groupByConfiguration(suites: readonly Suite[]): Suite[][] {
+  const groups = new Map<string, Suite[]>();
+  for (const suite of suites) {
+    // The core suite counts what is in the whole cluster: it has one to itself.
+    const key = suite.name === 'core' ? 'core' : JSON.stringify(suite.configuration);
+    groups.set(key, [...(groups.get(key) ?? []), suite]);
+  }
+  return [...groups.values()];
+}
+
+/** Runs a group of suites over one road, on a fresh server. */
+async function runGroup(theatre: Theatre, group: readonly Suite[], mode: Mode): Promise<Map<string, TestOutcome[]>> {
+  const outcomes = new Map<string, TestOutcome[]>();
+  const stage = await theatre.open(mode, group[0]?.configuration ?? {});
+  try {
+    for (const suite of group) {
+      const folder = join(theatre.folder, 'out', mode, suite.name.replaceAll(/[^\w]+/g, '-'));
+      for (const parent of ['out', `out/${mode}`]) await makeOwned(join(theatre.folder, parent), theatre.account);
+      await makeOwned(folder, theatre.account);
+      const startedAt = performance.now();
+      const { source, account } = theatre;
+      const results = await suite.run({ source, account, folder, road: stage.road });
+      const okCount = results.filter((result) => result.isOk).length;
+      const seconds = ((performance.now() - startedAt) / 1000).toFixed(0);
+      process.stdout.write(`${mode}: ${suite.name}: ${okCount} of ${results.length} in ${seconds} s\n`);
+      outcomes.set(suite.name, results);
+    }
+  } finally {
+    await stage.close();
+  }
+  return outcomes;
+}
+
+async function runSuites(options: Options): Promise<number> {
+  const say = (line: string): void => {
+    process.stdout.write(`${line}\n`);
+  };
+  const source = await provideSource(defaultCacheFolder(process.env), say);
+  const all = [...(await listRegressSuites(source)), REPLICATION_SUITE, DUMP_SUITE];
+  const suites = all.filter((suite) => isWanted(suite.name, options.suites));
+  if (suites.length === 0) throw new Error(`no suite of that name\n${USAGE}`);
+  const folder = await mkdtemp(join(tmpdir(), 'weir-suites-'));
+  const theatre = new Theatre(source, folder, await findServerAccount());
+  const comparisons: SuiteComparison[] = [];
+  try {
+    await theatre.prepare();
+    for (const group of groupByConfiguration(suites)) {
+      const direct = await runGroup(theatre, group, 'direct');
+      for (const mode of options.modes) {
+        const through = await runGroup(theatre, group, mode);
+        for (const { name } of group)
+          comparisons.push(compareOutcomes(name, mode, direct.get(name) ?? [], through.get(name) ?? []));
+      }
+    }
+  } finally {
+    const hasDifference = comparisons.some((comparison) => comparison.differences.length > 0);
+    if (options.mustKeep || hasDifference) say(`outputs are in ${folder}`);
+    else await rm(folder, { recursive: true, force: true });
+  }
+  say(`\nPostgreSQL ${source.version}\n\n${formatComparisons(comparisons)}`);
+  return comparisons.some((comparison) => comparison.differences.length > 0) ? 1 : 0;
+}
+
+try {
+  process.exitCode = await runSuites(readOptions(process.argv.slice(2)));
+} catch (error) {
+  if (error instanceof SourceUnavailable) process.stdout.write(`not run: ${error.message}\n`);
+  else process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exitCode = error instanceof SourceUnavailable ? NOT_RUN : 1;
+}

@@ -4,11 +4,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ROLES, startPostgres, type TestPostgres } from '../support/postgres.ts';
-import { type SpawnedWeir, spawnWeir } from '../support/weir.ts';
+import { CertificateFolder } from '../support/certificate-folder.ts';
+import { ROLES } from '../support/postgres.ts';
 import { DRIVERS, type Driver } from './catalogue.ts';
 import { type Report, readReports } from './checks.ts';
-import { layGround, RULES } from './ground.ts';
+import { type Ground, layGround, startGround, WAYS, type Way } from './ground.ts';
 import { compareReports } from './outcome.ts';
 import { runDriverProgram } from './program.ts';
 import { countCells, formatMatrix, formatRefusals, formatRemarks, type Row } from './table.ts';
@@ -17,6 +17,7 @@ import { installPackages, prepareToolchain, type Readiness, readVersion } from '
 const USAGE = `npm run test:drivers -- [options]
   --only a,b        drivers, of ${DRIVERS.map((driver) => driver.name).join(', ')}
   --install         install missing toolchains with apt-get (root, Debian)
+  --ways a,b        how pgweir is logged in to, of ${WAYS.join(', ')}
   --plain           without TLS
   --verbose         what every check reported, and what the programs wrote to stderr
   --write-readme    put the table into test/drivers/README.md
@@ -28,6 +29,7 @@ const PROGRAM_DEADLINE_MS = 90_000;
 
 interface Options {
   readonly drivers: readonly Driver[];
+  readonly ways: readonly Way[];
   readonly isInstalling: boolean;
   readonly isPlain: boolean;
   readonly isVerbose: boolean;
@@ -37,6 +39,8 @@ interface Options {
 interface Road {
   readonly host: string;
   readonly port: number;
+  /** The authority that the programs verify the other side with; null without TLS. */
+  readonly authorityFile: string | null;
 }
 
 function say(text: string): void {
@@ -48,6 +52,7 @@ function readOptions(): Options {
     options: {
       only: { type: 'string' },
       install: { type: 'boolean', default: false },
+      ways: { type: 'string', default: WAYS.join(',') },
       plain: { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
       'write-readme': { type: 'boolean', default: false },
@@ -63,8 +68,14 @@ function readOptions(): Options {
     if (driver === undefined) throw new RangeError(`--only ${name}: no such driver\n${USAGE}`);
     return driver;
   });
+  const ways = values.ways.split(',').map((name) => {
+    const way = WAYS.find((candidate) => candidate === name);
+    if (way === undefined) throw new RangeError(`--ways ${name}: no such way\n${USAGE}`);
+    return way;
+  });
   return {
     drivers: drivers ?? DRIVERS,
+    ways,
     isInstalling: values.install,
     isPlain: values.plain,
     isVerbose: values.verbose,
@@ -80,48 +91,53 @@ async function run(options: Options): Promise<void> {
     say(`preparing ${toolchain.folder} …`);
     readiness.set(toolchain.folder, await prepareToolchain(toolchain));
   }
-  const postgres = await startPostgres();
-  let weir: SpawnedWeir | null = null;
+  const certificates = options.isPlain ? null : new CertificateFolder();
+  const ground = await startGround(options.ways, certificates);
   try {
-    weir = await spawnWeir({ postgres, rules: RULES, configuration: { auth: { mode: 'passthrough' } } });
     const rows: Row[] = [];
     for (const driver of options.drivers) {
-      const ready = readiness.get(driver.toolchain.folder);
-      if (ready === undefined) continue;
-      const row = ready.isReady
-        ? await runDriver(driver, ready.folder, { postgres, weir }, options)
-        : { driver: driver.name, version: null, isRun: false as const, reason: ready.reason };
-      rows.push(row);
-      say(formatRemarks([row]) || `- ${driver.name}: every cell ok`);
+      const ready = readiness.get(driver.toolchain.folder) ?? { isReady: false, reason: 'not prepared' };
+      const added = ready.isReady
+        ? await runDriver(driver, ready.folder, ground, options)
+        : options.ways.map((way) => ({ driver: driver.name, way, version: null, isRun: false as const, ...ready }));
+      rows.push(...added);
+      say(formatRemarks(added) || `- ${driver.name}: every cell ok`);
     }
-    const tally = countCells(rows);
-    const summary = `${tally.equal} cells equal, ${tally.noApi} without an API (–), ${tally.failed} failed, ${tally.notRun} not run.`;
-    const carrier = options.isPlain ? 'without TLS' : 'TLS on both legs';
-    const heading = `PostgreSQL ${postgres.version}, SCRAM-SHA-256 passed through, ${carrier}.`;
-    const text = [heading, formatMatrix(rows), summary, formatRemarks(rows)].filter((part) => part !== '').join('\n\n');
+    const text = describeResults(rows, ground, options);
     process.stdout.write(`${text}\n`);
     if (options.isReadmeWritten) await writeReadme(`${text}\n\n### How a refusal looks\n\n${formatRefusals(rows)}`);
-    if (tally.failed > 0) process.exitCode = 1;
+    if (countCells(rows).failed > 0) process.exitCode = 1;
   } finally {
-    await weir?.stop();
-    await postgres.stop();
+    await ground.stop();
+    certificates?.remove();
   }
 }
 
-async function runDriver(
-  driver: Driver,
-  folder: string,
-  roads: { readonly postgres: TestPostgres; readonly weir: SpawnedWeir },
-  options: Options,
-): Promise<Row> {
-  const reports: Report[][] = [];
-  for (const road of [roads.postgres, roads.weir]) {
-    await layGround(roads.postgres);
-    reports.push(await runChecks(driver, folder, road, options));
-  }
-  const [direct = [], weir = []] = reports;
+function describeResults(rows: readonly Row[], ground: Ground, options: Options): string {
+  const tables = options.ways.map((way) => {
+    const legs = way === 'passthrough' ? 'TLS (verify-full) up to pgweir' : 'TLS (verify-full) on both legs';
+    const heading = `PostgreSQL ${ground.postgres.version}, \`auth.mode: ${way}\`, ${options.isPlain ? 'no TLS' : legs}:`;
+    return `${heading}\n\n${formatMatrix(rows.filter((row) => row.way === way))}`;
+  });
+  const { equal, noApi, failed, notRun } = countCells(rows);
+  const sum = `${equal} cells equal, ${noApi} without an API (–), ${failed} failed, ${notRun} not run.`;
+  return [...tables, sum, formatRemarks(rows)].filter((part) => part !== '').join('\n\n');
+}
+
+/** One row for each way, all compared with one run on the bare server. */
+async function runDriver(driver: Driver, folder: string, ground: Ground, options: Options): Promise<Row[]> {
   const version = await readVersion(driver.version, folder);
-  return { driver: driver.name, version, isRun: true, outcomes: compareReports(direct, weir) };
+  const run = async ({ host, port }: { host: string; port: number }): Promise<Report[]> => {
+    await layGround(ground.postgres);
+    return runChecks(driver, folder, { host, port, authorityFile: ground.authorityFile }, options);
+  };
+  const direct = await run(ground.postgres);
+  const rows: Row[] = [];
+  for (const [way, weir] of ground.weirs) {
+    const outcomes = compareReports(direct, await run(weir));
+    rows.push({ driver: driver.name, way, version, isRun: true, outcomes });
+  }
+  return rows;
 }
 
 async function runChecks(driver: Driver, folder: string, road: Road, options: Options): Promise<Report[]> {
@@ -130,7 +146,12 @@ async function runChecks(driver: Driver, folder: string, road: Road, options: Op
   say(`${driver.name} on port ${road.port}: ${result.end}, ${result.seconds.toFixed(1)} s`);
   if (options.isVerbose) say(`${result.stdout}${result.stderr}`);
   else if (result.end !== 'exit 0') say(result.stderr.slice(-2_000));
-  return readReports(result.stdout);
+  try {
+    return readReports(result.stdout);
+  } catch (error) {
+    say(`${driver.name}: ${error instanceof Error ? error.message : String(error)}`);
+    return [];
+  }
 }
 
 /** What libpq's own programs read from the environment; the other programs read the same. */
@@ -142,7 +163,9 @@ function describeRoad(driver: Driver, road: Road): NodeJS.ProcessEnv {
     PGPASSWORD: ROLES.scram.password,
     PGDATABASE: 'weir',
     PGAPPNAME: `checks of ${driver.name}`,
-    PGSSLMODE: 'disable',
+    ...(road.authorityFile === null
+      ? { PGSSLMODE: 'disable' }
+      : { PGSSLMODE: 'verify-full', PGSSLROOTCERT: road.authorityFile }),
     LC_ALL: 'C.UTF-8',
   };
 }

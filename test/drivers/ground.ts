@@ -1,15 +1,34 @@
 // What the programs meet: a database with one table to work on and one that is closed to deletes, the rules that close it,
 // and pgweir as a process in front.
 
-import type { TestPostgres } from '../support/postgres.ts';
-import { ROLES } from '../support/postgres.ts';
+import { join } from 'node:path';
+import type { CertificateFolder } from '../support/certificate-folder.ts';
+import { ROLES, startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { type SpawnedWeir, spawnWeir } from '../support/weir.ts';
 import { BARE_DECISION } from './outcome.ts';
+
+/**
+ * How pgweir is logged in to. passthrough: the server's own exchange is relayed; TLS up to pgweir and none behind it, because
+ * a client with TLS tells a server with TLS that it saw no channel binding, and that server then refuses it as tampered
+ * with. scram: pgweir asks for the proof itself and logs in with the keys of that login, with TLS on both legs.
+ */
+export const WAYS = ['passthrough', 'scram'] as const;
+
+export type Way = (typeof WAYS)[number];
+
+export interface Ground {
+  readonly postgres: TestPostgres;
+  readonly weirs: ReadonlyMap<Way, SpawnedWeir>;
+  /** The authority that the programs verify the other side with; null without TLS. */
+  readonly authorityFile: string | null;
+  stop(): Promise<void>;
+}
 
 const MESSAGE = 'deletes from guarded are closed';
 const HINT = 'ask the owner of guarded';
 
 /** One rule that refuses, one that lets one look pass for each application_name. */
-export const RULES = `traffic_control:
+const RULES = `traffic_control:
   default_action: allow
   rules:
     - name: guarded_delete
@@ -54,4 +73,35 @@ export async function layGround(postgres: TestPostgres): Promise<void> {
     GRANT ALL ON ALL TABLES IN SCHEMA drivers TO ${user};
     ALTER ROLE ${user} SET search_path = drivers;
   `);
+}
+
+/** The bare server, and one pgweir in front of it for each way. */
+export async function startGround(ways: readonly Way[], certificates: CertificateFolder | null): Promise<Ground> {
+  const postgres = await startPostgres(certificates?.postgresTls() ?? {});
+  const weirs = new Map<Way, SpawnedWeir>();
+  const stop = async (): Promise<void> => {
+    for (const weir of weirs.values()) await weir.stop();
+    await postgres.stop();
+  };
+  try {
+    for (const way of ways) {
+      weirs.set(way, await spawnWeir({ postgres, rules: RULES, configuration: describeWay(way, certificates) }));
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { postgres, weirs, authorityFile: certificates === null ? null : join(certificates.path, 'ca.crt'), stop };
+}
+
+/** Sections of pgweir's configuration file. */
+function describeWay(way: Way, certificates: CertificateFolder | null): Record<string, Record<string, unknown>> {
+  const inFolder = (name: string): string => join(certificates?.path ?? '', name);
+  const auth = way === 'passthrough' ? { mode: way } : { mode: way, query: { user: ROLES.superuser.user } };
+  if (certificates === null) return { auth };
+  return {
+    auth,
+    listen: { tls: { mode: 'require', certificate_file: inFolder('server.crt'), key_file: inFolder('server.key') } },
+    targets: way === 'passthrough' ? {} : { tls: { mode: 'verify-full', ca_file: inFolder('ca.crt') } },
+  };
 }

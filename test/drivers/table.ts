@@ -1,10 +1,12 @@
 // The matrix as people read it: one row for each driver, one column for each check, and below it what needs words.
 
 import { CHECKS, type Check, HEADINGS } from './checks.ts';
+import type { Way } from './ground.ts';
 import type { Outcome } from './outcome.ts';
 
 export type Row = {
   readonly driver: string;
+  readonly way: Way;
   readonly version: string | null;
 } & (
   | { readonly isRun: true; readonly outcomes: ReadonlyMap<Check, Outcome> }
@@ -47,35 +49,34 @@ export function formatMatrix(rows: readonly Row[]): string {
   return [line(header), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...cells.map(line)].join('\n');
 }
 
-/** Every cell that is not "ok", with its reason: failures first. */
+/** Every cell that is not "ok", with its reason: failures first. What holds for every way is said once. */
 export function formatRemarks(rows: readonly Row[]): string {
-  const failures: string[] = [];
-  const others: string[] = [];
+  const failures = new Set<string>();
+  const others = new Set<string>();
   for (const row of rows) {
     if (!row.isRun) {
-      others.push(`- ${row.driver}: not run: ${row.reason}`);
+      others.add(`- ${row.driver}: not run: ${row.reason}`);
       continue;
     }
     for (const [check, outcome] of row.outcomes) {
-      if (outcome.kind === 'no API') others.push(`- ${row.driver}, ${HEADINGS[check]}: – ${outcome.detail}`);
+      const place = `- ${row.driver}, ${HEADINGS[check]}`;
+      if (outcome.kind === 'no API') others.add(`${place}: – ${outcome.detail}`);
       else if (outcome.kind !== 'equal') {
-        failures.push(
-          `- ${row.driver}, ${HEADINGS[check]}: ${outcome.kind}\n  - bare server: ${outcome.direct}\n  - pgweir: ${outcome.weir}`,
-        );
+        const seen = `  - bare server: ${outcome.direct}\n  - pgweir: ${outcome.weir}`;
+        failures.add(`${place}, ${row.way}: ${outcome.kind}\n${seen}`);
       }
     }
   }
   return [...failures, ...others].join('\n');
 }
 
-/** How each driver tells its caller of a refusal, in the driver's own words. */
+/** How each driver tells its caller of a refusal, in the driver's own words: the first part of what its program saw. */
 export function formatRefusals(rows: readonly Row[]): string {
-  return rows
-    .flatMap((row) => {
-      const outcome = row.isRun ? row.outcomes.get('refused') : undefined;
-      return outcome?.kind === 'equal' ? [`- ${row.driver}: ${outcome.detail.replaceAll('\n', ' ')}`] : [];
-    })
-    .join('\n');
+  const lines = rows.flatMap((row) => {
+    const outcome = row.isRun ? row.outcomes.get('refused') : undefined;
+    return outcome?.kind === 'equal' ? [[row.driver, outcome.detail.split('; ')[0] ?? ''] as const] : [];
+  });
+  return [...new Map(lines)].map(([driver, detail]) => `- ${driver}: \`${detail.replace(/\s+/g, ' ')}\``).join('\n');
 }
 
 function markOf(outcome: Outcome | undefined): string {

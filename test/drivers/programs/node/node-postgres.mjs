@@ -143,7 +143,10 @@ await runChecks({
       client.query(GUARDED, [1]),
       client.query("INSERT INTO items VALUES (32, 'thirty-two', $1)", [1]),
     ]);
-    const left = await readValue(client, "SELECT string_agg(id::text, ',' ORDER BY id) FROM items WHERE id BETWEEN 30 AND 39");
+    const left = await readValue(
+      client,
+      "SELECT string_agg(id::text, ',' ORDER BY id) FROM items WHERE id BETWEEN 30 AND 39",
+    );
     return `${describe(several)}; ${queued.map((result) => result.reason?.code ?? 'ok')}; rows ${left}`;
   }),
   limited: withClient(async (client) => {

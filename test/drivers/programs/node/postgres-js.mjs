@@ -150,7 +150,9 @@ await runChecks({
       sql`INSERT INTO items VALUES (31, 'thirty-one', ${1})`,
     ]);
     const several = await failureOf(sql.unsafe("INSERT INTO items VALUES (32, 'x', 1); DELETE FROM guarded").execute());
-    const left = await readValue(sql`SELECT string_agg(id::text, ',' ORDER BY id) FROM items WHERE id BETWEEN 30 AND 39`);
+    const left = await readValue(
+      sql`SELECT string_agg(id::text, ',' ORDER BY id) FROM items WHERE id BETWEEN 30 AND 39`,
+    );
     return `${piped.map((result) => (result.reason ? describe(result.reason) : 'ok'))}; ${describe(several)}; rows ${left}`;
   }),
   limited: withClient(async (sql) => {

@@ -14,6 +14,7 @@ report() {
   local text=${3//\\/\\\\}
   text=${text//\"/\\\"}
   text=${text//$'\t'/\\t}
+  text=${text//$'\n'/\\n}
   printf '{"check": "%s", "ok": %s, "detail": "%s"}\n' "$1" "$2" "$text"
 }
 

@@ -2,6 +2,7 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { waitFor } from '../support/deadline.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { makeOwned } from './stage.ts';
 import type { Suite, TestOutcome, Workplace } from './suite.ts';
@@ -53,12 +54,25 @@ async function runReplication(workplace: Workplace): Promise<TestOutcome[]> {
     ],
     ['pg_receivewal with a slot', () => receiveLog(tools)],
     ['pg_recvlogical while others write', () => receiveChanges(tools)],
+    ['a standby that streams', () => streamToStandby(tools)],
+    ['a subscription', () => subscribe(tools)],
   ]);
 }
 
 /** The manifest holds, and a server that starts from the copy has what the original has. */
 async function verifyBackup(tools: ToolRun, backup: string): Promise<void> {
   await tools.run('pg_verifybackup', [backup]);
+  const server = await prepareCopy(tools, backup, []);
+  await server.boot();
+  try {
+    await compareDump(tools, server);
+  } finally {
+    await server.retire();
+  }
+}
+
+/** A server over a copy of the backup, not started yet. */
+async function prepareCopy(tools: ToolRun, backup: string, lines: readonly string[]): Promise<ServerProcess> {
   const { source, account, folder } = tools.workplace;
   const place = join(folder, `server-${basename(backup)}`);
   const dataFolder = join(place, 'data');
@@ -67,15 +81,84 @@ async function verifyBackup(tools: ToolRun, backup: string): Promise<void> {
   await tools.shell(`cp -a ${backup} ${dataFolder}`);
   const binaries = join(source.prefix, 'bin');
   const server = new ServerProcess({ name: 'copy', binaries, folder: place, dataFolder, account });
-  await server.writeOwned('postgresql.auto.conf', `unix_socket_directories = '${server.socketDirectory}'\n`);
+  const socket = `unix_socket_directories = '${server.socketDirectory}'`;
+  await server.writeOwned('postgresql.auto.conf', `${[socket, ...lines].join('\n')}\n`);
   await server.writeOwned('pg_hba.conf', 'local all all trust\nhost all all 127.0.0.1/32 trust\n');
+  return server;
+}
+
+async function compareDump(tools: ToolRun, server: ServerProcess): Promise<void> {
+  const dump = 'pg_dump --restrict-key=suites -d postgres';
+  const copy = await tools.shell(`${dump} -h ${server.socketDirectory} -p ${server.port} | sha256sum`);
+  demandSame('dump of the copy', copy, await tools.shell(`${dump} | sha256sum`, 'direct'));
+}
+
+/** How a server is told to reach another over the road. */
+function describeRoad({ road }: Workplace): string {
+  const { PGPASSWORD, PGSSLMODE, PGCHANNELBINDING } = road.environment;
+  return Object.entries({
+    host: road.host,
+    port: String(road.port),
+    user: road.user,
+    password: PGPASSWORD,
+    sslmode: PGSSLMODE,
+    channel_binding: PGCHANNELBINDING,
+  })
+    .flatMap(([key, value]) => (value === undefined ? [] : [`${key}='${value}'`]))
+    .join(' ');
+}
+
+/** A standby that streams over the road keeps up while others write, and has in the end what the original has. */
+async function streamToStandby(tools: ToolRun): Promise<void> {
+  const backup = join(tools.workplace.folder, 'standby');
+  await tools.run('pg_basebackup', ['-D', backup, '-X', 'stream', ...BACKUP]);
+  const conninfo = describeRoad(tools.workplace).replaceAll("'", "''");
+  const server = await prepareCopy(tools, backup, [`primary_conninfo = '${conninfo} application_name=standby'`]);
+  await server.writeOwned('standby.signal', '');
   await server.boot();
   try {
-    const dump = 'pg_dump --restrict-key=suites -d postgres';
-    const copy = await tools.shell(`${dump} -h ${server.socketDirectory} -p ${server.port} | sha256sum`);
-    demandSame('dump of the server from the backup', copy, await tools.shell(`${dump} | sha256sum`, 'direct'));
+    await tools.run('pgbench', ['-n', '-c', '4', '-t', '500'], 'direct');
+    const position = await tools.ask("SELECT pg_logical_emit_message(true, 'suites', '', true)");
+    await waitFor(
+      async () => {
+        const replayed = `SELECT replay_lsn >= '${position}' FROM pg_stat_replication WHERE application_name = 'standby'`;
+        return (await tools.ask(replayed)) === 't';
+      },
+      60_000,
+      () => `the standby has not replayed ${position}\n${server.logTail()}`,
+      200,
+    );
+    await compareDump(tools, server);
   } finally {
     await server.retire();
+  }
+}
+
+/** A subscription over the road copies the table and follows it. */
+async function subscribe(tools: ToolRun): Promise<void> {
+  await tools.ask('CREATE DATABASE subscriber');
+  await tools.ask('CREATE TABLE changed (id int PRIMARY KEY, words text)', 'subscriber');
+  await tools.ask('CREATE PUBLICATION published FOR TABLE changed');
+  const conninfo = `${describeRoad(tools.workplace)} dbname=postgres`.replaceAll("'", "''");
+  // Its own slot is made first: within one cluster CREATE SUBSCRIPTION would wait for itself.
+  await tools.ask("SELECT pg_create_logical_replication_slot('subscribed', 'pgoutput')");
+  const options = "WITH (create_slot = false, slot_name = 'subscribed')";
+  await tools.ask(`CREATE SUBSCRIPTION s CONNECTION '${conninfo}' PUBLICATION published ${options}`, 'subscriber');
+  try {
+    for (let turn = 0; turn < 3; turn++) {
+      await tools.ask('INSERT INTO changed (words) SELECT md5(i::text) FROM generate_series(1, 2000) i');
+      await tools.ask('DELETE FROM changed WHERE id % 7 = 0');
+    }
+    const sum = 'SELECT count(*), md5(string_agg(id || words, $$,$$ ORDER BY id)) FROM changed';
+    const expected = await tools.ask(sum);
+    await waitFor(
+      async () => (await tools.ask(sum, 'subscriber')) === expected,
+      60_000,
+      () => 'the subscriber does not have what the publisher has',
+      200,
+    );
+  } finally {
+    await tools.ask('DROP SUBSCRIPTION s', 'subscriber');
   }
 }
 

@@ -9,6 +9,7 @@ import { Framer, type FrameSink } from '../wire/framer.ts';
 import type { Connection } from './connection.ts';
 import { GATE } from './gate.ts';
 import { Outlet } from './outlet.ts';
+import { takeLoginAnswer } from './steps/login.ts';
 
 const NOTHING = Buffer.alloc(0);
 /** What may come while the server takes COPY data. */
@@ -201,7 +202,7 @@ export class ClientSide implements FrameSink {
         this.#connection.clientQuit();
         return true;
       case FRONTEND.authentication:
-        return this.#connection.relayLogin(buffer, start, end, remaining);
+        return takeLoginAnswer(this.#connection, buffer, start, end, remaining);
       default:
         return conduct.copyData(buffer, start, end, remaining);
     }

@@ -3,13 +3,13 @@
 
 import type { Socket } from 'node:net';
 import { ERRORS, type ErrorCode } from '../base/errors.ts';
-import type { LoginSecret } from '../auth/verifier.ts';
 import type { Transport } from '../base/transport.ts';
 import type { SubjectView } from '../policy/ruleset.ts';
 import type { Lease } from '../pool/server-connection.ts';
 import { Session } from '../session/session.ts';
 import type { Broken } from '../wire/framer.ts';
 import { makeBrokenHead, makeErrorResponse, TERMINATE } from '../wire/writer.ts';
+import { ClientLogin } from './client-login.ts';
 import { ClientSide } from './client-side.ts';
 import { Conduct } from './conduct.ts';
 import type { RelayContext } from './context.ts';
@@ -21,7 +21,6 @@ import { ServerSide } from './server-side.ts';
 import { describeSession } from './steps/describe.ts';
 import { KillGuard } from './steps/kill-guard.ts';
 import { answerLoginMessage } from './steps/login.ts';
-import type { LoginDialogue } from './steps/login-dialogue.ts';
 import { Router } from './steps/route.ts';
 import type { SessionSummary } from './summary.ts';
 
@@ -41,18 +40,13 @@ export class Connection {
   /** Whether the client's next message may be looked at. */
   readonly gate: Gate;
   readonly copyIn = new CopyIn();
+  readonly login = new ClientLogin();
   readonly #context: RelayContext;
   readonly #killGuard: KillGuard;
   readonly #rulesView: RulesView;
   readonly #onClosed: () => void;
   #active: ServerSide | null = null;
   isClosing = false;
-  /** Where pgweir itself asks who the client is, right now. */
-  dialogue: LoginDialogue | null = null;
-  /** What it can log in to servers with; null before the client has proved who it is, and where it does that to the server. */
-  loginSecret: LoginSecret | null = null;
-  /** A login that pgweir does for the client right now: of no use to anybody when the client is gone. */
-  pendingLogin: AbortController | null = null;
   /** The client has said goodbye, closed its half or broken the protocol: the server's last answers still go out. */
   isClientDone = false;
   #unheardBytes = 0;
@@ -227,19 +221,6 @@ export class Connection {
     return answerLoginMessage(this, this.#context, server, type, buffer, start, end);
   }
 
-  /** The client answers the server's question; the next message waits for the next one. */
-  relayLogin(buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    if (this.dialogue !== null) {
-      this.dialogue.take(buffer, start, end, remaining);
-      return true;
-    }
-    const { outlet } = this.active;
-    outlet.append(buffer, start, end);
-    this.conduct.rest = remaining > 0 ? outlet : null;
-    this.gate.close(GATE.login);
-    return true;
-  }
-
   /** ReadyForQuery for which nothing was owed: the end of the login. */
   becomeReady(): boolean {
     if (this.session.phase === 'login') {
@@ -312,7 +293,7 @@ export class Connection {
     if (this.isClosing || this.isClientDone) return;
     this.countError(ERRORS.protocol_violation.sqlstate);
     this.#context.log.info({ session: this.session.id, ...broken }, 'the client broke the protocol');
-    if (this.dialogue !== null) this.dialogue.breakOff(broken);
+    if (this.login.dialogue !== null) this.login.dialogue.breakOff(broken);
     else if (this.#active === null) this.close();
     else this.#endInput(makeBrokenHead(broken));
   }
@@ -352,7 +333,7 @@ export class Connection {
    * was sent ahead; else the end is told when what was sent has been looked at.
    */
   clientEndedEarly(hasMore: boolean): void {
-    if (this.pendingLogin !== null && this.gate.has(GATE.login) && !hasMore) this.close();
+    if (this.login.pending !== null && this.gate.has(GATE.login) && !hasMore) this.close();
     else if (this.conduct.isWaiting) this.client.socket.destroy();
   }
 
@@ -389,8 +370,7 @@ export class Connection {
     if (this.isClosing) return;
     this.isClosing = true;
     this.session.enter('closing');
-    this.pendingLogin?.abort();
-    this.dialogue?.abandon();
+    this.login.abandon();
     this.#killGuard.close();
     this.conduct.giveUp();
     for (let { head } = this.session.owed; head !== null; head = this.session.owed.head) {

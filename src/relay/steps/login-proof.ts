@@ -35,7 +35,7 @@ export async function proveClient(connection: Connection, context: RelayContext)
     case 'scram':
     case 'md5': {
       const dialogue = new LoginDialogue(connection);
-      connection.dialogue = dialogue;
+      connection.login.dialogue = dialogue;
       try {
         const verifier = await context.users.find(user);
         if (auth.mode === 'md5' && verifier?.type === 'md5')
@@ -45,7 +45,7 @@ export async function proveClient(connection: Connection, context: RelayContext)
         if (error instanceof AuthRefused) context.users.forget(user);
         throw error;
       } finally {
-        connection.dialogue = null;
+        connection.login.dialogue = null;
       }
     }
     default:

@@ -39,17 +39,17 @@ export async function acquireFor(
   const { settings, pool, secrets } = context;
   const { user } = connection.session.subject;
   const pending = new AbortController();
-  connection.pendingLogin = pending;
+  connection.login.pending = pending;
   try {
     return await pool.acquire(endpoint, {
       startup,
       user,
-      secret: connection.loginSecret ?? secrets.credentialFor(user),
+      secret: connection.login.secret ?? secrets.credentialFor(user),
       timeoutMs: settings.limits.loginTimeoutMs,
       signal: pending.signal,
     });
   } finally {
-    connection.pendingLogin = null;
+    connection.login.pending = null;
   }
 }
 
@@ -98,7 +98,7 @@ async function logInForClient(connection: Connection, context: RelayContext, pac
   const { user } = connection.session.subject;
   const { secret, final } = await proveClient(connection, context);
   if (connection.isClosing) return;
-  connection.loginSecret = secret;
+  connection.login.secret = secret;
   let lease: Lease;
   let welcome: Welcome;
   try {
@@ -160,6 +160,26 @@ function refuseClient(connection: Connection, context: RelayContext, refused: Au
   connection.client.outlet.write(makeErrorResponse({ severity: 'FATAL', sqlstate, message, detail }));
   connection.countError(sqlstate);
   connection.close();
+}
+
+/** The client answers a question, the server's or pgweir's own; the next message waits for the next one. */
+export function takeLoginAnswer(
+  connection: Connection,
+  buffer: Buffer,
+  start: number,
+  end: number,
+  remaining: number,
+): boolean {
+  const { dialogue } = connection.login;
+  if (dialogue !== null) {
+    dialogue.take(buffer, start, end, remaining);
+    return true;
+  }
+  const { outlet } = connection.active;
+  outlet.append(buffer, start, end);
+  connection.conduct.rest = remaining > 0 ? outlet : null;
+  connection.gate.close(GATE.login);
+  return true;
 }
 
 /** A server message of the login that concerns pgweir too. True where it goes on to the client. */

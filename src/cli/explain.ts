@@ -1,6 +1,8 @@
 // `pgweir explain`: how a statement of somebody would be judged, rule by rule, without a server.
 
+import { readAs } from '../policy/cases.ts';
 import { explain, formatExplanation } from '../policy/explain.ts';
+import { PHYSICAL_DATABASE, type ReplicationMode } from '../session/replication-mode.ts';
 import type { PortableSuggestion } from '../sql/portable.ts';
 import type { CliIo, ExitCode, OutputFormat } from './io.ts';
 import { CliError, EXIT, writeJson } from './io.ts';
@@ -20,6 +22,7 @@ export interface ExplainOptions {
   readonly applicationName: string;
   readonly clientIp: string;
   readonly inTransaction: boolean;
+  readonly replication: ReplicationMode;
 }
 
 /** Throws CliError, RuleDocumentError and SettingsError. What the rules say does not change the exit code. */
@@ -29,8 +32,9 @@ export async function runExplain(io: CliIo, options: ExplainOptions): Promise<Ex
   const { ruleset } = compileSource(io, await readSource(io, options.rules));
   const facts = await openFacts();
   const text = options.sql === '-' ? await io.readStdin() : options.sql;
-  const statements = facts.read(Buffer.from(text, 'utf8').toString('latin1'), 'UTF8', true);
-  const { user, database, applicationName, clientIp } = options;
+  const statements = readAs(options.replication, text, facts);
+  const { user, applicationName, clientIp } = options;
+  const database = options.replication === 'physical' ? PHYSICAL_DATABASE : options.database;
   const explanation = explain(
     ruleset,
     { user, database, applicationName, clientIp },

@@ -5,6 +5,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import { formatProblem } from '../base/yaml-document.ts';
 import { SettingsError } from '../config/load.ts';
 import { RuleDocumentError } from '../policy/document.ts';
+import { REPLICATION_MODES, type ReplicationMode } from '../session/replication-mode.ts';
 import { runCheck } from './check.ts';
 import { runExplain } from './explain.ts';
 import type { CliIo, OutputFormat } from './io.ts';
@@ -32,6 +33,7 @@ interface ExplainFlags {
   readonly applicationName: string;
   readonly clientIp: string;
   readonly inTransaction?: boolean;
+  readonly replication: ReplicationMode;
   readonly output: OutputFormat;
 }
 
@@ -95,6 +97,9 @@ function buildProgram(io: CliIo, startWeir: StartWeir, end: (code: number) => vo
     .option('--application-name <name>', '', '')
     .option('--client-ip <address>', 'an address, or "unix"', '127.0.0.1')
     .option('--in-transaction', 'as inside a transaction block')
+    .addOption(
+      new Option('--replication <mode>', 'as on a replication connection').choices(REPLICATION_MODES).default('none'),
+    )
     .addOption(outputOption())
     .action(async (flags: ExplainFlags) =>
       end(await runExplain(io, { ...flags, inTransaction: flags.inTransaction === true })),

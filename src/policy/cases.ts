@@ -4,8 +4,10 @@
 import type { ValidateFunction } from 'ajv';
 import casesSchema from '../../schemas/cases.schema.json' with { type: 'json' };
 import { findSchemaProblems } from '../base/yaml-document.ts';
+import { PHYSICAL_DATABASE, type ReplicationMode } from '../session/replication-mode.ts';
 import type { Subject } from '../session/subject.ts';
 import type { TextFacts } from '../sql/facts.ts';
+import { readReplicationCommand } from '../sql/replication.ts';
 import type { CompiledRuleset } from './compiled-ruleset.ts';
 import { compileSchema, RuleDocumentError, readDocument } from './document.ts';
 import type { Verdict } from './verdict.ts';
@@ -16,6 +18,7 @@ interface CaseSession {
   readonly application_name?: string;
   readonly client_ip?: string;
   readonly in_transaction?: boolean;
+  readonly replication?: ReplicationMode;
 }
 
 export interface CaseExpectation {
@@ -72,17 +75,24 @@ export function parseCases(text: string, source: string): CaseDocument {
   };
 }
 
+/** The facts of a text as the server would read it on such a connection. */
+export function readAs(replication: ReplicationMode, sql: string, facts: FactsReader): TextFacts {
+  const latin1 = Buffer.from(sql, 'utf8').toString('latin1');
+  const command = replication === 'none' ? null : readReplicationCommand(latin1, 'UTF8');
+  return command === null ? facts.read(latin1, 'UTF8', true) : [command];
+}
+
 /** Judges each case under the ruleset. */
 export function runCases(document: CaseDocument, ruleset: CompiledRuleset, facts: FactsReader): CaseResult[] {
   return document.cases.map((entry) => {
     const session = { ...document.defaults, ...entry };
     const subject: Subject = {
       user: session.user ?? 'app',
-      database: session.database ?? 'app',
+      database: session.replication === 'physical' ? PHYSICAL_DATABASE : (session.database ?? 'app'),
       applicationName: session.application_name ?? '',
       clientIp: session.client_ip ?? '127.0.0.1',
     };
-    const statements = facts.read(Buffer.from(entry.sql, 'utf8').toString('latin1'), 'UTF8', true);
+    const statements = readAs(session.replication ?? 'none', entry.sql, facts);
     const verdict = ruleset.viewFor(subject).judge(statements, session.in_transaction ?? false);
     const complaints = findComplaints(entry.expect, verdict);
     return {

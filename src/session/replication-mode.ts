@@ -5,7 +5,11 @@
  * `physical`: a stream of the whole cluster's log, base backups, no SQL. `logical`: replication commands and SQL in one
  * database. `none`: an ordinary client.
  */
-export type ReplicationMode = 'none' | 'physical' | 'logical';
+export const REPLICATION_MODES = ['none', 'physical', 'logical'] as const;
+export type ReplicationMode = (typeof REPLICATION_MODES)[number];
+
+/** A physical replication connection is in no database: rules know it by pg_hba.conf's word. */
+export const PHYSICAL_DATABASE = 'replication';
 
 /** As parse_bool() takes them: any beginning of a word that no other word has. */
 const FALSE_WORD = /^(?:f|fa|fal|fals|false|n|no|of|off|0)$/i;

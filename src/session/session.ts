@@ -3,7 +3,7 @@
 
 import { TRANSACTION } from '../wire/codes.ts';
 import { OwedQueue } from './owed.ts';
-import type { ReplicationMode } from './replication-mode.ts';
+import { PHYSICAL_DATABASE, type ReplicationMode } from './replication-mode.ts';
 import { Portals, PreparedStatements } from './statements.ts';
 import type { Subject } from './subject.ts';
 
@@ -58,13 +58,13 @@ export class Session<Run> {
 
   /**
    * The startup message told who this is; application_name is the server's to report. A physical replication connection is
-   * in no database: its name is `replication`, as in pg_hba.conf.
+   * in no database, whatever it named.
    */
   identify(user: string, database: string, applicationName: string, replication: ReplicationMode = 'none'): void {
     this.#replication = replication;
     this.#subject = Object.freeze({
       user,
-      database: replication === 'physical' ? 'replication' : database,
+      database: replication === 'physical' ? PHYSICAL_DATABASE : database,
       applicationName,
       clientIp: this.#subject.clientIp,
     });

@@ -173,6 +173,18 @@ test('explain shows every rule that was tried and the outcome; what it is does n
   expect(observed.verdict).toBeUndefined();
 });
 
+test('explain reads a replication command on a replication connection alone', async () => {
+  const command = ['explain', '--rules', at('rules.yaml'), '--sql', 'BASE_BACKUP', '--output', 'json'];
+  const physical = JSON.parse((await run([...command, '--replication', 'physical'])).out);
+  expect(physical).toMatchObject({
+    subject: { database: 'replication' },
+    statements: [{ queryClass: 'replication', kinds: ['base_backup'] }],
+  });
+  const ordinary = JSON.parse((await run(command)).out);
+  expect(ordinary).toMatchObject({ subject: { database: 'app' }, statements: [{ queryClass: 'unknown', kinds: [] }] });
+  expect((await run([...command, '--replication', 'yes'])).code).toBe(1);
+});
+
 test('explain suggests what an Oracle statement would be in PostgreSQL, and nothing for any other', async () => {
   const command = ['explain', '--rules', at('rules.yaml'), '--sql'];
   const suggested = await run([...command, 'select nvl(a, 0) from t /* c */ where rownum <= 5']);

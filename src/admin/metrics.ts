@@ -105,6 +105,16 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
     read: ({ counters }) => one(counters.clientsRefused),
   },
   {
+    name: 'client_tls_handshakes_total',
+    type: 'counter',
+    help: 'TLS handshakes with clients, by how they ended.',
+    labels: ['outcome'],
+    read: ({ counters }) => [
+      [['accepted'], counters.clientTlsAccepted],
+      [['failed'], counters.clientTlsFailed],
+    ],
+  },
+  {
     name: 'server_connections',
     type: 'gauge',
     help: 'Server connections by target.',

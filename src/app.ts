@@ -13,6 +13,7 @@ import { CertificateKeeper } from './config/certificate-keeper.ts';
 import { RuleKeeper } from './config/rule-keeper.ts';
 import { Secrets } from './config/secrets.ts';
 import type { Endpoint, Settings } from './config/settings.ts';
+import { TokenKeeper } from './config/token-keeper.ts';
 import { LimitGate, systemScheduler } from './policy/limit-gate.ts';
 import type { Ruleset } from './policy/ruleset.ts';
 import { isSameTreatment } from './policy/verdict.ts';
@@ -37,8 +38,10 @@ const LOOP_RESOLUTION_MS = 20;
 export interface RunningWeir {
   readonly ports: { readonly client: number; readonly admin: number; readonly health: number };
   readonly control: ControlPlane;
-  /** SIGHUP: reads the rule file and the certificates again. */
+  /** SIGHUP: reads the rules, certificates, passwords and the admin token again. */
   reload(): Promise<void>;
+  /** Resolves when it has stopped, whoever asked for that; rejects when stopping failed. */
+  readonly ended: Promise<void>;
   /** Drains the clients and stops; resolves when all of it has ended. `deadlineMs` overrides limits.drain_ms. */
   stop(deadlineMs?: number): Promise<void>;
 }
@@ -105,49 +108,58 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     targets: () => listTargets(settings, context.pool),
     checkUpstream: () => checkTarget(dialer, settings.targets.primary),
     lifecycle: () => lifecycle,
+    requestStop: () => void stop(),
     loopDelayMs: () => Math.max(0, loopDelay.mean / 1e6 - LOOP_RESOLUTION_MS),
     countRejudged: () => countRejudged(listener, replaced, rules.active),
   };
   const health = buildHealthServer(control, log);
-  const admin = buildAdminServer(control, settings, log);
+  const token = new TokenKeeper(settings, log);
+  const admin = buildAdminServer(control, settings, log, () => token.token);
   const stopAll = async (): Promise<void> => {
     loopDelay.disable();
     keeper.stop();
     certificates.stop();
     secrets.stop();
+    token.stop();
     listener.stopAccepting();
     await Promise.all([health.close(), admin.close()]);
+  };
+  const drainAndClose = async (deadlineMs: number): Promise<void> => {
+    lifecycle = 'draining';
+    await setTimeout(settings.limits.minSigtermDelayMs);
+    listener.stopAccepting();
+    await listener.drain(deadlineMs);
+    await stopAll();
+    log.info({}, 'pgweir has stopped');
+  };
+  const ended = Promise.withResolvers<void>();
+  let isStopping = false;
+  const stop = (deadlineMs = settings.limits.drainMs): Promise<void> => {
+    if (!isStopping) drainAndClose(deadlineMs).then(ended.resolve, ended.reject);
+    isStopping = true;
+    return ended.promise;
   };
   try {
     loopDelay.enable();
     await health.listen({ host: settings.health.host, port: settings.health.port });
     const clientPort = await listener.listen();
+    // Clients need not wait for the admin API, which takes as long to build as all the rest.
+    lifecycle = 'ready';
     await admin.listen({ host: settings.admin.host, port: settings.admin.port });
     keeper.start();
     certificates.start();
     secrets.start();
-    lifecycle = 'ready';
+    token.start();
     const ports = { client: clientPort, admin: portOf(admin.addresses()), health: portOf(health.addresses()) };
     log.info({ ...ports, rules: rules.version }, 'pgweir is ready');
-    let stopping: Promise<void> | null = null;
-    const stop = async (deadlineMs: number): Promise<void> => {
-      lifecycle = 'draining';
-      await setTimeout(settings.limits.minSigtermDelayMs);
-      listener.stopAccepting();
-      await listener.drain(deadlineMs);
-      await stopAll();
-      log.info({}, 'pgweir has stopped');
-    };
     return {
       ports,
       control,
       reload: async () => {
-        await Promise.all([keeper.reload(), secrets.reload(), certificates.reload()]);
+        await Promise.all([keeper.reload(), secrets.reload(), certificates.reload(), token.reload()]);
       },
-      stop: (deadlineMs = settings.limits.drainMs) => {
-        stopping ??= stop(deadlineMs);
-        return stopping;
-      },
+      ended: ended.promise,
+      stop,
     };
   } catch (error) {
     await stopAll();

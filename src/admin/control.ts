@@ -32,6 +32,8 @@ export interface ControlPlane {
   checkUpstream(): Promise<string | null>;
   /** `starting` until rules are compiled and the data port is bound; `draining` from SIGTERM on. */
   lifecycle(): 'starting' | 'ready' | 'draining';
+  /** Begins what SIGTERM begins. */
+  requestStop(): void;
   /** Event loop round trip in ms. */
   loopDelayMs(): number;
   /** Live prepared statements of all sessions, and how many of them the last swap has judged differently. */

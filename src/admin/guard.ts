@@ -8,9 +8,13 @@ import { HttpProblem } from './problem.ts';
 
 /**
  * Checks each request before its body is read. Throws Error at once where `host` is not loopback and there is no token:
- * such a listener must not exist.
+ * such a listener must not exist. `readToken` is asked at each request, because a token's file can change.
  */
-export function guardAdmin(server: FastifyInstance, admin: Settings['admin']): void {
+export function guardAdmin(
+  server: FastifyInstance,
+  admin: Settings['admin'],
+  readToken: () => string | null = () => admin.token,
+): void {
   const isLoopback = isLoopbackHost(admin.host);
   if (!isLoopback && admin.token === null) {
     throw new Error(`the admin listener on ${admin.host} is not loopback and has no token`);
@@ -18,7 +22,8 @@ export function guardAdmin(server: FastifyInstance, admin: Settings['admin']): v
   server.addHook('onRequest', async (request, reply) => {
     refuseWebPages(request);
     if (isLoopback) refuseForeignHost(request, admin.host);
-    if (admin.token !== null && !holdsToken(request, admin.token)) {
+    const token = readToken();
+    if (token !== null && !holdsToken(request, token)) {
       void reply.header('www-authenticate', 'Bearer realm="pgweir"');
       throw new HttpProblem(401, 'the request needs the header "Authorization: Bearer <admin token>"');
     }

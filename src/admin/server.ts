@@ -15,6 +15,7 @@ import { addHealthRoutes } from './routes/health.ts';
 import { addObservationRoutes } from './routes/observations.ts';
 import { addRuleRoutes } from './routes/rules.ts';
 import { addSessionRoutes } from './routes/sessions.ts';
+import { addShutdownRoute } from './routes/shutdown.ts';
 import { addStateRoutes } from './routes/state.ts';
 
 /** A slow or silent HTTP client holds a connection no longer than this. */
@@ -28,9 +29,10 @@ export function buildAdminServer(
   control: ControlPlane,
   settings: Pick<Settings, 'admin'>,
   log: Log = silentLog,
+  readToken?: () => string | null,
 ): FastifyInstance {
   const server = createServer(log);
-  guardAdmin(server, settings.admin);
+  guardAdmin(server, settings.admin, readToken);
   const metrics = buildMetricsRegistry(control, manifest.version);
   void server.register(swagger, {
     openapi: {
@@ -46,6 +48,7 @@ export function buildAdminServer(
     addObservationRoutes(routes, control);
     addSessionRoutes(routes, control);
     addStateRoutes(routes, control);
+    addShutdownRoute(routes, control);
     addHealthRoutes(routes, control, metrics);
     routes.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
     done();

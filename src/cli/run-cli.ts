@@ -10,6 +10,7 @@ import { runCheck } from './check.ts';
 import { runExplain } from './explain.ts';
 import type { CliIo, OutputFormat } from './io.ts';
 import { CliError, EXIT, paint, writeJson } from './io.ts';
+import { runShutdown, runWait } from './neighbour.ts';
 import type { StartWeir } from './serve.ts';
 import { runServe } from './serve.ts';
 import { runTests } from './test-rules.ts';
@@ -67,6 +68,8 @@ function buildProgram(io: CliIo, startWeir: StartWeir, end: (code: number) => vo
   );
   addServe(program, io, startWeir, end);
 
+  addNeighbour(program, io, end);
+
   program
     .command('check')
     .description('compile settings, rule documents or rule cases without opening a socket')
@@ -114,6 +117,29 @@ function buildProgram(io: CliIo, startWeir: StartWeir, end: (code: number) => vo
       else io.stdout.write(`pgweir ${manifest.version} (node ${process.version})\n`);
     });
   return program;
+}
+
+function addNeighbour(program: Command, io: CliIo, end: (code: number) => void): void {
+  program
+    .command('wait')
+    .description('wait until the pgweir that serves by these settings is ready')
+    .argument('[config]', 'its settings file; else PGWEIR_CONFIG')
+    .option('--timeout <seconds>', 'exit 1 after that', '60')
+    .option('--set <path=value>', 'any setting, as health.port=9090 (repeatable)', gather, [])
+    .action(async (config: string | undefined, flags: { timeout: string; set: readonly string[] }) => {
+      const timeoutSeconds = Number(flags.timeout);
+      if (!(timeoutSeconds > 0)) throw new CliError(`--timeout ${flags.timeout}: give it as a number of seconds`);
+      end(await runWait(io, { config, overrides: readOverrides(flags), timeoutSeconds }));
+    });
+
+  program
+    .command('shutdown')
+    .description('ask the pgweir that serves by these settings to drain and stop')
+    .argument('[config]', 'its settings file; else PGWEIR_CONFIG')
+    .option('--set <path=value>', 'any setting, as admin.port=9091 (repeatable)', gather, [])
+    .action(async (config: string | undefined, flags: { set: readonly string[] }) =>
+      end(await runShutdown(io, { config, overrides: readOverrides(flags) })),
+    );
 }
 
 function addServe(program: Command, io: CliIo, startWeir: StartWeir, end: (code: number) => void): void {

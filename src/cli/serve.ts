@@ -12,6 +12,8 @@ import { readSource } from './sources.ts';
 
 /** A pgweir that runs, as far as its signals go. */
 export interface StartedWeir {
+  /** Resolves when it has stopped, whoever asked for that (POST /quitquitquit too); rejects when stopping failed. */
+  readonly ended: Promise<void>;
   /** SIGHUP. */
   reload(): Promise<void>;
   /** SIGTERM and SIGINT: resolves when the last client has been drained and everything is closed. */
@@ -49,7 +51,8 @@ export async function runServe(io: CliIo, options: ServeOptions, startWeir: Star
   }
 }
 
-async function readSettings(io: CliIo, options: ServeOptions): Promise<Settings> {
+/** As serve reads them; for the commands that speak to a pgweir that serves by them. */
+export async function readSettings(io: CliIo, options: ServeOptions): Promise<Settings> {
   const path = options.config ?? io.environment[CONFIG_VARIABLE];
   const given = { environment: io.environment, overrides: options.overrides };
   if (path === undefined || path === '') return loadSettings(given);
@@ -95,6 +98,7 @@ function watchSignals(io: CliIo): Ending {
     ended,
     follow: (weir, log) => {
       followed = { weir, log };
+      weir.ended.then(resolve, reject);
       if (stopRequests > 0) weir.stop().then(resolve, reject);
     },
     close: () => {

@@ -51,6 +51,11 @@ function findDoubleAnswers(raw: RawSettings, problemAt: ProblemAt): DocumentProb
   if (raw.rules.file !== null && raw.traffic_control !== undefined) {
     problems.push(problemAt(['rules', 'file'], 'there are rules under traffic_control too: keep one of the two'));
   }
+  if (raw.rules.on_invalid_start === 'last_good' && raw.state_directory === null) {
+    problems.push(
+      problemAt(['rules', 'on_invalid_start'], 'the last good rules are kept in state_directory: set it too'),
+    );
+  }
   if (raw.admin.token !== null && raw.admin.token_file !== null) {
     problems.push(problemAt(['admin', 'token_file'], 'there is a token too: keep one of the two'));
   }

@@ -13,9 +13,11 @@ import { findContradictions } from './contradictions.ts';
 import type { Environment, Override } from './overrides.ts';
 import { applyOverrides, findUnknownVariables, listSettingLeaves, readEnvironment, readFlags } from './overrides.ts';
 import type { RawSettings } from './raw-settings.ts';
+import { fillDefaults } from './schema-defaults.ts';
 import { trimSecret } from './secrets.ts';
 import type { Credential, Settings } from './settings.ts';
 import { buildListenTls, buildTargetsTls, type TlsFilePaths } from './tls-settings.ts';
+import { MIN_TOKEN_CHARACTERS } from './token-keeper.ts';
 
 export interface SettingsSources {
   /** Path of the settings file; or `text`, with `source` as its name. Neither: defaults, environment and flags only. */
@@ -50,7 +52,7 @@ export function loadSettings(sources: SettingsSources): Settings {
   const text = sources.text ?? (sources.file === undefined ? '' : readSettingsFile(sources.file));
   const document = new PositionedDocument(text.trim() === '' ? '{}' : text, source);
   refuse(document.problems);
-  const validate = compileSettingsSchema(false);
+  const validate = compileSettingsSchema();
   const isOnlyComments = document.value === null;
   if (!isOnlyComments) refuse(findSchemaProblems(document, validate));
   const leaves = listSettingLeaves(settingsSchema);
@@ -118,6 +120,9 @@ class SettingsBuilder {
         host: admin.host,
         port: admin.port,
         token: this.#readSecret(['admin', 'token_file'], admin.token_file) ?? admin.token,
+        ...(admin.token_file === null
+          ? {}
+          : { tokenFile: this.#resolvePath(['admin', 'token_file'], admin.token_file) }),
       },
       health: { host: health.host, port: health.port },
       rules: this.#readRules(),
@@ -166,13 +171,14 @@ class SettingsBuilder {
   }
 
   #readRules(): Settings['rules'] {
-    const { file } = this.#raw.rules;
+    const { file, on_invalid_start: onInvalidStart } = this.#raw.rules;
     if (file !== null) {
       const path = this.#resolvePath(['rules', 'file'], file);
-      return { file: path, text: this.#readFile(['rules', 'file'], path) ?? NO_RULES, source: path };
+      return { file: path, text: this.#readFile(['rules', 'file'], path) ?? NO_RULES, source: path, onInvalidStart };
     }
     const inline = this.#document.isolateTopLevel('traffic_control');
-    return { file: null, text: inline ?? NO_RULES, source: inline === null ? 'no rules' : this.#document.source };
+    const source = inline === null ? 'no rules' : this.#document.source;
+    return { file: null, text: inline ?? NO_RULES, source, onInvalidStart };
   }
 
   #readSecret(path: ValuePath, file: string | null | undefined): string | null {
@@ -180,8 +186,10 @@ class SettingsBuilder {
     const text = this.#readFile(path, this.#resolvePath(path, file));
     const secret = text === null ? null : trimSecret(text);
     const isToken = path[0] === 'admin';
-    if (secret !== null && secret.length < (isToken ? 16 : 1)) {
-      this.#problems.push(this.#problemAt(path, isToken ? 'holds a token of fewer than 16 characters' : 'is empty'));
+    if (secret !== null && secret.length < (isToken ? MIN_TOKEN_CHARACTERS : 1)) {
+      this.#problems.push(
+        this.#problemAt(path, isToken ? `holds a token of fewer than ${MIN_TOKEN_CHARACTERS} characters` : 'is empty'),
+      );
     }
     return secret;
   }
@@ -219,7 +227,7 @@ function readSettingsFile(file: string): string {
 function completeSettings(
   value: Record<string, unknown>,
   overrides: readonly Override[],
-  validate: ValidateFunction,
+  validate: ValidateFunction<RawSettings>,
 ): RawSettings {
   const merged = new PositionedDocument(JSON.stringify(value), 'settings');
   refuse(
@@ -229,13 +237,14 @@ function completeSettings(
     }),
   );
   const complete: unknown = value;
-  if (!compileSettingsSchema(true)(complete)) throw new Error('the defaults of the settings schema break the schema');
+  fillDefaults(settingsSchema, complete);
+  if (!validate(complete)) throw new Error('the defaults of the settings schema break the schema');
   return complete;
 }
 
-/** @param isFilling whether checking a value also writes the schema's defaults into it. */
-function compileSettingsSchema(isFilling: boolean): ValidateFunction<RawSettings> {
-  const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true, useDefaults: isFilling });
+function compileSettingsSchema(): ValidateFunction<RawSettings> {
+  // That the schema is one is for tests to see, not for every start: it costs as much as compiling it.
+  const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true, validateSchema: false });
   return ajv.compile<RawSettings>(settingsSchema);
 }
 

@@ -69,7 +69,7 @@ export interface RawSettings {
     readonly token_file: string | null;
   };
   readonly health: { readonly host: string; readonly port: number };
-  readonly rules: { readonly file: string | null };
+  readonly rules: { readonly file: string | null; readonly on_invalid_start: Settings['rules']['onInvalidStart'] };
   readonly traffic_control?: object;
   readonly observations: { readonly max_cells: number; readonly max_decisions: number };
   readonly state_directory: string | null;

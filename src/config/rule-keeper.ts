@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { RuleBook } from '../policy/rule-book.ts';
+import { RuleBook, type RuleVersion } from '../policy/rule-book.ts';
 import type { Settings } from './settings.ts';
 import { chooseStartingRules, hashRuleText, RuleStore } from './state.ts';
 import { RuleFileWatcher } from './watch.ts';
@@ -22,6 +22,7 @@ export class RuleKeeper {
     this.#settingsText = settings.rules.text;
     this.book = openBook(settings, store, log, clock);
     if (store !== null) this.#keepSwaps(store, log);
+    if (store !== null && settings.rules.onInvalidStart === 'last_good') this.#keepStart(store, log);
     this.#watcher =
       settings.rules.file === null ? null : this.#watch(resolve(settings.rules.file), settings.rules.text, log);
   }
@@ -53,29 +54,52 @@ export class RuleKeeper {
   }
 
   #keepSwaps(store: RuleStore, log: Log): void {
-    this.book.subscribe(({ text, version, actor, reason, atMs }) => {
-      const replacesHash = hashRuleText(this.#settingsText);
-      store
-        .save({ text, version, actor, reason: reason ?? '', savedAtMs: atMs, replacesHash })
-        .catch((error: unknown) => {
-          log.error(
-            { version, reason: describeError(error) },
-            'rules could not be stored; a restart will not know them',
-          );
-        });
-    });
+    this.book.subscribe((version) => this.#keep(version, store, log));
+  }
+
+  /** The rules of this start are the last good ones of the next. */
+  #keepStart(store: RuleStore, log: Log): void {
+    const { current } = this.book;
+    if (current.text === this.#settingsText) this.#keep(current, store, log);
+  }
+
+  #keep({ text, version, actor, reason, atMs }: RuleVersion, store: RuleStore, log: Log): void {
+    const replacesHash = hashRuleText(this.#settingsText);
+    store
+      .save({ text, version, actor, reason: reason ?? '', savedAtMs: atMs, replacesHash })
+      .catch((error: unknown) => {
+        log.error({ version, reason: describeError(error) }, 'rules could not be stored; a restart will not know them');
+      });
   }
 }
 
 function openBook(settings: Settings, store: RuleStore | null, log: Log, clock: Clock): RuleBook {
   const loaded = store?.load() ?? { rules: null, problems: [] };
   for (const problem of loaded.problems) log.warn({ problem }, 'stored rules cannot be read');
-  const start = chooseStartingRules(settings.rules, loaded.rules);
+  const { rules } = settings;
+  const start = chooseStartingRules(rules, loaded.rules);
   try {
     return new RuleBook(start.text, start.source, clock);
   } catch (error) {
-    if (!start.isStored) throw error;
-    log.error({ reason: describeError(error) }, 'stored rules are not good any more; those of the settings are used');
-    return new RuleBook(settings.rules.text, settings.rules.source, clock);
+    const reason = describeError(error);
+    if (start.isStored) {
+      log.error({ reason }, 'stored rules are not good any more; those of the settings are used');
+      return new RuleBook(rules.text, rules.source, clock);
+    }
+    if (rules.onInvalidStart === 'exit' || loaded.rules === null) throw error;
+    const { text, version } = loaded.rules;
+    const book = new RuleBook(text, `state directory (version ${version})`, clock);
+    log.error({ reason, version }, 'the rules are no good; the last good ones are used');
+    noteRefusal(book, rules);
+    return book;
+  }
+}
+
+/** So that metrics and the history tell of the document that was refused before the book was open. */
+function noteRefusal(book: RuleBook, { text, source }: Settings['rules']): void {
+  try {
+    book.post(text, source, { actor: 'start' });
+  } catch {
+    // It was refused once already, and the reason is in the log.
   }
 }

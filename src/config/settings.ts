@@ -74,6 +74,8 @@ export interface Settings {
     readonly port: number;
     /** Required where `host` is not loopback. Never logged. */
     readonly token: string | null;
+    /** Absolute path of the file that the token came from; it is read again when it changes. */
+    readonly tokenFile?: string;
   };
   readonly health: { readonly host: string; readonly port: number };
   readonly rules: {
@@ -82,6 +84,8 @@ export interface Settings {
     /** The rule document's text and where it came from, for error messages with line and column. */
     readonly text: string;
     readonly source: string;
+    /** Rules that are no good at the start: `exit`, or go on with the last good ones in the state directory. */
+    readonly onInvalidStart: 'exit' | 'last_good';
   };
   readonly observations: { readonly maxCells: number; readonly maxDecisions: number };
   /** Folder where posted rules survive a restart, or null. */

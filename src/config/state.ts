@@ -83,7 +83,7 @@ export function hashRuleText(text: string): string {
  * that has changed since is the operator's newer word.
  */
 export function chooseStartingRules(
-  settings: Settings['rules'],
+  settings: Pick<Settings['rules'], 'text' | 'source'>,
   stored: StoredRules | null,
 ): { readonly text: string; readonly source: string; readonly isStored: boolean } {
   if (stored !== null && stored.replacesHash === hashRuleText(settings.text)) {

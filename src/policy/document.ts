@@ -77,6 +77,8 @@ export function compileSchema(schema: object): ValidateFunction {
     allErrors: true,
     verbose: true,
     allowUnionTypes: true,
+    // That the schema is one is for tests to see, not for every start.
+    validateSchema: false,
     strictTypes: false,
     strictRequired: false,
   });

@@ -65,6 +65,10 @@ export class StandIn implements ControlPlane {
     return this.state;
   }
 
+  requestStop(): void {
+    this.state = 'draining';
+  }
+
   loopDelayMs(): number {
     return 1.5;
   }

@@ -26,6 +26,7 @@ function makeWeir() {
     seen.settings = settings;
     log.info({ password: 'hunter2' }, 'started');
     return {
+      ended: stopped.promise,
       reload: async () => {
         seen.reloads += 1;
       },

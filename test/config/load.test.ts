@@ -52,7 +52,7 @@ test('without a file, the defaults of the schema hold', () => {
     },
     admin: { host: '127.0.0.1', port: 9091, token: null },
     health: { host: '0.0.0.0', port: 9090 },
-    rules: { file: null, text: 'traffic_control: {}\n', source: 'no rules' },
+    rules: { file: null, text: 'traffic_control: {}\n', source: 'no rules', onInvalidStart: 'exit' },
     observations: { maxCells: 10_000, maxDecisions: 10_000 },
     stateDirectory: null,
     log: { level: 'info' },
@@ -96,6 +96,7 @@ state_directory: state
     file: join(place, 'rules.yaml'),
     text: 'traffic_control:\n  rules: []\n',
     source: join(place, 'rules.yaml'),
+    onInvalidStart: 'exit',
   });
   expect(settings.stateDirectory).toBe(join(place, 'state'));
 });

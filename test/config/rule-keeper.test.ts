@@ -97,3 +97,37 @@ test('bad rules at the start, with nothing stored, are an error', () => {
   writeFileSync(ruleFile(), 'traffic_control: { rulez: [] }');
   expect(start).toThrow(RuleDocumentError);
 });
+
+/** As `start`, by settings that say `rules.on_invalid_start: last_good`. */
+function startLenient(): RuleKeeper {
+  const overrides = {
+    'rules.file': ruleFile(),
+    state_directory: stateFolder(),
+    'rules.on_invalid_start': 'last_good',
+  };
+  const keeper = new RuleKeeper(loadSettings({ overrides }), silentLog, systemClock);
+  keepers.push(keeper);
+  return keeper;
+}
+
+test('last_good starts by the last good rules when the file is no good, tells of it, and takes the mended file', async () => {
+  writeFileSync(ruleFile(), document('good'));
+  await waitForStored(startLenient().book.version);
+  writeFileSync(ruleFile(), 'traffic_control: { rules: [{ name: broken }] }');
+  const keeper = startLenient();
+  expect(namesOf(keeper)).toEqual(['good']);
+  expect([keeper.book.lastReload.isSuccessful, keeper.book.rejected]).toEqual([false, 1]);
+  writeFileSync(ruleFile(), document('mended'));
+  await keeper.reload();
+  expect(namesOf(keeper)).toEqual(['mended']);
+  expect(keeper.book.lastReload.isSuccessful).toBe(true);
+});
+
+test('last_good without any good rules yet does not start, and neither does exit with some', async () => {
+  writeFileSync(ruleFile(), 'traffic_control: { rules: [{ name: broken }] }');
+  expect(startLenient).toThrow(RuleDocumentError);
+  writeFileSync(ruleFile(), document('good'));
+  await waitForStored(startLenient().book.version);
+  writeFileSync(ruleFile(), 'traffic_control: { rules: [{ name: broken }] }');
+  expect(start).toThrow(RuleDocumentError);
+});

@@ -119,7 +119,7 @@ export function makeTestSettings(
     },
     admin: { host: '127.0.0.1', port: 0, token: null },
     health: { host: '127.0.0.1', port: 0 },
-    rules: { file: null, text: rules, source: 'test rules' },
+    rules: { file: null, text: rules, source: 'test rules', onInvalidStart: 'exit' },
     observations: { maxCells: 10_000, maxDecisions: 1_000 },
     stateDirectory: null,
     log: { level: 'silent' },

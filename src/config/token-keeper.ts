@@ -1,0 +1,53 @@
+// The admin API's bearer token as it is now: that of the settings, or that of a file which is read again when it changes.
+// A file that has become unreadable, or whose token is too short, leaves the old token in force.
+
+import type { Log } from '../base/log.ts';
+import { trimSecret } from './secrets.ts';
+import type { Settings } from './settings.ts';
+import { RuleFileWatcher } from './watch.ts';
+
+export const MIN_TOKEN_CHARACTERS = 16;
+
+export class TokenKeeper {
+  readonly #watcher: RuleFileWatcher | null;
+  #token: string | null;
+
+  constructor({ admin }: Pick<Settings, 'admin'>, log: Log) {
+    this.#token = admin.token;
+    this.#watcher = admin.tokenFile === undefined ? null : this.#watch(admin.tokenFile, log);
+  }
+
+  /** Null where no token is demanded. */
+  get token(): string | null {
+    return this.#token;
+  }
+
+  start(): void {
+    this.#watcher?.start();
+  }
+
+  /** SIGHUP: reads the file again now. */
+  async reload(): Promise<void> {
+    await this.#watcher?.check();
+  }
+
+  stop(): void {
+    this.#watcher?.stop();
+  }
+
+  #watch(file: string, log: Log): RuleFileWatcher {
+    return new RuleFileWatcher({
+      file,
+      knownText: this.#token ?? '',
+      onText: (text) => {
+        const token = trimSecret(text);
+        if (token.length < MIN_TOKEN_CHARACTERS)
+          throw new Error(`it has fewer than ${MIN_TOKEN_CHARACTERS} characters`);
+        if (token === this.#token) return;
+        this.#token = token;
+        log.info({ file }, 'the admin token was read again');
+      },
+      onError: (reason) => log.error({ file, reason }, 'the admin token was not read; the old one stays in force'),
+    });
+  }
+}

@@ -1,0 +1,45 @@
+// `wait` and `shutdown` against a pgweir that is there, one that is not ready, and none at all.
+
+import { afterEach, expect, test } from 'vitest';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+import { type SpawnedWeir, spawnWeir } from '../support/weir.ts';
+import { HandIo, run } from './hand-io.ts';
+
+const TOKEN = 'a-token-for-neighbours';
+const postgres = sharedPostgres();
+let weir: SpawnedWeir | null = null;
+afterEach(async () => {
+  await weir?.stop();
+  weir = null;
+});
+
+test('wait ends with 0 when pgweir is ready, and shutdown makes it end with 0', async () => {
+  weir = await spawnWeir({ postgres, configuration: { health: { host: '0.0.0.0' } } });
+  expect(await run(['wait', weir.configurationPath])).toEqual({ code: 0, out: '', err: '' });
+  expect(await run(['shutdown', weir.configurationPath])).toEqual({ code: 0, out: '', err: '' });
+  expect(await weir.exit()).toBe(0);
+});
+
+test('shutdown shows the token that the settings name, and without it pgweir goes on', async () => {
+  weir = await spawnWeir({ postgres, configuration: { admin: { token: TOKEN } } });
+  const io = new HandIo();
+  io.environment = { PGWEIR_ADMIN_TOKEN: 'not-the-token-it-wants' };
+  expect(await run(['shutdown', weir.configurationPath], io)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('401'),
+  });
+  expect((await fetch(`${weir.healthUrl}/readiness`)).status).toBe(200);
+  expect((await fetch(`${weir.healthUrl}/quitquitquit`, { method: 'POST' })).status).toBe(404);
+  expect(await run(['shutdown', weir.configurationPath])).toMatchObject({ code: 0 });
+  expect(await weir.exit()).toBe(0);
+});
+
+test('where nobody listens, wait is 1 at its deadline and shutdown is 1 at once', async () => {
+  const nobody = ['--set', 'health.port=1', '--set', 'admin.port=2'];
+  expect(await run(['wait', '--timeout', '0.3', ...nobody])).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('not ready after 0.3 s'),
+  });
+  expect(await run(['shutdown', ...nobody])).toMatchObject({ code: 1 });
+  expect(await run(['wait', '--timeout', 'soon'])).toMatchObject({ code: 1 });
+});

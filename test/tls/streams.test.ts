@@ -57,19 +57,22 @@ describe.each([
     expect(grownBytes).toBeLessThan(MAX_GROWTH_BYTES);
   });
 
-  test('of one row', async () => {
+  // Of messages that long once is enough: with TLS on both sides every part takes part.
+  const testBoth = isDoor && isWay ? test : null;
+
+  testBoth?.('of one row', async () => {
     const { bytes, grownBytes } = await readOneRow(weir, 100 * MEGABYTE);
     expect(bytes).toBeGreaterThan(100 * MEGABYTE);
     expect(grownBytes).toBeLessThan(MAX_GROWTH_BYTES);
   });
 
-  test('of one parameter', async () => {
+  testBoth?.('of one parameter', async () => {
     const { length, grownBytes } = await bindLong(weir, 100 * MEGABYTE);
     expect(length).toBe(100 * MEGABYTE);
     expect(grownBytes).toBeLessThan(MAX_GROWTH_BYTES);
   });
 
-  test('of COPY in and out, which are equal byte by byte', async () => {
+  testBoth?.('of COPY in and out, which are equal byte by byte', async () => {
     const { sent, received, grownBytes } = await copyBothWays(weir, 'copied_tls', 20 * MEGABYTE);
     expect(received).toBe(sent);
     expect(grownBytes).toBeLessThan(MAX_GROWTH_BYTES);

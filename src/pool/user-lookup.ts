@@ -1,7 +1,6 @@
 // What pgweir knows of a user's password: from the users file, and else from the database by auth.query, kept for a short
 // while. A user who does not exist is kept too, so that both kinds cost the same.
 
-import { randomBytes } from 'node:crypto';
 import {
   makeMockVerifier,
   makeScramVerifier,
@@ -12,6 +11,7 @@ import {
 import type { Clock } from '../base/clock.ts';
 import { WeirError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { keepMockKey } from '../config/mock-key.ts';
 import type { Secrets } from '../config/secrets.ts';
 import type { Settings } from '../config/settings.ts';
 import { askForVerifier } from './auth-query.ts';
@@ -35,12 +35,13 @@ export class UserLookup {
   readonly #asked = new Map<string, Promise<Verifier | null>>();
   /** Verifiers of bare passwords, made when first used. */
   readonly #made = new WeakMap<Verifier, Promise<ScramVerifier>>();
-  readonly #mockKey = randomBytes(32);
+  readonly #mockKey: Buffer;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
   constructor(settings: Settings, secrets: Secrets, pool: SessionPool, clock: Clock, log: Log) {
     this.#settings = settings;
+    this.#mockKey = keepMockKey(settings, log);
     this.#secrets = secrets;
     this.#pool = pool;
     this.#clock = clock;
@@ -77,7 +78,7 @@ export class UserLookup {
     return made;
   }
 
-  /** Shown for a user who has none: the same each time while this process runs, so that nobody can tell who exists. */
+  /** Shown for a user who has none: the same each time, so that nobody can tell who exists. */
   mockOf(user: string): ScramVerifier {
     return makeMockVerifier(user, this.#mockKey);
   }

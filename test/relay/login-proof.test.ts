@@ -77,10 +77,16 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const weir of weirs.values()) await weir.stop();
+  for (const weir of weirs.values()) {
+    const pages = ['metrics'].map((path) => `${weir.healthUrl}/${path}`);
+    pages.push(...['sessions', 'targets', 'decisions', 'observations'].map((path) => `${weir.adminUrl}/${path}`));
+    for (const page of pages) logged.push(await (await fetch(page)).text());
+    await weir.stop();
+  }
   // Of everything above: what was tried, right or wrong, and what it was checked by.
   const log = logged.join('');
   expect(log).toContain('a login was refused');
+  expect(log).toContain('# TYPE pgweir_');
   expect(log).toContain('the database refused a login');
   for (const secret of [PASSWORD, 'wrong', ...verifiers]) expect(log).not.toContain(secret);
   expect(log).not.toMatch(/SCRAM-SHA-256\$|\bmd5[0-9a-f]{32}|[A-Za-z0-9+/]{43}=/);

@@ -6,16 +6,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findServerAccount } from '../support/native-binaries.ts';
-import { compareOutcomes, formatComparisons, type SuiteComparison } from './comparison.ts';
+import { compareOutcomes, formatComparisons, type SuiteComparison, THE_RUN } from './comparison.ts';
 import { DUMP_SUITE } from './dump-suite.ts';
 import { listRegressSuites } from './regress-suites.ts';
 import { REPLICATION_SUITE } from './replication-suite.ts';
 import { defaultCacheFolder, provideSource, SourceUnavailable } from './source-build.ts';
-import { MODES, type Mode, makeOwned, Theatre } from './stage.ts';
+import { MODES, type Mode, makeOwned, Theatre, type Way } from './stage.ts';
 import type { Suite, TestOutcome } from './suite.ts';
 
 const NOT_RUN = 75;
-const USAGE = `npm run test:regress -- [--suites core,isolation,contrib/*] [--modes ${MODES.slice(1).join(',')}] [--keep]`;
+const USAGE = `npm run test:regress -- [--suites core,isolation,contrib/*] [--modes ${MODES.join(',')}] [--keep]`;
 
 interface Options {
   readonly suites: readonly string[];
@@ -29,7 +29,7 @@ function readOptions(args: readonly string[]): Options {
     options: { suites: { type: 'string' }, modes: { type: 'string' }, keep: { type: 'boolean' } },
   });
   const wanted = (values.modes ?? 'trust,passthrough-tls').split(',');
-  const modes = MODES.filter((mode) => mode !== 'direct' && wanted.includes(mode));
+  const modes = MODES.filter((mode) => wanted.includes(mode));
   if (modes.length !== wanted.length) throw new Error(USAGE);
   return { suites: (values.suites ?? '*').split(','), modes, mustKeep: values.keep === true };
 }
@@ -52,26 +52,48 @@ function groupByConfiguration(suites: readonly Suite[]): Suite[][] {
 }
 
 /** Runs a group of suites over one road, on a fresh server. */
-async function runGroup(theatre: Theatre, group: readonly Suite[], mode: Mode): Promise<Map<string, TestOutcome[]>> {
+async function runGroup(
+  theatre: Theatre,
+  group: readonly Suite[],
+  mode: Mode,
+  way: Way,
+): Promise<Map<string, TestOutcome[]>> {
   const outcomes = new Map<string, TestOutcome[]>();
-  const stage = await theatre.open(mode, group[0]?.configuration ?? {});
+  const stage = await theatre.open(mode, way, group[0]?.configuration ?? {});
   try {
     for (const suite of group) {
-      const folder = join(theatre.folder, 'out', mode, suite.name.replaceAll(/[^\w]+/g, '-'));
-      for (const parent of ['out', `out/${mode}`]) await makeOwned(join(theatre.folder, parent), theatre.account);
+      const parent = `out-${mode}-${way}`;
+      await makeOwned(join(theatre.folder, parent), theatre.account);
+      const folder = join(theatre.folder, parent, suite.name.replaceAll(/[^\w]+/g, '-'));
       await makeOwned(folder, theatre.account);
       const startedAt = performance.now();
       const { source, account } = theatre;
       const results = await suite.run({ source, account, folder, road: stage.road });
       const okCount = results.filter((result) => result.isOk).length;
       const seconds = ((performance.now() - startedAt) / 1000).toFixed(0);
-      process.stdout.write(`${mode}: ${suite.name}: ${okCount} of ${results.length} in ${seconds} s\n`);
+      process.stdout.write(`${stage.road.name}: ${suite.name}: ${okCount} of ${results.length} in ${seconds} s\n`);
       outcomes.set(suite.name, results);
     }
   } finally {
     await stage.close();
   }
   return outcomes;
+}
+
+/** A group that cannot be staged is a failure of each suite in it; what else has run keeps its place in the table. */
+async function runGroupOrTell(
+  theatre: Theatre,
+  group: readonly Suite[],
+  mode: Mode,
+  way: Way,
+): Promise<Map<string, TestOutcome[]>> {
+  try {
+    return await runGroup(theatre, group, mode, way);
+  } catch (error) {
+    const output = error instanceof Error ? error.message : String(error);
+    const outcome = { name: THE_RUN, isOk: false, output, place: theatre.folder };
+    return new Map(group.map(({ name }) => [name, [outcome]]));
+  }
 }
 
 async function runSuites(options: Options): Promise<number> {
@@ -88,9 +110,9 @@ async function runSuites(options: Options): Promise<number> {
   try {
     await theatre.prepare();
     for (const group of groupByConfiguration(suites)) {
-      const direct = await runGroup(theatre, group, 'direct');
       for (const mode of options.modes) {
-        const through = await runGroup(theatre, group, mode);
+        const direct = await runGroupOrTell(theatre, group, mode, 'direct');
+        const through = await runGroupOrTell(theatre, group, mode, 'pgweir');
         for (const { name } of group)
           comparisons.push(compareOutcomes(name, mode, direct.get(name) ?? [], through.get(name) ?? []));
       }

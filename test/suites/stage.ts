@@ -11,12 +11,14 @@ import { type BuiltSource, SourceUnavailable } from './source-build.ts';
 import type { Road } from './suite.ts';
 
 /**
- * `direct`: no pgweir. `trust`: pgweir lets the client in and logs in itself. `passthrough`: SCRAM-SHA-256 between client and
- * server. `passthrough-tls`: the same, with TLS between client and pgweir and between pgweir and server, and no way without.
+ * `trust`: pgweir lets the client in and logs in itself. `passthrough`: SCRAM-SHA-256 between client and server.
+ * `passthrough-tls`: the same, with TLS between client and pgweir and between pgweir and server, and no way without.
  */
-export const MODES = ['direct', 'trust', 'passthrough', 'passthrough-tls'] as const;
+export const MODES = ['trust', 'passthrough', 'passthrough-tls'] as const;
 export type Mode = (typeof MODES)[number];
-export type ProxyMode = Exclude<Mode, 'direct'>;
+/** The direct way is to a server of the same kind, by the same means: libpq has other words for the end of a TLS connection. */
+export const WAYS = ['direct', 'pgweir'] as const;
+export type Way = (typeof WAYS)[number];
 
 export interface Stage {
   readonly road: Road;
@@ -62,17 +64,18 @@ export class Theatre {
     await this.#makeCertificate();
   }
 
-  async open(mode: Mode, configuration: Readonly<Record<string, string>>): Promise<Stage> {
-    const server = await this.#startServer(mode, configuration);
+  async open(mode: Mode, way: Way, configuration: Readonly<Record<string, string>>): Promise<Stage> {
+    const server = await this.#startServer(mode, way, configuration);
     const road = {
-      name: mode,
+      name: `${mode} ${way}`,
       host: '127.0.0.1',
+      port: server.port,
       serverPort: server.port,
       dataFolder: server.dataFolder,
       user: this.#user,
+      environment: environmentOf(mode),
     };
-    if (mode === 'direct')
-      return { road: { ...road, port: server.port, environment: {} }, close: () => server.retire() };
+    if (way === 'direct') return { road, close: () => server.retire() };
     try {
       const weir = await spawnWeir({
         postgres: { host: '127.0.0.1', port: server.port },
@@ -83,14 +86,14 @@ export class Theatre {
         await weir.stop();
         await server.retire();
       };
-      return { road: { ...road, port: weir.port, environment: environmentOf(mode) }, close };
+      return { road: { ...road, port: weir.port }, close };
     } catch (error) {
       await server.retire();
       throw error;
     }
   }
 
-  #configureWeir(mode: ProxyMode): Record<string, Record<string, unknown>> {
+  #configureWeir(mode: Mode): Record<string, Record<string, unknown>> {
     const tls = {
       listen: { tls: { mode: 'require', certificate_file: this.#certificate, key_file: this.#key } },
       targets: { tls: { mode: 'verify-full', ca_file: this.#certificate } },
@@ -118,9 +121,9 @@ export class Theatre {
     if (made.code !== 0) throw new Error(`openssl req: exit ${made.code}\n${made.stderr}`);
   }
 
-  async #startServer(mode: Mode, configuration: Readonly<Record<string, string>>): Promise<ServerProcess> {
+  async #startServer(mode: Mode, way: Way, configuration: Readonly<Record<string, string>>): Promise<ServerProcess> {
     this.#count++;
-    const folder = join(this.folder, `${mode}-${this.#count}`);
+    const folder = join(this.folder, `${mode}-${way}-${this.#count}`);
     const dataFolder = join(folder, 'data');
     await makeOwned(folder, this.account);
     await makeOwned(join(folder, 's'), this.account);
@@ -128,7 +131,7 @@ export class Theatre {
     const copied = await runProgram('cp', ['-a', this.#template, dataFolder], { account: this.account });
     if (copied.code !== 0) throw new Error(`the cluster could not be copied: ${copied.stderr}`);
     const binaries = join(this.source.prefix, 'bin');
-    const server = new ServerProcess({ name: mode, binaries, folder, dataFolder, account: this.account });
+    const server = new ServerProcess({ name: way, binaries, folder, dataFolder, account: this.account });
     const lines = Object.entries({
       listen_addresses: '127.0.0.1',
       // dblink and postgres_fdw look for their own server in libpq's own place.
@@ -140,7 +143,7 @@ export class Theatre {
       ...configuration,
     }).map(([name, value]) => `${name} = '${value.replaceAll("'", "''")}'`);
     await server.writeOwned('postgresql.auto.conf', `${lines.join('\n')}\n`);
-    const method = mode === 'direct' || mode === 'trust' ? 'trust' : 'scram-sha-256';
+    const method = mode === 'trust' ? 'trust' : 'scram-sha-256';
     const host = mode === 'passthrough-tls' ? 'hostssl' : 'host';
     await server.writeOwned(
       'pg_hba.conf',
@@ -181,7 +184,7 @@ export class Theatre {
 }
 
 /** What libpq is told: a password where there is one, and never to go without TLS where there should be TLS. */
-function environmentOf(mode: ProxyMode): Record<string, string> {
+function environmentOf(mode: Mode): Record<string, string> {
   switch (mode) {
     case 'trust':
       return {};

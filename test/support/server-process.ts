@@ -156,14 +156,23 @@ export class ServerProcess {
 
 /** A port of 127.0.0.1 that nobody listens on at this moment. */
 export async function findFreePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port given');
-  return address.port;
+  const [port] = await findFreePorts(1);
+  if (port === undefined) throw new Error('no port given');
+  return port;
+}
+
+/** As many of them, all different: the system may give a port that was closed a moment ago again. */
+export async function findFreePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => {
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('no port given');
+    return address.port;
+  });
+  for (const server of servers) server.close();
+  await Promise.all(servers.map((server) => once(server, 'close')));
+  return ports;
 }
 
 /** Process ids whose working folder is `folder`; empty where the system has no /proc. */

@@ -13,7 +13,7 @@ import { startWeir } from '../../src/app.ts';
 import { type Log, silentLog } from '../../src/base/log.ts';
 import type { Settings } from '../../src/config/settings.ts';
 import { waitFor, withDeadline } from './deadline.ts';
-import { findFreePort } from './server-process.ts';
+import { findFreePorts } from './server-process.ts';
 import { setWatchdog } from './watchdog.ts';
 
 export const ALLOW_ALL = 'traffic_control:\n  default_action: allow\n  rules: []\n';
@@ -187,7 +187,7 @@ const LOG_TAIL_CHARACTERS = 20_000;
 /** `node src/main.ts serve` with a configuration file of its own; resolves when it accepts clients. */
 export async function spawnWeir(options: SpawnOptions): Promise<SpawnedWeir> {
   const folder = await mkdtemp(join(tmpdir(), 'weir-proxy-'));
-  const [port, adminPort, healthPort] = [await findFreePort(), await findFreePort(), await findFreePort()];
+  const [port = 0, adminPort = 0, healthPort = 0] = await findFreePorts(3);
   const rulesPath = join(folder, 'rules.yaml');
   const configurationPath = join(folder, 'pgweir.yaml');
   await writeFile(rulesPath, options.rules ?? ALLOW_ALL);

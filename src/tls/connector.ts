@@ -58,13 +58,19 @@ export class TlsConnector {
     const { mode, negotiation, serverName } = this.#settings;
     const name = serverName ?? host;
     return new Promise((resolve, reject) => {
+      // Node hands a lone certificate out once only: asked again, it says that there is none.
+      let shown: X509Certificate | undefined;
+      const readCertificate = (): X509Certificate | undefined => {
+        shown ??= socket.getPeerX509Certificate();
+        return shown;
+      };
       const socket: TLSSocket = connect({
         socket: plain,
         secureContext: this.#useContext(),
         ...(isIP(name) === 0 ? { servername: name } : {}),
         ALPNProtocols: [ALPN_PROTOCOL],
         rejectUnauthorized: mode === 'verify-ca' || mode === 'verify-full',
-        checkServerIdentity: () => (mode === 'verify-full' ? checkName(name, socket) : undefined),
+        checkServerIdentity: () => (mode === 'verify-full' ? checkName(name, readCertificate()) : undefined),
       });
       const fail = (reason: string): void => {
         finish();
@@ -87,7 +93,7 @@ export class TlsConnector {
         finish();
         const inlet = new Inlet();
         feedInlet(socket, inlet);
-        const certificate = socket.getPeerX509Certificate();
+        const certificate = readCertificate();
         const serverEndPoint = certificate === undefined ? null : hashServerEndPoint(certificate);
         resolve({ socket, inlet, transport: { isEncrypted: true, peer: null, serverEndPoint } });
       });
@@ -129,8 +135,7 @@ function askForTls({ socket, inlet }: ServerLine): Promise<boolean> {
   });
 }
 
-function checkName(name: string, socket: TLSSocket): Error | undefined {
-  const certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
+function checkName(name: string, certificate: X509Certificate | undefined): Error | undefined {
   if (certificate === undefined) return new Error('the database has shown no certificate');
   try {
     const mismatch = findNameMismatch(name, certificate);

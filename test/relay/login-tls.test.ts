@@ -152,10 +152,15 @@ describe('where pgweir itself asks a client over TLS', () => {
 });
 
 describe('where a client`s login is relayed', () => {
-  const relay = (near: boolean, far: boolean, certificate = ownCertificate): SettingsOverrides => ({
+  const relay = (
+    near: boolean,
+    far: boolean,
+    certificate = ownCertificate,
+    mode: 'require' | 'verify-ca' | 'verify-full' = 'require',
+  ): SettingsOverrides => ({
     auth: { mode: 'passthrough' },
     ...(near ? { listen: { tls: folder.listenTls(certificate) } } : {}),
-    ...(far ? { targets: { tls: folder.targetsTls('require') } } : {}),
+    ...(far ? { targets: { tls: folder.targetsTls(mode) } } : {}),
   });
 
   test('a binding that could not hold is not offered, and the login goes without', async () => {
@@ -181,13 +186,16 @@ describe('where a client`s login is relayed', () => {
     });
   });
 
-  test('a binding holds where pgweir shows the server`s own certificate', async () => {
-    const certificate = folder.write('server', folder.server);
-    await withWeir(relay(true, true, certificate), async (weir) => {
-      expect(await readOffer({ ...weir, tls })).toEqual(BOTH);
-      expect(await tryBinding(weir)).toBe('in');
-    });
-  });
+  test.each(['require', 'verify-ca', 'verify-full'] as const)(
+    'a binding holds where pgweir shows the server`s own certificate, and %s it',
+    async (mode) => {
+      const certificate = folder.write('server', folder.server);
+      await withWeir(relay(true, true, certificate, mode), async (weir) => {
+        expect(await readOffer({ ...weir, tls })).toEqual(BOTH);
+        expect(await tryBinding(weir)).toBe('in');
+      });
+    },
+  );
 });
 
 describe('where pgweir logs in to a server', () => {

@@ -191,9 +191,8 @@ function environmentOf(mode: Mode): Record<string, string> {
     case 'passthrough':
       return { PGPASSWORD: PASSWORD };
     case 'passthrough-tls':
-      // With TLS on both sides a server takes a client's word that it could have bound the channel for a sign of an attack, and
-      // libpq gives that word unless it is told not to (RFC 5802, section 6, `y`).
-      return { PGPASSWORD: PASSWORD, PGSSLMODE: 'require', PGCHANNELBINDING: 'disable' };
+      // Certificates are the same on both stretches, so that even channel binding holds, and is demanded (SCRAM-SHA-256-PLUS).
+      return { PGPASSWORD: PASSWORD, PGSSLMODE: 'require', PGCHANNELBINDING: 'require' };
     default:
       return mode satisfies never;
   }

@@ -21,8 +21,9 @@ export class CertificateKeeper {
   constructor({ listen, targets }: Settings, log: Log) {
     const doorFiles = listen.tls.mode === 'disable' ? NO_FILES : listenTlsFiles(listen.tls);
     const wayFiles = targets.tls.mode === 'disable' ? NO_FILES : targets.tls;
-    const acceptor = listen.tls.mode === 'disable' ? null : new TlsAcceptor(listen.tls, readTlsFiles(doorFiles));
-    const connector = new TlsConnector(targets.tls, readTlsFiles(wayFiles));
+    const door = readWithWarning(doorFiles, log);
+    const acceptor = listen.tls.mode === 'disable' ? null : new TlsAcceptor(listen.tls, door);
+    const connector = new TlsConnector(targets.tls, readWithWarning(wayFiles, log));
     this.acceptor = acceptor;
     this.connector = connector;
     this.#watchers = [
@@ -59,11 +60,21 @@ function watchFiles(
         file,
         knownText: readFileSync(file, 'utf8'),
         onText: () => {
-          use(readTlsFiles(files));
+          use(readWithWarning(files, log));
           log.info({ side, file }, 'certificates were read from their files');
         },
         onError: (reason) =>
           log.error({ side, file, reason }, 'certificates were not reloaded; the old ones stay in use'),
       }),
   );
+}
+
+/** Like PostgreSQL, uses a certificate that is out of date: its peers may not care. Throws TlsFileError. */
+function readWithWarning(files: TlsFiles, log: Log): TlsMaterial {
+  const material = readTlsFiles(files);
+  if (material.expiresAtMs !== undefined && material.expiresAtMs < Date.now()) {
+    const expiredAt = new Date(material.expiresAtMs).toISOString();
+    log.warn({ file: files.certificateFile, expiredAt }, 'the certificate has expired');
+  }
+  return material;
 }

@@ -17,6 +17,8 @@ export interface TlsMaterial {
   readonly cert?: string;
   readonly key?: string;
   readonly ca?: readonly string[];
+  /** Where there is a certificate: until when it is valid. */
+  readonly expiresAtMs?: number;
 }
 
 export interface TlsFileProblem {
@@ -67,7 +69,9 @@ export function inspectTlsFiles(files: TlsFiles): { material: TlsMaterial; probl
   if (certificate !== null && key !== null && !certificate.parsed.checkPrivateKey(key.parsed))
     problems.push({ file: 'keyFile', message: `is not the key of the certificate in ${files.certificateFile}` });
   const material: TlsMaterial = {
-    ...(certificate !== null && key !== null ? { cert: certificate.text, key: key.text } : {}),
+    ...(certificate !== null && key !== null
+      ? { cert: certificate.text, key: key.text, expiresAtMs: certificate.parsed.validToDate.getTime() }
+      : {}),
     ...(authorities === null ? {} : { ca: authorities.parsed }),
   };
   if (problems.length === 0) problems.push(...tryMaterial(material));

@@ -144,6 +144,14 @@ describe.each(PLACES)('%s', (name) => {
     await client.end();
   });
 
+  test('answers over TLS what a client asked before it closed its half', async () => {
+    const raw = connect({ ...placeOf(name), allowHalfOpen: true });
+    const secured = await shakeHands(raw, {});
+    secured.write(Buffer.concat([startup, frontend.query('SELECT pg_sleep(0.2), 4711')]));
+    secured.end();
+    expect((await readToEnd(secured)).includes('4711')).toBe(true);
+  });
+
   test('ends the connection over a record that is no handshake', async () => {
     const socket = await open(placeOf(name));
     socket.write(frontend.sslRequest());

@@ -123,6 +123,19 @@ test('new authorities decide which servers are trusted from then on', async () =
   await (await WireClient.login(place)).end();
 });
 
+test('a certificate that has expired is used and told; one that has not is not', async () => {
+  const place = await start(
+    folder.authority.issue({ commonName: 'late', notAfter: new Date(Date.now() - 60_000) }),
+    `${folder.path}/ca.crt`,
+  );
+  expect(logged).toContain('the certificate has expired');
+  expect(await readShownName(place)).toBe('late');
+  logged = '';
+  folder.write('door', issueFor('young'));
+  await waitForLog('certificates were read from their files');
+  expect(logged).not.toContain('has expired');
+});
+
 test('SIGHUP reads the certificates again', async () => {
   folder.write('hup', issueFor('first'));
   const spawned = await spawnWeir({

@@ -1,12 +1,16 @@
 // What does not fit in memory flows through TLS on both sides as it does without: pgweir's memory does not follow it, and
 // bytes arrive as they were sent.
 
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bindLong, copyBothWays, floodBothWays, MEGABYTE, readOneRow, readSlowly } from '../relay/stream-loads.ts';
 import { CertificateFolder } from '../support/certificate-folder.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import type { ClientTls } from '../support/tls-client.ts';
 import { type SpawnedWeir, spawnWeir } from '../support/weir.ts';
+import { WireClient } from '../support/wire-client.ts';
 
 const MAX_GROWTH_BYTES = 64 * MEGABYTE;
 const folder = new CertificateFolder();
@@ -19,6 +23,44 @@ beforeAll(async () => {
 afterAll(async () => {
   await postgres.stop();
   folder.remove();
+});
+
+describe('before a login', () => {
+  const CLIENTS = 200;
+  /** The start of a ClientHello that claims to be as long as can be. */
+  const endlessHello = Buffer.alloc(16_389);
+  endlessHello.set([0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff]);
+
+  test('a client takes no more memory than its handshake needs, however long it claims to be', async () => {
+    const weir = await spawnWeir({
+      postgres,
+      configuration: {
+        listen: {
+          tls: {
+            mode: 'require',
+            certificate_file: `${folder.path}/server.crt`,
+            key_file: `${folder.path}/server.key`,
+          },
+        },
+      },
+    });
+    const sockets: Socket[] = [];
+    try {
+      (await WireClient.login({ host: weir.host, port: weir.port, tls: { negotiation: 'require' } })).destroy();
+      const before = weir.residentBytes();
+      for (let count = 0; count < CLIENTS; count++) {
+        const socket = connect(weir.port, weir.host);
+        sockets.push(socket);
+        await once(socket, 'connect');
+        socket.write(endlessHello);
+      }
+      await setTimeout(500);
+      expect((weir.residentBytes() - before) / CLIENTS).toBeLessThan(300_000);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      await weir.stop();
+    }
+  });
 });
 
 describe.each([

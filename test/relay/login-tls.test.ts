@@ -273,3 +273,59 @@ describe('with client certificates', () => {
     });
   });
 });
+
+/** Every way in, over every kind of connection on both sides: with the right proof, and with a wrong one. */
+describe.each(['trust', 'scram', 'md5', 'certificate'] as const)('with auth %s', (mode) => {
+  const NEAR: Readonly<Record<string, ClientTls['negotiation'] | null>> = {
+    plain: null,
+    require: 'require',
+    direct: 'direct',
+  };
+  const FAR = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
+  const role = mode === 'md5' ? ROLES.md5 : scram;
+  const credential = { user: role.user, password: role.password };
+  const wrong = { user: role.user, password: 'wrong' };
+  const certificate = folder.authority.issue({ commonName: role.user });
+  const wrongCertificate = folder.authority.issue({ commonName: application.user });
+
+  function settingsFor(far: (typeof FAR)[number], isRight: boolean): SettingsOverrides {
+    const isAsking = mode === 'scram' || mode === 'md5';
+    const listenTls = folder.listenTls({
+      ...ownCertificate,
+      clientCaFile: `${folder.path}/ca.crt`,
+      clientCertificate: 'optional',
+    });
+    const credentials = isAsking ? [] : [isRight ? credential : wrong];
+    return {
+      auth: { mode, credentials, query: isAsking ? query : null },
+      listen: { tls: listenTls },
+      targets: { tls: folder.targetsTls(far) },
+    };
+  }
+
+  test.each(Object.keys(NEAR).flatMap((near) => FAR.map((far) => [near, far] as const)))(
+    'a client by %s, a server by %s',
+    async (near, far) => {
+      const negotiation = NEAR[near] ?? null;
+      const isCertificateLess = mode === 'certificate' && negotiation === null;
+      const words = `password authentication failed for user "${role.user}"`;
+      const attempt = (weir: TestWeir, isRight: boolean): Promise<string> => {
+        const { cert, key } = isRight ? certificate : wrongCertificate;
+        const address = negotiation === null ? weir : { ...weir, tls: { negotiation, options: { cert, key } } };
+        return tryLogin(address, isRight ? credential : wrong);
+      };
+      await withWeir(settingsFor(far, true), async (weir) => {
+        const expected = isCertificateLess
+          ? '28000 connection requires a valid client certificate'
+          : `in as ${role.user}`;
+        expect(await attempt(weir, true)).toBe(expected);
+        if (mode === 'certificate' && !isCertificateLess)
+          expect(await attempt(weir, false)).toBe(`28000 certificate authentication failed for user "${role.user}"`);
+        if (mode === 'scram' || mode === 'md5') expect(await attempt(weir, false)).toBe(`28P01 ${words}`);
+      });
+      if (isCertificateLess || mode === 'scram' || mode === 'md5') return;
+      // Whom pgweir believes, the server may still refuse.
+      await withWeir(settingsFor(far, false), async (weir) => expect(await attempt(weir, true)).toBe(`28P01 ${words}`));
+    },
+  );
+});

@@ -113,6 +113,8 @@ async function logInForClient(connection: Connection, context: RelayContext, pac
   if (isGone(connection, lease)) return;
   const server = connection.attach(lease, true);
   connection.router.startup = packet;
+  // Only a later login to a replica needs it.
+  if (settings.targets.replicas.length === 0) connection.login.secret = null;
   connection.router.usePrimary(server);
   for (const [name, value] of welcome.parameters) connection.session.setParameter(name, value);
   if (welcome.key !== null) cancelKeys.register(welcome.key, connection);
@@ -206,6 +208,8 @@ export function answerLoginMessage(
   const offered = buffer.toString('latin1', start + 9, end).split('\0');
   const kept = offered.filter((mechanism) => mechanism !== SCRAM_SHA_256_PLUS);
   if (kept.length === offered.length) return true;
+  const { id } = connection.session;
+  context.log.debug({ session: id }, 'channel binding is not offered: TLS ends at pgweir, with another certificate');
   connection.client.outlet.write(makeAuthenticationRequest(ASKS.sasl, Buffer.from(kept.join('\0'), 'latin1')));
   return false;
 }

@@ -8,7 +8,7 @@ import { CertificateFolder } from '../support/certificate-folder.ts';
 import { ROLES } from '../support/postgres.ts';
 import { DRIVERS, type Driver } from './catalogue.ts';
 import { type Report, readReports } from './checks.ts';
-import { type Ground, layGround, startGround, WAYS, type Way } from './ground.ts';
+import { type Ground, layGround, startGround, WAY_TEXTS, WAYS, type Way } from './ground.ts';
 import { compareReports } from './outcome.ts';
 import { runDriverProgram } from './program.ts';
 import { countCells, formatMatrix, formatRefusals, formatRemarks, type Row } from './table.ts';
@@ -115,13 +115,14 @@ async function run(options: Options): Promise<void> {
 
 function describeResults(rows: readonly Row[], ground: Ground, options: Options): string {
   const tables = options.ways.map((way) => {
-    const legs = way === 'passthrough' ? 'TLS (verify-full) up to pgweir' : 'TLS (verify-full) on both legs';
-    const heading = `PostgreSQL ${ground.postgres.version}, \`auth.mode: ${way}\`, ${options.isPlain ? 'no TLS' : legs}:`;
+    const heading = options.isPlain ? `${way}, without TLS:` : `${WAY_TEXTS[way]}:`;
     return `${heading}\n\n${formatMatrix(rows.filter((row) => row.way === way))}`;
   });
   const { equal, noApi, failed, notRun } = countCells(rows);
   const sum = `${equal} cells equal, ${noApi} without an API (–), ${failed} failed, ${notRun} not run.`;
-  return [...tables, sum, formatRemarks(rows)].filter((part) => part !== '').join('\n\n');
+  return [`PostgreSQL ${ground.postgres.version}.`, ...tables, sum, formatRemarks(rows)]
+    .filter((part) => part !== '')
+    .join('\n\n');
 }
 
 /** One row for each way, all compared with one run on the bare server. */

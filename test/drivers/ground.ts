@@ -7,14 +7,17 @@ import { ROLES, startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { type SpawnedWeir, spawnWeir } from '../support/weir.ts';
 import { BARE_DECISION } from './outcome.ts';
 
-/**
- * How pgweir is logged in to. passthrough: the server's own exchange is relayed; TLS up to pgweir and none behind it, because
- * a client with TLS tells a server with TLS that it saw no channel binding, and that server then refuses it as tampered
- * with. scram: pgweir asks for the proof itself and logs in with the keys of that login, with TLS on both legs.
- */
-export const WAYS = ['passthrough', 'scram'] as const;
+/** How pgweir is logged in to. */
+export const WAYS = ['passthrough', 'sidecar', 'scram'] as const;
 
 export type Way = (typeof WAYS)[number];
+
+/** What each way is, for the table's heading. */
+export const WAY_TEXTS: Readonly<Record<Way, string>> = {
+  passthrough: "`auth.mode: passthrough`, TLS (verify-full) on both legs; pgweir shows the server's certificate",
+  sidecar: '`auth.mode: passthrough`, TLS (verify-full) up to pgweir, none behind it; a certificate of its own',
+  scram: '`auth.mode: scram`, TLS (verify-full) on both legs; a certificate of its own',
+};
 
 export interface Ground {
   readonly postgres: TestPostgres;
@@ -96,12 +99,15 @@ export async function startGround(ways: readonly Way[], certificates: Certificat
 
 /** Sections of pgweir's configuration file. */
 function describeWay(way: Way, certificates: CertificateFolder | null): Record<string, Record<string, unknown>> {
-  const inFolder = (name: string): string => join(certificates?.path ?? '', name);
-  const auth = way === 'passthrough' ? { mode: way } : { mode: way, query: { user: ROLES.superuser.user } };
+  const auth = way === 'scram' ? { mode: 'scram', query: { user: ROLES.superuser.user } } : { mode: 'passthrough' };
   if (certificates === null) return { auth };
+  const { certificateFile, keyFile } =
+    way === 'passthrough'
+      ? certificates.write('server', certificates.server)
+      : certificates.issue('weir', { commonName: 'weir', dnsNames: ['localhost'], addresses: ['127.0.0.1'] });
   return {
     auth,
-    listen: { tls: { mode: 'require', certificate_file: inFolder('server.crt'), key_file: inFolder('server.key') } },
-    targets: way === 'passthrough' ? {} : { tls: { mode: 'verify-full', ca_file: inFolder('ca.crt') } },
+    listen: { tls: { mode: 'require', certificate_file: certificateFile, key_file: keyFile } },
+    targets: way === 'sidecar' ? {} : { tls: { mode: 'verify-full', ca_file: join(certificates.path, 'ca.crt') } },
   };
 }

@@ -1,6 +1,6 @@
 """psycopg 3, with its pipeline mode."""
 
-
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -39,6 +39,9 @@ def failure(opened, sql, parameters=None):
 def connect():
     with connection() as opened:
         who = value(opened, "SELECT current_user || ' as ' || current_setting('application_name')")
+    if os.environ["PGSSLMODE"] != "disable":
+        with psycopg.connect(sslnegotiation="direct") as direct:
+            who += f"; direct TLS {direct.pgconn.ssl_in_use}"
     try:
         psycopg.connect(password="wrong")
     except psycopg.OperationalError as error:
@@ -122,13 +125,17 @@ def notify():
 
 
 def cancel():
-    with connection() as opened:
+    # Protocol 3.2: a cancel key of 32 bytes, and the cancel itself goes over TLS.
+    with psycopg.connect(autocommit=True, max_protocol_version="3.2") as opened:
         timer = threading.Timer(0.3, opened.cancel_safe)
         started = time.monotonic()
         timer.start()
         failed = failure(opened, "SELECT pg_sleep(20)")
         timer.join()
         expect(time.monotonic() - started < 10, True)
+        with connection() as older:
+            threading.Timer(0.3, older.cancel).start()
+            expect(failure(older, "SELECT pg_sleep(20)").sqlstate, "57014")
         return f"{failed.sqlstate} {failed.diag.message_primary}, then {value(opened, 'SELECT 1')}"
 
 
@@ -191,7 +198,6 @@ def limited():
             except psycopg.Error as error:
                 looks.append(f"{error.sqlstate} {error.diag.message_primary}")
         return f"first: {looks[0]}, second: {looks[1]}, then {value(opened, 'SELECT 1')}"
-
 
 
 for check_name, check in {

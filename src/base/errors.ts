@@ -3,16 +3,27 @@
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-interface ErrorEntry {
+export interface ErrorEntry {
   readonly sqlstate: string;
   readonly severity: 'ERROR' | 'FATAL';
   readonly level: LogLevel;
   readonly text: string;
+  /** More for the client, where PostgreSQL says more: its DETAIL. */
+  readonly more?: string;
 }
+
+const MAN_IN_THE_MIDDLE =
+  'This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.';
 
 /** SQLSTATEs from PostgreSQL's own table (errcodes.txt); a client library maps them to its exception classes. */
 export const ERRORS = {
   protocol_violation: { sqlstate: '08P01', severity: 'FATAL', level: 'info', text: 'protocol violation' },
+  bad_startup_layout: {
+    sqlstate: '08P01',
+    severity: 'FATAL',
+    level: 'info',
+    text: 'invalid startup packet layout: expected terminator as last byte',
+  },
   unsupported_protocol: { sqlstate: '0A000', severity: 'FATAL', level: 'info', text: 'unsupported frontend protocol' },
   no_user: {
     sqlstate: '28000',
@@ -24,7 +35,15 @@ export const ERRORS = {
     sqlstate: '08P01',
     severity: 'FATAL',
     level: 'warn',
-    text: 'received unencrypted data after an encryption request',
+    text: 'received unencrypted data after SSL request',
+    more: MAN_IN_THE_MIDDLE,
+  },
+  plaintext_after_gssenc_request: {
+    sqlstate: '08P01',
+    severity: 'FATAL',
+    level: 'warn',
+    text: 'received unencrypted data after GSSAPI encryption request',
+    more: MAN_IN_THE_MIDDLE,
   },
   tls_required: {
     sqlstate: '28000',
@@ -106,6 +125,13 @@ export const ERRORS = {
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
+
+/** What a client is told. Of a version the words are PostgreSQL's own. */
+export function wordError(code: ErrorCode, detail: string | null): string {
+  const { text } = ERRORS[code];
+  if (detail === null) return text;
+  return code === 'unsupported_protocol' ? `${text} ${detail}` : `${text}: ${detail}`;
+}
 
 /** An error with an entry in the registry. `detail` may be shown to the client; it never holds a literal or a credential. */
 export class WeirError extends Error {

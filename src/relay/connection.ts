@@ -2,13 +2,14 @@
 // may be looked at. It opens with a login, and closes once, by one door.
 
 import type { Socket } from 'node:net';
-import { ERRORS, type ErrorCode } from '../base/errors.ts';
+import { ERRORS, type ErrorCode, wordError } from '../base/errors.ts';
 import type { Transport } from '../base/transport.ts';
 import type { SubjectView } from '../policy/ruleset.ts';
 import type { Lease } from '../pool/server-connection.ts';
 import { Session } from '../session/session.ts';
 import type { Broken } from '../wire/framer.ts';
 import { makeBrokenHead, makeErrorResponse, TERMINATE } from '../wire/writer.ts';
+import { CancelLane, cancelRunning } from './cancels.ts';
 import { ClientLogin } from './client-login.ts';
 import { ClientSide } from './client-side.ts';
 import { Conduct } from './conduct.ts';
@@ -19,6 +20,7 @@ import { RulesView } from './rules-view.ts';
 import type { Run } from './run.ts';
 import { ServerSide } from './server-side.ts';
 import { describeSession } from './steps/describe.ts';
+import { endInput } from './steps/end-input.ts';
 import { KillGuard } from './steps/kill-guard.ts';
 import { answerLoginMessage } from './steps/login.ts';
 import { Router } from './steps/route.ts';
@@ -43,6 +45,7 @@ export class Connection {
   readonly login = new ClientLogin();
   readonly #context: RelayContext;
   readonly #killGuard: KillGuard;
+  readonly #cancelLane: CancelLane;
   readonly #rulesView: RulesView;
   readonly #onClosed: () => void;
   #active: ServerSide | null = null;
@@ -77,6 +80,7 @@ export class Connection {
     this.router = new Router(this, context);
     this.conduct = new Conduct(this, context);
     this.#killGuard = new KillGuard(this, context);
+    this.#cancelLane = new CancelLane(() => cancelRunning(this, context.pool));
     socket.on('close', () => this.clientGone());
   }
 
@@ -236,14 +240,10 @@ export class Connection {
 
   /** A CancelRequest of the client, or of an administrator. False where nothing runs. */
   async cancel(origin: 'client' | 'admin'): Promise<boolean> {
-    const { counters, pool } = this.#context;
+    const { counters } = this.#context;
     if (origin === 'client') counters.cancelsFromClients++;
     else counters.cancelsFromAdmin++;
-    if (this.conduct.abandonWait()) return true;
-    const lease = this.#active?.lease;
-    if (lease === undefined || this.session.isQuiet || lease.key === null) return false;
-    await pool.cancel(lease.endpoint, lease.key);
-    return true;
+    return this.conduct.abandonWait() || (await this.#cancelLane.carry());
   }
 
   /** SIGTERM: idle clients go now, busy ones at the end of their transaction. */
@@ -277,8 +277,7 @@ export class Connection {
     this.#context.log[level]({ session: this.session.id, code, detail }, text);
     // In the middle of a server's message the client would take the error for a part of it.
     if (this.#active?.isMidMessage !== true) {
-      const message = detail === null ? text : `${text}: ${detail}`;
-      this.client.outlet.write(makeErrorResponse({ severity, sqlstate, message }));
+      this.client.outlet.write(makeErrorResponse({ severity, sqlstate, message: wordError(code, detail) }));
     }
     this.client.outlet.flush();
     this.close();
@@ -312,20 +311,11 @@ export class Connection {
     this.#endInput(heldType === null ? null : Buffer.from([heldType]));
   }
 
-  /** Nothing more comes from the client: its last words go to the server that is at work, and the end of input to both. */
   #endInput(lastWords: Buffer | null): void {
     if (this.isClosing || this.isClientDone) return;
     this.isClientDone = true;
-    if (this.#active === null) {
-      this.close();
-      return;
-    }
-    this.router.eachServer((server) => {
-      if (server !== this.#active) server.outlet.write(TERMINATE);
-      else if (lastWords !== null) server.outlet.write(lastWords);
-      server.outlet.flush();
-      server.lease.socket.end();
-    });
+    if (this.#active === null) this.close();
+    else endInput(this, lastWords);
   }
 
   /**

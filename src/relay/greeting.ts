@@ -5,18 +5,19 @@
 // greeting ends with a startup packet, a cancel, a refusal, or the end of the socket.
 
 import type { Socket } from 'node:net';
-import { ERRORS, type ErrorCode, WeirError } from '../base/errors.ts';
+import { ERRORS, type ErrorCode, type ErrorEntry, WeirError, wordError } from '../base/errors.ts';
 import { adoptSocket, feedInlet, Inlet } from '../base/inlet.ts';
 import { PLAIN_TRANSPORT, type Transport } from '../base/transport.ts';
 import type { AcceptedTls, TlsAcceptor } from '../tls/acceptor.ts';
 import { HANDSHAKE_RECORD } from '../tls/protocol.ts';
 import { readStartupPacket, type StartupPacket } from '../wire/startup.ts';
-import { makeErrorResponse } from '../wire/writer.ts';
+import { makeErrorResponse, makeNegotiateProtocolVersion, makeOldErrorResponse } from '../wire/writer.ts';
 import type { RelayContext } from './context.ts';
 
 const ACCEPTED = Buffer.from('S');
 const DECLINED = Buffer.from('N');
 const NOTHING = Buffer.alloc(0);
+const NEWEST_MINOR = 2;
 
 /** A client that has said what it wants: a session. Its socket is still read, into `inlet`. */
 export interface Greeted {
@@ -56,6 +57,8 @@ export class Greeting {
   #mayAskForTls = true;
   #mayAskForGss = true;
   #isEncrypting = false;
+  /** It speaks a version from before 3.0, in which errors look different. */
+  #isOldClient = false;
   #isOver = false;
 
   /** `accepted` must have been accepted paused. */
@@ -102,10 +105,14 @@ export class Greeting {
     this.#leave();
     const { counters } = this.#options.context;
     counters.clientsRefused++;
-    const { severity, sqlstate, text } = ERRORS[code];
+    const { severity, sqlstate, more }: ErrorEntry = ERRORS[code];
     counters.errors.set(sqlstate, (counters.errors.get(sqlstate) ?? 0) + 1);
-    const message = detail === null ? text : `${text}: ${detail}`;
-    this.#socket.end(makeErrorResponse({ severity, sqlstate, message }));
+    const message = wordError(code, detail);
+    this.#socket.end(
+      this.#isOldClient
+        ? makeOldErrorResponse(message)
+        : makeErrorResponse({ severity, sqlstate, message, detail: more ?? null }),
+    );
     this.#socket.destroySoon();
   };
 
@@ -119,7 +126,7 @@ export class Greeting {
     this.#early = Buffer.concat([this.#early, buffer.subarray(0, length)]);
     const answer = readStartupPacket(this.#early, this.#early.length);
     if (answer.status === 'broken') {
-      if (answer.isTold) this.#refuse('protocol_violation', answer.reason);
+      if (answer.isTold) this.#refuse('bad_startup_layout', null);
       else this.destroy();
     } else if (answer.status === 'ok') this.#answer(answer.packet, answer.end);
   }
@@ -133,7 +140,7 @@ export class Greeting {
         if (!this.#mayAskForGss) this.#refuse('unsupported_protocol', '1234.5680: server supports 3.0 to 3.2');
         else {
           this.#mayAskForGss = false;
-          this.#decline(end);
+          this.#decline(end, 'plaintext_after_gssenc_request');
         }
         return;
       case 'cancel':
@@ -156,7 +163,7 @@ export class Greeting {
     }
     this.#mayAskForTls = false;
     if (acceptor === null || this.#transport.isEncrypted) {
-      this.#decline(end);
+      this.#decline(end, 'plaintext_after_ssl_request');
       return;
     }
     // Whoever sits between could have put them there, to be read as if they had come encrypted (CVE-2021-23222).
@@ -171,11 +178,11 @@ export class Greeting {
     this.#encrypt(acceptor, false);
   }
 
-  #decline(end: number): void {
+  #decline(end: number, crowded: ErrorCode): void {
     const isCrowded = this.#early.length > end;
     this.#early = NOTHING;
     this.#socket.write(DECLINED);
-    if (isCrowded) this.#refuse('plaintext_after_ssl_request', null);
+    if (isCrowded) this.#refuse(crowded, null);
   }
 
   /** No startup packet is so long: the client begins with a handshake, as libpq does with sslnegotiation=direct. */
@@ -233,6 +240,19 @@ export class Greeting {
 
   #admit(packet: Greeted['packet'], end: number): void {
     const { acceptor, clientIp, onStartup } = this.#options;
+    const { major, minor, parameters } = packet;
+    if (major !== 3) {
+      this.#isOldClient = major === 1 || major === 2;
+      this.#refuse('unsupported_protocol', `${major}.${minor}: server supports 3.0 to 3.2`);
+      return;
+    }
+    if ((parameters.get('user') ?? '') === '') {
+      // In this order, as the server would.
+      const negotiation = negotiate(packet);
+      if (negotiation !== null) this.#socket.write(negotiation);
+      this.#refuse('no_user', null);
+      return;
+    }
     if (this.#certificateProblem !== null) {
       this.#refuse('client_certificate_invalid', this.#certificateProblem);
       return;
@@ -253,4 +273,11 @@ export class Greeting {
       refuse: this.#refuse,
     });
   }
+}
+
+/** What a server tells a client that wants more than 3.2 has, or null. */
+function negotiate({ minor, parameters }: Greeted['packet']): Buffer | null {
+  const unknownOptions = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
+  if (minor <= NEWEST_MINOR && unknownOptions.length === 0) return null;
+  return makeNegotiateProtocolVersion(Math.min(minor, NEWEST_MINOR), unknownOptions);
 }

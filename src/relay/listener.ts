@@ -4,6 +4,7 @@
 import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { WeirError } from '../base/errors.ts';
+import { CancelCarrier } from './cancels.ts';
 import { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
 import { type Greeted, Greeting } from './greeting.ts';
@@ -14,12 +15,14 @@ export class Listener {
   readonly #connections = new Map<number, Connection>();
   readonly #greeting = new Set<Greeting>();
   readonly #servers: Server[] = [];
+  readonly #cancels: CancelCarrier;
   #nextId = 1;
   #isDraining = false;
   #onEmpty: (() => void) | null = null;
 
   constructor(context: RelayContext) {
     this.#context = context;
+    this.#cancels = new CancelCarrier(context);
   }
 
   get connections(): ReadonlyMap<number, Connection> {
@@ -84,7 +87,7 @@ export class Listener {
         clientIp: isUnix ? 'unix' : normalizeAddress(accepted.remoteAddress ?? ''),
         acceptor: isUnix ? null : this.#context.acceptor,
         onStartup: (greeted) => this.#admit(greeted),
-        onCancel: (key, socket) => this.#carryCancel(key, socket),
+        onCancel: (key, socket) => void this.#cancels.carry(key).finally(() => socket.destroySoon()),
         onLeave: (greeting) => this.#greeting.delete(greeting),
       }),
     );
@@ -92,10 +95,6 @@ export class Listener {
 
   #admit({ socket, inlet, clientIp, transport, packet, startup, rest, refuse }: Greeted): void {
     const { counters, settings, log } = this.#context;
-    if (packet.major !== 3) {
-      refuse('unsupported_protocol', `${packet.major}.${packet.minor}: server supports 3.0 to 3.2`);
-      return;
-    }
     if (this.#isDraining) {
       refuse('shutting_down', null);
       return;
@@ -122,22 +121,6 @@ export class Listener {
       log.error({ session: id, error }, 'login failed in an unforeseen way');
       connection.fail('internal', null);
     });
-  }
-
-  /** Like PostgreSQL, answers nothing, and closes when the server has taken the cancel. */
-  #carryCancel(key: string, socket: Socket): void {
-    const connection = this.#context.cancelKeys.find(key);
-    const done = (): void => socket.destroySoon();
-    if (connection === null) done();
-    else {
-      connection
-        .cancel('client')
-        .catch((error: unknown) => {
-          this.#context.counters.cancelsFailed++;
-          this.#context.log.warn({ session: connection.session.id, error }, 'cancel of a client was not delivered');
-        })
-        .finally(done);
-    }
   }
 }
 

@@ -29,6 +29,7 @@ export class ServerSide implements FrameSink {
   readonly known = new Map<string, PreparedStatement>();
   /** What this server had under a name when a Parse was sent under it: where that one fails or is skipped, it still has this. */
   readonly #replaced = new WeakMap<PreparedStatement, PreparedStatement>();
+  readonly #sent = new WeakSet<PreparedStatement>();
   /** How many of the session's settings have been repeated here. */
   settingsSeen = 0;
   readonly #connection: Connection;
@@ -58,11 +59,17 @@ export class ServerSide implements FrameSink {
     return this.#framer.isMidMessage;
   }
 
-  /** A Parse of the client's has been sent here. */
+  /** A Parse of the client's has been sent here, by the client or once more by pgweir. */
   noteParse(statement: PreparedStatement): void {
+    this.#sent.add(statement);
     const before = this.known.get(statement.name);
     if (before !== undefined) this.#replaced.set(statement, before);
     this.known.set(statement.name, statement);
+  }
+
+  /** Its Parse has been sent here once: if it is gone, it went by the server's own rules. */
+  hasBeenSent(statement: PreparedStatement): boolean {
+    return this.#sent.has(statement);
   }
 
   get isCongested(): boolean {
@@ -192,7 +199,11 @@ export class ServerSide implements FrameSink {
       const statement = run.facts[run.completed];
       run.completed++;
       if (statement !== undefined) {
-        if (statement.effect !== null) confirmEffect(statement, head, this.#session);
+        if (statement.effect !== null) {
+          confirmEffect(statement, head, this.#session);
+          if (statement.effect.type === 'deallocate') this.#forgetKnown(statement.effect.name, head.sequence);
+          else if (statement.effect.type === 'discard_all') this.#forgetKnown(null, head.sequence);
+        }
         this.#connection.router.noteStatement(statement);
       }
     }
@@ -217,7 +228,10 @@ export class ServerSide implements FrameSink {
     const { sequence, isSwallowed } = head;
     if (isSwallowed && this.#session.isReplication) this.#connection.probeAnswered(head.closedName);
     // A simple Query drops the unnamed statement, whatever comes of it.
-    if (head.kind === OWED.query && !isSwallowed) this.#session.statements.forget('', sequence);
+    if (head.kind === OWED.query && !isSwallowed) {
+      this.#session.statements.forget('', sequence);
+      this.#forgetKnown('', sequence);
+    }
     if (head.run !== null) this.#finish(head);
     owed.shift();
     if (!isSwallowed) this.#connection.router.noteReady(status);
@@ -277,6 +291,14 @@ export class ServerSide implements FrameSink {
     for (const statement of skipped.toReversed()) this.#forgetParse(statement, !failed.includes(statement));
     undoDeclared(skipped.slice(failed.length), this.#session, true);
     undoDeclared(failed, this.#session);
+  }
+
+  /** This server has dropped a statement that it had before that message; null: all that have a name. */
+  #forgetKnown(name: string | null, sequence: number): void {
+    for (const statement of this.known.values()) {
+      const isMeant = name === null ? statement.name !== '' : statement.name === name;
+      if (isMeant && statement.sequence < sequence) this.known.delete(statement.name);
+    }
   }
 
   /** A Parse sent here came to nothing; one behind the next Sync may have taken its name over already. */

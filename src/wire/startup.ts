@@ -29,9 +29,6 @@ export type StartupAnswer =
   /** `isTold`: PostgreSQL says so to the client, too; where it does not it only logs, and closes. */
   | { readonly status: 'broken'; readonly reason: string; readonly isTold: boolean };
 
-/** What PostgreSQL says to a startup message whose parameters do not end where it ends. */
-export const BAD_LAYOUT = 'invalid startup packet layout: expected terminator as last byte';
-
 /** Reads the packet at the start of `buffer[0, end)`. Source: PostgreSQL documentation, "Message Formats", StartupMessage. */
 export function readStartupPacket(buffer: Buffer, end: number): StartupAnswer {
   if (end < 4) return { status: 'more' };
@@ -49,7 +46,7 @@ export function readStartupPacket(buffer: Buffer, end: number): StartupAnswer {
     return { status: 'ok', packet: { type: 'cancel', key: buffer.toString('latin1', 8, length) }, end: length };
   }
   const parameters = code >>> 16 === 3 ? readParameters(buffer, 8, length) : new Map<string, string>();
-  if (parameters === null) return { status: 'broken', reason: BAD_LAYOUT, isTold: true };
+  if (parameters === null) return { status: 'broken', reason: 'invalid startup packet layout', isTold: true };
   return {
     status: 'ok',
     packet: { type: 'startup', major: code >>> 16, minor: code & 0xffff, parameters },

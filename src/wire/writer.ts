@@ -43,6 +43,11 @@ export function makeErrorResponse(fields: ErrorFields): Buffer {
   return makeMessage(BACKEND.error, Buffer.from(`${body}\0`, 'utf8'));
 }
 
+/** The error message of protocols before 3.0: one string, without a length. PostgreSQL still answers their clients so. */
+export function makeOldErrorResponse(message: string): Buffer {
+  return Buffer.concat([Buffer.from([BACKEND.error]), cstring(`FATAL:  ${message}\n`)]);
+}
+
 /** NoticeResponse with the fields given, by their codes ('S', 'V', 'C', 'M' …), in that order; absent ones are left out. */
 export function makeNoticeResponse(fields: ReadonlyMap<string, string | undefined>): Buffer {
   const body = [...fields].map(([code, text]) => (text === undefined ? '' : field(code, text))).join('');

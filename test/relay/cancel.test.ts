@@ -68,10 +68,9 @@ describe('a CancelRequest', () => {
     for (const client of clients) await waitUntilRunning(client);
     for (const [index, client] of clients.entries()) {
       const here = addresses[index] ?? weir;
-      // Another pgweir does not know the key, though the server is the same.
-      await sendCancel(here === weir ? other : weir, client.processId, client.secretKey);
-      expect(await isRunning(client)).toBe(true);
-      await sendCancel(here, client.processId, client.secretKey);
+      // Another pgweir does not know the key, but the server behind it does.
+      const through = index < 3 ? here : here === weir ? other : weir;
+      await sendCancel(through, client.processId, client.secretKey);
       expect(transcribeCancelled((await running[index]) ?? [])).toEqual(CANCELLED);
       for (const neighbour of clients.slice(index + 1)) expect(await isRunning(neighbour)).toBe(true);
     }
@@ -190,10 +189,70 @@ describe('during COPY', () => {
   });
 });
 
+describe('a storm of cancels', () => {
+  test('for one session is two for its server: one on its way, and one for all that came meanwhile', async () => {
+    const client = await WireClient.login(weir);
+    const running = client.query(LONG);
+    await waitUntilRunning(client);
+    await Promise.all(Array.from({ length: 50 }, () => sendCancel(weir, client.processId, client.secretKey)));
+    expect(transcribeCancelled(await running)).toEqual(CANCELLED);
+    // All of them have been delivered: what runs now was meant by none.
+    expect(await client.rows('SELECT pg_sleep(0.05)')).toEqual([['']]);
+    await client.end();
+  });
+
+  test('with keys that nobody has keeps nobody from cancelling', async () => {
+    const client = await WireClient.login(weir);
+    const running = client.query(LONG);
+    await waitUntilRunning(client);
+    const storm = Array.from({ length: 200 }, () => sendCancel(weir, client.processId, Buffer.alloc(4, 7)));
+    await sendCancel(weir, client.processId, client.secretKey);
+    expect(transcribeCancelled(await running)).toEqual(CANCELLED);
+    await Promise.all(storm);
+    await client.end();
+  });
+});
+
+test('where the server gives no key, and where it is gone, a cancel is answered with silence', async () => {
+  const keyless = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', (first) => {
+      if (first.readInt32BE(4) === frontend.CANCEL_REQUEST_CODE) {
+        socket.end();
+        return;
+      }
+      socket.write(Buffer.concat([frontend.message('R', frontend.int32(0)), frontend.message('Z', Buffer.from('I'))]));
+      socket.on('data', () => undefined);
+    });
+  }).listen(0, '127.0.0.1');
+  await once(keyless, 'listening');
+  const address = keyless.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  for (const mode of ['trust', 'passthrough'] as const) {
+    const here = await startTestWeir({ postgres: { host: '127.0.0.1', port }, settings: { auth: { mode } } });
+    const client = await WireClient.login(here);
+    expect(client.processId).toBe(0);
+    client.send(frontend.query('SELECT 1'));
+    const [session] = await waitFor(
+      () => {
+        const active = here.control.sessions().filter(({ state }) => state === 'active');
+        return active.length > 0 && active;
+      },
+      2_000,
+      () => 'the statement does not run',
+    );
+    expect(await here.control.cancelSession(session?.id ?? 0)).toBe(false);
+    await sendCancel(here, 1, Buffer.alloc(4));
+    client.destroy();
+    await here.stop();
+  }
+  await new Promise((resolve) => keyless.close(resolve));
+});
+
 describe('with protocol 3.2', () => {
   test.each([
     ['passthrough', 32],
-    ['trust', 4],
+    ['trust', 32],
   ])('and auth %s the key of %i bytes cancels, one that differs in a bit does not', async (mode, keyBytes) => {
     const address = mode === 'trust' ? weir : other;
     const client = await WireClient.login(address, { version: frontend.PROTOCOL_3_2 });

@@ -93,7 +93,7 @@ export function describeFully(messages: readonly BackendMessage[], maskErrors: r
 }
 
 /** Parts of a message that differ from connection to connection are left out. */
-function withoutSecrets({ type, body }: BackendMessage): Buffer {
+export function withoutSecrets({ type, body }: BackendMessage): Buffer {
   switch (type) {
     case 'K':
       return Buffer.from([body.length]);

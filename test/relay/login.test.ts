@@ -293,7 +293,7 @@ describe.each(MODES)('with auth %s', (mode) => {
     client.destroy();
   });
 
-  test.each([2, 4])('protocol %i.0 is refused', async (major) => {
+  test.each([4, 5])('protocol %i.0 is refused', async (major) => {
     const packet = frontend.startupMessage({ user: 'weir' }, major << 16);
     const fields = await readRefusal(addressOf('tcp'), packet);
     expect(fields).toMatchObject({ S: 'FATAL', V: 'FATAL', C: '0A000' });

@@ -52,7 +52,7 @@ afterAll(async () => {
 
 /** Each frame on the bare server and through the proxies in turn, every second time in pieces; some at a time. */
 async function compare(state: State, frames: readonly Frame[], ending: Ending): Promise<void> {
-  const turns = [...frames.entries()];
+  const turns = [...frames.entries()].filter(([index]) => state.isLong !== true || index % 5 === 0);
   const differences: unknown[] = [];
   const work = async (): Promise<void> => {
     for (let turn = turns.shift(); turn !== undefined; turn = turns.shift()) {

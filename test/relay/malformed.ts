@@ -11,6 +11,8 @@ export interface State {
   readonly name: string;
   /** Sent before the frame. */
   readonly prepare: readonly Buffer[];
+  /** Much is said in it: only some of the frames are tried. */
+  readonly isLong?: boolean;
   /** The last message that is awaited before the frame goes out; null: it goes out in the same write. */
   readonly until: string | null;
 }
@@ -40,8 +42,8 @@ export const STATES: readonly State[] = [
   },
   { name: 'in COPY IN by a portal', prepare: [extendedQuery('COPY malformed FROM STDIN'), flush()], until: 'G' },
   { name: 'after a COPY IN', prepare: [query('COPY malformed FROM STDIN'), copyDone()], until: null },
-  { name: 'while COPY OUT runs', prepare: [query(`COPY (${ROWS}) TO STDOUT`)], until: 'H' },
-  { name: 'while rows stream', prepare: [query(ROWS)], until: 'T' },
+  { name: 'while COPY OUT runs', prepare: [query(`COPY (${ROWS}) TO STDOUT`)], until: 'H', isLong: true },
+  { name: 'while rows stream', prepare: [query(ROWS)], until: 'T', isLong: true },
   { name: 'after Terminate', prepare: [query('SELECT 1'), terminate()], until: null },
 ];
 

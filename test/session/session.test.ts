@@ -66,4 +66,16 @@ describe('cancel keys', () => {
     expect(keys.find('key')).toBeNull();
     expect(keys.find('other')).toBeNull();
   });
+
+  test('are found by the whole of them: one process of two servers has two, and neither a part nor more is one', () => {
+    const keys = new CancelKeys<string>();
+    keys.register('\0\0\0\x07secret', 'one');
+    keys.register('\0\0\0\x07other secret', 'two');
+    expect(keys.find('\0\0\0\x07secret')).toBe('one');
+    expect(keys.find('\0\0\0\x07other secret')).toBe('two');
+    for (const wrong of ['', '\0\0\0\x07', '\0\0\0\x07secre', '\0\0\0\x07secrets', '\0\0\0\x08secret'])
+      expect(keys.find(wrong)).toBeNull();
+    keys.forget('\0\0\0\x07secret', 'one');
+    expect(keys.find('\0\0\0\x07other secret')).toBe('two');
+  });
 });

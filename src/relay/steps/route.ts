@@ -128,13 +128,15 @@ export class Router {
     const server = this.#connection.active;
     const known = server.known.get(name) ?? null;
     if (known === statement || (statement !== null && statement.parseMessage === null)) return;
+    // A Query whose answer is still to come has dropped it, perhaps: what the server has left is what the client has.
+    if (name === '' && statement !== null && server.hasBeenSent(statement)) return;
     if (known !== null || name !== '') this.#closeOn(server, name);
     if (statement === null || statement.parseMessage === null) return;
     server.outlet.write(statement.parseMessage);
     const owed = this.#connection.session.owed.push(OWED.parse);
     owed.isSwallowed = true;
     owed.closedName = name;
-    server.known.set(name, statement);
+    server.noteParse(statement);
   }
 
   /** A statement has been completed. */

@@ -1,0 +1,42 @@
+// Random protocol programs by the ten thousand, several at a time, through proxies of every kind: no byte may differ from the
+// bare server's. PGWEIR_FUZZ_PROGRAMS says how many (5,000), PGWEIR_TEST_SEED repeats a run.
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fuzz } from '../relay/fuzz-lanes.ts';
+import { type PiecemealTarget, startPiecemealTarget } from '../relay/piecemeal-target.ts';
+import { HUNDRED_AND_ONE, KILL_ALL } from '../relay/random-runs.ts';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+import { startTestWeir, type TestWeir } from '../support/weir.ts';
+
+const PROGRAMS = Number(process.env.PGWEIR_FUZZ_PROGRAMS ?? 5_000);
+const postgres = sharedPostgres();
+let pieces: PiecemealTarget;
+let weirs: readonly TestWeir[];
+
+beforeAll(async () => {
+  pieces = await startPiecemealTarget({ host: postgres.host, port: postgres.primaryPort }, 3);
+  weirs = [
+    await startTestWeir({ postgres, rules: HUNDRED_AND_ONE }),
+    await startTestWeir({ postgres, rules: HUNDRED_AND_ONE, settings: { auth: { mode: 'passthrough' } } }),
+    await startTestWeir({ postgres, rules: KILL_ALL }),
+    await startTestWeir({ postgres: pieces, rules: KILL_ALL }),
+  ];
+});
+
+afterAll(async () => {
+  for (const weir of weirs) await weir.stop();
+  await pieces.stop();
+});
+
+test(`${PROGRAMS} random programs are answered as by the bare server`, async () => {
+  const seed = Number(process.env.PGWEIR_TEST_SEED ?? Date.now() % 2 ** 31);
+  console.log(`protocol fuzz: seed ${seed}`);
+  const result = await fuzz(postgres, weirs, { seed, programs: PROGRAMS, lanes: Math.min(PROGRAMS, 6) });
+  const rate = Math.round(result.programs / result.seconds);
+  console.log(
+    `${result.programs} programs (${result.leftOut} left out, the bare server crashed ${result.crashes} times), ${result.messages} messages, ${rate} programs/s, no difference`,
+  );
+  expect(result.leftOut).toBeLessThan(1 + PROGRAMS / 100);
+  expect(result.programs).toBe(PROGRAMS);
+  for (const weir of weirs) expect(weir.control.counters.errors.get('XX000')).toBeUndefined();
+}, 7_200_000);

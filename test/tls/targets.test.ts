@@ -1,10 +1,13 @@
 // TLS with servers: who is trusted, what is sent, how a hostile or a silent one is left, and that cancels go the same way.
 
+import { createHash, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Settings } from '../../src/config/settings.ts';
+import { Dialer } from '../../src/pool/server-connection.ts';
+import { TlsConnector } from '../../src/tls/connector.ts';
 import { CertificateFolder } from '../support/certificate-folder.ts';
 import { type CertificateRequest, makeAuthority } from '../support/certificates.ts';
 import { waitFor } from '../support/deadline.ts';
@@ -156,6 +159,19 @@ describe('a server hears', () => {
     });
   });
 });
+
+test.each(['require', 'verify-ca', 'verify-full'] as const)(
+  'the certificate that a connection of mode %s is bound to is the one that the server has shown',
+  async (mode) => {
+    const target = { name: 'primary', host: postgres.host, port: postgres.port };
+    const tls = folder.targetsTls(mode);
+    const material = tls.caFile === null ? {} : { ca: [folder.authority.cert] };
+    const line = await new Dialer(CONNECT_TIMEOUT_MS, new TlsConnector(tls, material)).open(target);
+    line.socket.destroy();
+    const { raw } = new X509Certificate(folder.server.cert);
+    expect(line.transport.serverEndPoint).toEqual(createHash('sha256').update(raw).digest());
+  },
+);
 
 describe('a server that', () => {
   test.each([

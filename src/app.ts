@@ -20,6 +20,7 @@ import { isSameTreatment } from './policy/verdict.ts';
 import { SessionPool } from './pool/pool.ts';
 import { Dialer } from './pool/server-connection.ts';
 import { UserLookup } from './pool/user-lookup.ts';
+import { VersionProbe } from './pool/version-probe.ts';
 import type { RelayContext } from './relay/context.ts';
 import { makeRelayCounters } from './relay/counters.ts';
 import { Listener } from './relay/listener.ts';
@@ -77,6 +78,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     acceptor: certificates.acceptor,
     secrets,
     users: new UserLookup(settings, secrets, pool, clock, log),
+    versions: new VersionProbe(pool, settings.targets.primary, settings.limits.loginTimeoutMs, clock),
     cancelKeys: new CancelKeys(),
     killClock: new KillClock(clock),
     counters,

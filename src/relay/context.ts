@@ -9,6 +9,7 @@ import type { LimitGate } from '../policy/limit-gate.ts';
 import type { Ruleset } from '../policy/ruleset.ts';
 import type { SessionPool } from '../pool/pool.ts';
 import type { UserLookup } from '../pool/user-lookup.ts';
+import type { VersionProbe } from '../pool/version-probe.ts';
 import type { CancelKeys } from '../session/cancel-keys.ts';
 import type { FactsCache } from '../sql/facts-cache.ts';
 import type { TlsAcceptor } from '../tls/acceptor.ts';
@@ -28,6 +29,8 @@ export interface RelayContext {
   readonly acceptor: TlsAcceptor | null;
   /** What pgweir can log in with. */
   readonly secrets: Secrets;
+  /** What the primary says to versions and options that it does not know. */
+  readonly versions: VersionProbe;
   /** What pgweir can check a client's password by. */
   readonly users: UserLookup;
   readonly cancelKeys: CancelKeys<Connection>;

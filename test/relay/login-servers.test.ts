@@ -119,6 +119,7 @@ describe('a server', () => {
     const { client, told } = await logIn([say(OK, LONG_KEY, READY)]);
     expect(told).toContain('BackendKeyData key of 256 bytes');
     client.send(frontend.query('SELECT 1'));
+    cancels.length = 0;
     await sendCancel(weir, 77, Buffer.alloc(256, 9));
     await waitFor(
       () => cancels.length === 1,
@@ -206,5 +207,47 @@ describe('a server that cheats', () => {
     expect(fields.M).not.toContain('secret');
     expect(await client.readUntilEnd()).toEqual([]);
     client.destroy();
+  });
+});
+
+describe('with auth scram, a newer client', () => {
+  const GREASED = (3 << 16) | 9999;
+  const isProbe = (said: string): boolean => !said.includes('user');
+
+  test.each<[string, (said: string) => Buffer, number]>([
+    ['is told the version before it is asked', () => Buffer.concat([negotiate(2), OK, READY]), 0],
+    [
+      'is told by a server that negotiates at the login only',
+      (said) => Buffer.concat(isProbe(said) ? [error('SFATAL\0C28000\0Mno\0')] : [negotiate(2), OK, READY]),
+      2,
+    ],
+    [
+      'is told by a server that speaks nonsense to the probe',
+      (said) => (isProbe(said) ? Buffer.alloc(9) : Buffer.concat([negotiate(2), OK, READY])),
+      2,
+    ],
+    ['is not told by a server that takes everything', () => Buffer.concat([OK, READY]), -1],
+  ])('%s', async (_what, answer, place) => {
+    const text = '"anna" "secret"\n';
+    const asking = await startTestWeir({
+      postgres: { host: '127.0.0.1', port: weir.settings.targets.primary.port },
+      settings: { auth: { mode: 'scram', usersFile: { path: '/nowhere', text } }, limits: { loginTimeoutMs: 2_000 } },
+    });
+    try {
+      script = [answer];
+      for (const password of ['secret', 'secret', 'wrong']) {
+        const client = await WireClient.connect(asking);
+        const told = transcribe(await client.startup({ user: 'anna', password, version: GREASED }));
+        const expected = password === 'wrong' && place > 0 ? -1 : place;
+        expect(told.findIndex((line) => line.startsWith('Negotiate'))).toBe(expected);
+        expect(told.filter((line) => line.startsWith('Negotiate'))).toHaveLength(expected < 0 ? 0 : 1);
+        expect(told.at(-1)).toMatch(password === 'wrong' ? /C="28P01"/ : /^ReadyForQuery/);
+        client.destroy();
+      }
+      // One probe, and a login for each right password.
+      expect(asking.control.counters.leasesTaken).toBe(3);
+    } finally {
+      await asking.stop();
+    }
   });
 });

@@ -8,6 +8,7 @@ import { listMechanisms, ScramServer } from '../../auth/scram-server.ts';
 import type { LoginSecret, ScramVerifier, Verifier } from '../../auth/verifier.ts';
 import type { Settings } from '../../config/settings.ts';
 import { findNul } from '../../wire/reader.ts';
+import type { StartupPacket } from '../../wire/startup.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { LoginDialogue, makeAuthenticationRequest } from './login-dialogue.ts';
@@ -15,14 +16,23 @@ import { LoginDialogue, makeAuthenticationRequest } from './login-dialogue.ts';
 const ASK = { md5: 5, sasl: 10, saslContinue: 11, saslFinal: 12 } as const;
 const SALT_BYTES = 4;
 
+type Startup = Extract<StartupPacket, { type: 'startup' }>;
+type Proven = Omit<ClientProof, 'isNegotiated'>;
+
 export interface ClientProof {
   readonly secret: LoginSecret;
   /** AuthenticationSASLFinal, which goes out with AuthenticationOk; null where there was no SCRAM. */
   readonly final: Buffer | null;
+  /** The client has been told which version the server speaks. */
+  readonly isNegotiated: boolean;
 }
 
 /** Throws AuthRefused, ClientLeft, or WeirError where the verifier cannot be looked up. */
-export async function proveClient(connection: Connection, context: RelayContext): Promise<ClientProof> {
+export async function proveClient(
+  connection: Connection,
+  context: RelayContext,
+  startup: Startup,
+): Promise<ClientProof> {
   const { user } = connection.session.subject;
   const { auth } = context.settings;
   switch (auth.mode) {
@@ -37,10 +47,15 @@ export async function proveClient(connection: Connection, context: RelayContext)
       const dialogue = new LoginDialogue(connection);
       connection.login.dialogue = dialogue;
       try {
-        const verifier = await context.users.find(user);
+        const [verifier, negotiation] = await Promise.all([
+          context.users.find(user),
+          context.versions.ask(startup.minor, startup.parameters),
+        ]);
+        if (negotiation !== null) connection.client.outlet.write(negotiation);
+        const isNegotiated = negotiation !== null;
         if (auth.mode === 'md5' && verifier?.type === 'md5')
-          return await proveByMd5(dialogue, context, user, verifier.hash);
-        return await proveByScram(dialogue, connection, context, verifier);
+          return { ...(await proveByMd5(dialogue, context, user, verifier.hash)), isNegotiated };
+        return { ...(await proveByScram(dialogue, connection, context, verifier)), isNegotiated };
       } catch (error) {
         if (error instanceof AuthRefused) context.users.forget(user);
         throw error;
@@ -51,7 +66,7 @@ export async function proveClient(connection: Connection, context: RelayContext)
     default:
       auth.mode satisfies never;
   }
-  return { secret: context.secrets.credentialFor(user), final: null };
+  return { secret: context.secrets.credentialFor(user), final: null, isNegotiated: false };
 }
 
 /** Without a map the certificate's CN is the user; with one, only what stands in it counts. As `cert` of pg_hba.conf. */
@@ -69,12 +84,7 @@ function checkCertificate(connection: Connection, map: Settings['auth']['certifi
   if (!isAllowed) throw new AuthRefused('28000', `certificate authentication failed for user "${user}"`);
 }
 
-async function proveByMd5(
-  dialogue: LoginDialogue,
-  context: RelayContext,
-  user: string,
-  hash: string,
-): Promise<ClientProof> {
+async function proveByMd5(dialogue: LoginDialogue, context: RelayContext, user: string, hash: string): Promise<Proven> {
   const salt = randomBytes(SALT_BYTES);
   const body = await dialogue.ask(makeAuthenticationRequest(ASK.md5, salt), 'password');
   const nul = findNul(body, 0, body.length);
@@ -89,7 +99,7 @@ async function proveByScram(
   connection: Connection,
   context: RelayContext,
   known: Verifier | null,
-): Promise<ClientProof> {
+): Promise<Proven> {
   const { user } = connection.session.subject;
   const { serverEndPoint } = connection.transport;
   const mechanisms = Buffer.from(`${listMechanisms(serverEndPoint).join('\0')}\0\0`);

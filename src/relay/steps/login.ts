@@ -83,7 +83,7 @@ export async function beginLogin(
       server.outlet.flush();
       server.resume();
     } else {
-      await logInForClient(connection, context, packet);
+      await logInForClient(connection, context, startup, packet);
     }
   } catch (error) {
     if (error instanceof ClientLeft) connection.close();
@@ -93,10 +93,15 @@ export async function beginLogin(
   }
 }
 
-async function logInForClient(connection: Connection, context: RelayContext, packet: Buffer): Promise<void> {
+async function logInForClient(
+  connection: Connection,
+  context: RelayContext,
+  startup: Startup,
+  packet: Buffer,
+): Promise<void> {
   const { settings, cancelKeys, users } = context;
   const { user } = connection.session.subject;
-  const { secret, final } = await proveClient(connection, context);
+  const { secret, final, isNegotiated } = await proveClient(connection, context, startup);
   if (connection.isClosing) return;
   connection.login.secret = secret;
   let lease: Lease;
@@ -107,7 +112,7 @@ async function logInForClient(connection: Connection, context: RelayContext, pac
     const isSecretWrong = error instanceof LoginRefused ? error.sqlstate === INVALID_PASSWORD : true;
     if (isSecretWrong) users.forget(user);
     if (!(error instanceof LoginRefused)) throw error;
-    refuseLogin(connection, context, error, final);
+    refuseLogin(connection, context, error, { final, negotiation: isNegotiated ? null : error.negotiation });
     return;
   }
   if (isGone(connection, lease)) return;
@@ -119,15 +124,20 @@ async function logInForClient(connection: Connection, context: RelayContext, pac
   for (const [name, value] of welcome.parameters) connection.session.setParameter(name, value);
   if (welcome.key !== null) cancelKeys.register(welcome.key, connection);
   const { outlet } = connection.client;
-  writeAuthenticated(connection, welcome.negotiation, final);
+  writeAuthenticated(connection, { final, negotiation: isNegotiated ? null : welcome.negotiation });
   outlet.write(welcome.messages);
   outlet.flush();
   connection.becomeReady();
   server.resume();
 }
 
-/** What comes up to AuthenticationOk; the server's NegotiateProtocolVersion as it was, and once. */
-function writeAuthenticated(connection: Connection, negotiation: Buffer | null, final: Buffer | null): void {
+/** What the client hears before AuthenticationOk: NegotiateProtocolVersion as the server said it, once; AuthenticationSASLFinal. */
+interface Prelude {
+  readonly negotiation: Buffer | null;
+  readonly final: Buffer | null;
+}
+
+function writeAuthenticated(connection: Connection, { negotiation, final }: Prelude): void {
   const { outlet } = connection.client;
   if (negotiation !== null) outlet.write(negotiation);
   if (final !== null) outlet.write(final);
@@ -141,13 +151,13 @@ function isGone(connection: Connection, lease: Lease): boolean {
 }
 
 /** The server's own words. */
-function refuseLogin(connection: Connection, context: RelayContext, refused: LoginRefused, final: Buffer | null): void {
+function refuseLogin(connection: Connection, context: RelayContext, refused: LoginRefused, prelude: Prelude): void {
   if (connection.isClosing) return;
-  const { packet, sqlstate, negotiation, isAuthenticated } = refused;
+  const { packet, sqlstate, isAuthenticated } = refused;
   const { id, subject } = connection.session;
   context.log.info({ session: id, user: subject.user, sqlstate }, 'the database refused a login');
-  if (isAuthenticated) writeAuthenticated(connection, negotiation, final);
-  else if (negotiation !== null) connection.client.outlet.write(negotiation);
+  if (isAuthenticated) writeAuthenticated(connection, prelude);
+  else if (prelude.negotiation !== null) connection.client.outlet.write(prelude.negotiation);
   connection.client.outlet.write(packet);
   connection.countError(sqlstate);
   connection.close();

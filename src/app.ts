@@ -1,10 +1,9 @@
 // The composition root: makes every part once, hands each what it needs, starts them in order and stops them in order.
 
-import type { AddressInfo } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
 import type { ControlPlane, TargetSummary } from './admin/control.ts';
-import { buildAdminServer, buildHealthServer } from './admin/server.ts';
+import { openAdminListener, openHealthListener } from './admin/listeners.ts';
 import { Recorder } from './audit/recorder.ts';
 import { systemClock } from './base/clock.ts';
 import { describeError } from './base/errors.ts';
@@ -114,9 +113,9 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     loopDelayMs: () => Math.max(0, loopDelay.mean / 1e6 - LOOP_RESOLUTION_MS),
     countRejudged: () => countRejudged(listener, replaced, rules.active),
   };
-  const health = buildHealthServer(control, log);
+  const health = openHealthListener(control, log);
   const token = new TokenKeeper(settings, log);
-  const admin = buildAdminServer(control, settings, log, () => token.token);
+  const admin = openAdminListener(control, settings, log, () => token.token);
   const stopAll = async (): Promise<void> => {
     loopDelay.disable();
     keeper.stop();
@@ -143,16 +142,15 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
   };
   try {
     loopDelay.enable();
-    await health.listen({ host: settings.health.host, port: settings.health.port });
+    const healthPort = await health.listen({ host: settings.health.host, port: settings.health.port });
     const clientPort = await listener.listen();
-    // Clients need not wait for the admin API, which takes as long to build as all the rest.
-    lifecycle = 'ready';
-    await admin.listen({ host: settings.admin.host, port: settings.admin.port });
+    const adminPort = await admin.listen({ host: settings.admin.host, port: settings.admin.port });
     keeper.start();
     certificates.start();
     secrets.start();
     token.start();
-    const ports = { client: clientPort, admin: portOf(admin.addresses()), health: portOf(health.addresses()) };
+    lifecycle = 'ready';
+    const ports = { client: clientPort, admin: adminPort, health: healthPort };
     log.info({ ...ports, rules: rules.version }, 'pgweir is ready');
     return {
       ports,
@@ -181,11 +179,6 @@ function countRejudged(listener: Listener, before: Ruleset, after: Ruleset): { l
     }
   }
   return { live, rejudged };
-}
-
-function portOf(addresses: readonly (AddressInfo | string)[]): number {
-  const [first] = addresses;
-  return typeof first === 'object' ? first.port : 0;
 }
 
 function listTargets(settings: Settings, pool: SessionPool): TargetSummary[] {

@@ -1,14 +1,16 @@
-// The two HTTP listeners. admin: everything, guarded. health: probes and metrics, for kubelet and Prometheus.
+// The admin API: everything, guarded. Loaded when it is first asked for (see listeners.ts).
 
 import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
 import Fastify from 'fastify';
+import type { Registry } from 'prom-client';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Log } from '../base/log.ts';
 import { silentLog } from '../base/log.ts';
 import type { Settings } from '../config/settings.ts';
 import type { ControlPlane } from './control.ts';
 import { guardAdmin } from './guard.ts';
+import { REQUEST_TIMEOUT_MS } from './http-door.ts';
 import { buildMetricsRegistry } from './metrics.ts';
 import { answerWithProblems, PROBLEM_SCHEMA } from './problem.ts';
 import { addHealthRoutes } from './routes/health.ts';
@@ -17,9 +19,6 @@ import { addRuleRoutes } from './routes/rules.ts';
 import { addSessionRoutes } from './routes/sessions.ts';
 import { addShutdownRoute } from './routes/shutdown.ts';
 import { addStateRoutes } from './routes/state.ts';
-
-/** A slow or silent HTTP client holds a connection no longer than this. */
-const REQUEST_TIMEOUT_MS = 30_000;
 
 /**
  * Not yet listening: the caller gives host and port. Throws Error for a listener off loopback without a token; `settings`
@@ -56,11 +55,9 @@ export function buildAdminServer(
   return server;
 }
 
-/** Not yet listening: the caller gives host and port. Only GET and HEAD, nothing that changes anything. */
-export function buildHealthServer(control: ControlPlane, log: Log = silentLog): FastifyInstance {
-  const server = createServer(log);
-  addHealthRoutes(server, control, buildMetricsRegistry(control, manifest.version));
-  return server;
+/** Of the health listener: a registry of its own, with the default metrics of the process. */
+export function buildMetrics(control: ControlPlane): Registry {
+  return buildMetricsRegistry(control, manifest.version);
 }
 
 function createServer(log: Log): FastifyInstance {

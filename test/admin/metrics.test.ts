@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { afterEach, expect, test } from 'vitest';
 import { DURATION_METRICS, NUMBER_METRICS } from '../../src/admin/metrics.ts';
-import { buildHealthServer } from '../../src/admin/server.ts';
+import { buildAdminServer } from '../../src/admin/server.ts';
 import { makeHit, makeShape, makeSubject, makeVerdict } from '../audit/verdict-maker.ts';
 import { StandIn } from './stand-in.ts';
 
@@ -41,7 +41,7 @@ function readSamples(text: string): { samples: Sample[]; types: Map<string, stri
 }
 
 async function scrape(control: StandIn) {
-  server ??= buildHealthServer(control);
+  server ??= buildAdminServer(control, { admin: { host: '127.0.0.1', port: 0, token: null } });
   const answer = await server.inject('/metrics');
   expect(answer.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
   const read = readSamples(answer.body);

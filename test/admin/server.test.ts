@@ -1,8 +1,10 @@
 // The rest of the admin API: who may speak, what can be read and done, and that every error is a problem.
 
 import type { FastifyInstance } from 'fastify';
-import { afterEach, expect, test } from 'vitest';
-import { buildAdminServer, buildHealthServer } from '../../src/admin/server.ts';
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
+import { openAdminListener, openHealthListener } from '../../src/admin/listeners.ts';
+import { buildAdminServer } from '../../src/admin/server.ts';
+import { silentLog } from '../../src/base/log.ts';
 import { makeHit, makeRuleset, makeShape, makeSubject, makeVerdict } from '../audit/verdict-maker.ts';
 import { StandIn } from './stand-in.ts';
 
@@ -206,6 +208,7 @@ test('the OpenAPI document describes every route and the problem schema', async 
       'get /targets',
       'get /decisions',
       'get /decisions/{id}',
+      'post /quitquitquit',
       'get /metrics',
       'get /startup',
       'get /readiness',
@@ -222,23 +225,28 @@ test('the health listener follows the lifecycle and asks the database only when 
     asked += 1;
     return 'connection refused';
   };
-  const server = buildHealthServer(control);
-  servers.push(server);
-  const status = async (url: string) => (await server.inject(url)).statusCode;
+  const health = openHealthListener(control, silentLog);
+  const port = await health.listen({ host: '127.0.0.1', port: 0 });
+  onTestFinished(() => health.close());
+  const ask = (url: string, init: RequestInit = {}) =>
+    fetch(`http://127.0.0.1:${port}${url}`, { ...init, signal: AbortSignal.timeout(5000) });
+  const status = async (url: string) => (await ask(url)).status;
   control.state = 'starting';
   expect([await status('/startup'), await status('/readiness'), await status('/liveness')]).toEqual([503, 503, 200]);
   control.state = 'ready';
   expect([await status('/startup'), await status('/readiness'), await status('/liveness')]).toEqual([200, 200, 200]);
   expect(asked).toBe(0);
-  const checked = await server.inject('/readiness?check=upstream');
-  expect([checked.statusCode, checked.body]).toEqual([503, 'connection refused\n']);
+  const checked = await ask('/readiness?check=upstream');
+  expect([checked.status, await checked.text()]).toEqual([503, 'connection refused\n']);
   control.upstream = async () => null;
   expect(await status('/readiness?check=upstream')).toBe(200);
   control.upstream = () => Promise.reject(new Error('broken'));
   expect(await status('/readiness?check=upstream')).toBe(503);
   control.state = 'draining';
   expect([await status('/startup'), await status('/readiness'), await status('/liveness')]).toEqual([200, 503, 200]);
-  expect([await status('/rules'), await status('/sessions')]).toEqual([404, 404]);
+  expect([await status('/rules'), await status('/sessions'), await status('//[')]).toEqual([404, 404, 404]);
+  expect((await ask('/liveness', { method: 'POST', body: 'x' })).status).toBe(404);
+  expect(await (await ask('/metrics')).text()).toContain('pgweir_ready 0');
 });
 
 test('over a real socket: a post, a bad post, a scrape', async () => {
@@ -255,4 +263,34 @@ test('over a real socket: a post, a bad post, a scrape', async () => {
   const bad = await ask('/rules', { method: 'POST', body: 'traffic_control: { default_action: perhaps }' });
   expect([bad.status, ((await bad.json()) as { problems: unknown[] }).problems.length]).toEqual([422, 1]);
   expect(await (await ask('/metrics')).text()).toContain('pgweir_rules_last_reload_successful 0');
+});
+
+test('the listener of the admin API is there before the API, which the first request brings, and is guarded by the token of now', async () => {
+  const control = new StandIn();
+  let token = TOKEN;
+  const settings = { admin: { host: '127.0.0.1', port: 0, token: TOKEN } };
+  const admin = openAdminListener(control, settings, silentLog, () => token);
+  const port = await admin.listen(settings.admin);
+  onTestFinished(() => admin.close());
+  const ask = async (bearer: string) =>
+    (
+      await fetch(`http://127.0.0.1:${port}/rules`, {
+        headers: { authorization: `Bearer ${bearer}` },
+        signal: AbortSignal.timeout(5000),
+      })
+    ).status;
+  expect(await Promise.all([ask(TOKEN), ask('not-the-token-it-wants')])).toEqual([200, 401]);
+  token = 'the-token-that-came-next';
+  expect([await ask(TOKEN), await ask(token)]).toEqual([401, 200]);
+});
+
+test('/quitquitquit answers first and then begins the end; it is not for GET', async () => {
+  const { server, control } = makeServer();
+  const address = await server.listen({ host: '127.0.0.1', port: 0 });
+  const init = { signal: AbortSignal.timeout(5000) };
+  expect((await fetch(`${address}/quitquitquit`, init)).status).toBe(404);
+  expect(control.state).toBe('ready');
+  const answer = await fetch(`${address}/quitquitquit`, { ...init, method: 'POST' });
+  expect([answer.status, await answer.json()]).toEqual([200, { lifecycle: 'draining' }]);
+  await vi.waitFor(() => expect(control.state).toBe('draining'), 5000);
 });

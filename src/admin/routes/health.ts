@@ -1,17 +1,17 @@
-// Probes and metrics, as kubelet and Prometheus ask for them. Read-only: served on the health listener and on admin.
+// Probes and metrics on the admin listener, where they are part of the described API. kubelet and Prometheus ask the health
+// listener, which gives the same answers.
 
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { ControlPlane } from '../control.ts';
-
-/** A check of the database that takes longer is a failed one. */
-const UPSTREAM_DEADLINE_MS = 5000;
+import type { HealthAnswer } from '../health-answers.ts';
+import { answerLiveness, answerMetrics, answerReadiness, answerStartup } from '../health-answers.ts';
 
 export function addHealthRoutes(server: FastifyInstance, control: ControlPlane, metrics: Registry): void {
   server.get(
     '/startup',
     { schema: { tags: ['health'], summary: '200 once rules are compiled and the data port is bound' } },
-    async (_request, reply) => answer(reply, control.lifecycle() !== 'starting', control.lifecycle()),
+    async (_request, reply) => send(reply, answerStartup(control)),
   );
 
   const readinessSchema = {
@@ -22,53 +22,22 @@ export function addHealthRoutes(server: FastifyInstance, control: ControlPlane, 
   server.get<{ Querystring: { check?: 'upstream' } }>(
     '/readiness',
     { schema: readinessSchema },
-    async (request, reply) => {
-      const lifecycle = control.lifecycle();
-      if (lifecycle !== 'ready' || request.query.check === undefined)
-        return answer(reply, lifecycle === 'ready', lifecycle);
-      const complaint = await askUpstream(control);
-      return answer(reply, complaint === null, complaint ?? 'ready, and the primary answers');
-    },
+    async (request, reply) => send(reply, await answerReadiness(control, request.query.check !== undefined)),
   );
 
   server.get(
     '/liveness',
     { schema: { tags: ['health'], summary: '200 while the event loop answers' } },
-    async (_request, reply) => answer(reply, true, 'alive'),
+    async (_request, reply) => send(reply, answerLiveness()),
   );
 
   server.get(
     '/metrics',
     { schema: { tags: ['health'], summary: 'Metrics in the Prometheus text format' } },
-    async (_request, reply) => {
-      const text = await metrics.metrics();
-      return reply.type(metrics.contentType).send(text);
-    },
+    async (_request, reply) => send(reply, await answerMetrics(metrics)),
   );
 }
 
-function answer(reply: FastifyReply, isGood: boolean, words: string): FastifyReply {
-  void reply.header('cache-control', 'no-store');
-  return reply
-    .code(isGood ? 200 : 503)
-    .type('text/plain; charset=utf-8')
-    .send(`${words}\n`);
-}
-
-/** Null when the primary answers, otherwise why not. */
-async function askUpstream(control: ControlPlane): Promise<string | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<string>((resolve) => {
-    timer = setTimeout(
-      () => resolve(`the primary has not answered in ${UPSTREAM_DEADLINE_MS} ms`),
-      UPSTREAM_DEADLINE_MS,
-    );
-  });
-  try {
-    return await Promise.race([control.checkUpstream(), deadline]);
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  } finally {
-    clearTimeout(timer);
-  }
+function send(reply: FastifyReply, { status, type, body }: HealthAnswer): FastifyReply {
+  return reply.code(status).header('cache-control', 'no-store').type(type).send(body);
 }

@@ -17,7 +17,7 @@ const TEMPLATE = 'fuzz_template';
 const PROGRAMS_PER_CONNECTION = 200;
 /** Stands at the end of what was said where the other side ended the connection. */
 const ENDED = '-';
-const PROGRAM_DEADLINE_MS = 10_000;
+const PROGRAM_DEADLINE_MS = 60_000;
 
 /** Forgets what the last program has left. No TRUNCATE: it costs more than all the rest. */
 const RESET = `

@@ -2,10 +2,12 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '../support/deadline.ts';
+import { ROLES } from '../support/postgres.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { type WireAddress, WireClient } from '../support/wire-client.ts';
 import {
+  ANSWERS,
   BODIES,
   type Ending,
   FRAMES,
@@ -13,6 +15,7 @@ import {
   GOES_ON,
   HALF_CLOSE,
   provoke,
+  provokeLogin,
   STATES,
   type State,
 } from './malformed.ts';
@@ -78,5 +81,13 @@ describe.each(STATES)('$name', (state) => {
 
   test('messages that are wrong inside are answered, and the session goes on or ends, as by the bare server', async () => {
     await compare(state, BODIES, GOES_ON);
+  });
+});
+
+describe.each([ROLES.plain, ROLES.md5, ROLES.scram])('while $user is asked for a password', ({ user }) => {
+  test.each(ANSWERS)('$name gets the same words and the same end as by the bare server', async (answer) => {
+    const [, relaying] = weirs;
+    if (relaying === undefined) throw new Error('no proxy relays logins');
+    expect(await provokeLogin(relaying, user, answer)).toEqual(await provokeLogin(bare, user, answer));
   });
 });

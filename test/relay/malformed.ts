@@ -148,3 +148,34 @@ export async function provoke(
     client.destroy();
   }
 }
+
+/** What may be said in the place of a password. */
+export const ANSWERS: readonly Frame[] = [
+  { name: 'a Query', bytes: query('SELECT 1') },
+  { name: 'Terminate', bytes: terminate() },
+  { name: 'an unknown type', bytes: frontend.message('!', Buffer.from('x')) },
+  { name: 'an empty password', bytes: frontend.password('') },
+  { name: 'a wrong password and a Query', bytes: Buffer.concat([frontend.password('wrong'), query('SELECT 1')]) },
+  { name: 'a password without its NUL', bytes: body('p', 'wrong') },
+  { name: 'a password with a NUL inside', bytes: body('p', 'wr\0ong\0') },
+  { name: 'a password of 5,000 bytes', bytes: frontend.password('x'.repeat(5_000)) },
+  ...[-1, 0, 3, 4, 65_535, 65_536, 0x3fffffff].map((length) => ({
+    name: `a password of length ${length}`,
+    bytes: frontend.messageWithLength('p', length, Buffer.alloc(length === 4 ? 0 : 8)),
+  })),
+  { name: 'nothing', bytes: Buffer.alloc(0) },
+];
+
+/** Everything said to that user from the first byte to the end, where the frame answers what the server asks first. */
+export async function provokeLogin(address: WireAddress, user: string, { bytes }: Frame): Promise<readonly string[]> {
+  const client = await WireClient.connect(address);
+  try {
+    client.send(frontend.startupMessage({ user, database: 'weir' }));
+    const messages = [await client.readMessage()];
+    client.socket.end(bytes);
+    messages.push(...(await client.readUntilEnd()));
+    return describeFully(messages, []);
+  } finally {
+    client.destroy();
+  }
+}

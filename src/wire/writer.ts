@@ -48,27 +48,8 @@ export function makeOldErrorResponse(message: string): Buffer {
   return Buffer.concat([Buffer.from([BACKEND.error]), cstring(`FATAL:  ${message}\n`)]);
 }
 
-/** NoticeResponse with the fields given, by their codes ('S', 'V', 'C', 'M' …), in that order; absent ones are left out. */
-export function makeNoticeResponse(fields: ReadonlyMap<string, string | undefined>): Buffer {
-  const body = [...fields].map(([code, text]) => (text === undefined ? '' : field(code, text))).join('');
-  return makeMessage(BACKEND.notice, Buffer.from(`${body}\0`, 'utf8'));
-}
-
-export function makeReadyForQuery(status: number): Buffer {
-  return makeMessage(BACKEND.readyForQuery, Buffer.from([status]));
-}
-
 export function makeAuthenticationOk(): Buffer {
   return makeMessage(BACKEND.authentication, Buffer.from([0, 0, 0, 0]));
-}
-
-export function makeParameterStatus(name: string, value: string): Buffer {
-  return makeMessage(BACKEND.parameterStatus, Buffer.concat([cstring(name), cstring(value)]));
-}
-
-/** @param key process id and secret as one to one Latin-1 */
-export function makeBackendKeyData(key: string): Buffer {
-  return makeMessage(BACKEND.backendKeyData, Buffer.from(key, 'latin1'));
 }
 
 /** Tells a client that asked for a newer minor version, or for unknown `_pq_.` options, what it gets instead. */

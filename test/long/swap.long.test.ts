@@ -17,7 +17,7 @@ test.each(MODES)('no transaction of pgbench -M %s fails while rules are swapped'
   const weir = await startTestWeir({ postgres, rules: makeDocument(0) });
   try {
     const { user, host } = postgres;
-    await fillTables(pgbench, { host, port: postgres.primaryPort, user, database: 'swap_storm' }, 1);
+    await fillTables(pgbench, { host, port: postgres.primaryPort, user, database: 'swap_storm', isTls: false }, 1);
     const running = runProgram(
       pgbench,
       [

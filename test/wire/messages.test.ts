@@ -73,10 +73,7 @@ describe('writing', () => {
   const ascii = (text: string): string => Buffer.from(text, 'latin1').toString('hex');
 
   test.each([
-    ['ReadyForQuery', writer.makeReadyForQuery(0x49), `5a0000000549`],
     ['AuthenticationOk', writer.makeAuthenticationOk(), `520000000800000000`],
-    ['ParameterStatus', writer.makeParameterStatus('a', 'é'), `5300000009${ascii('a')}00c3a900`],
-    ['BackendKeyData', writer.makeBackendKeyData('\x00\x01\xe2\x40\xff\x80\x00\x01'), `4b0000000c0001e240ff800001`],
     ['Query', writer.makeQuery('SELECT 1'), `510000000d${ascii('SELECT 1')}00`],
     ['Parse', writer.makeParse('n\xe9', 'X'), `500000000b6ee90058000000`],
     ['Close', writer.makeCloseStatement('n'), `4300000007536e00`],

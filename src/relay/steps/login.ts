@@ -218,11 +218,24 @@ export function answerLoginMessage(
   const offered = buffer.toString('latin1', start + 9, end).split('\0');
   const kept = offered.filter((mechanism) => mechanism !== SCRAM_SHA_256_PLUS);
   if (kept.length === offered.length) return true;
-  const { id } = connection.session;
-  context.log.debug({ session: id }, 'channel binding is not offered: TLS ends at pgweir, with another certificate');
+  if (connection.transport.isEncrypted) warnOfBinding(context);
   connection.client.outlet.write(makeAuthenticationRequest(ASKS.sasl, Buffer.from(kept.join('\0'), 'latin1')));
   return false;
 }
+
+/** Once is enough: it is the same for every client, until the certificates change. */
+function warnOfBinding(context: RelayContext): void {
+  if (warnedOfBinding.has(context)) return;
+  warnedOfBinding.add(context);
+  context.log.warn(
+    {},
+    'TLS ends at pgweir with another certificate than the server has, so channel binding is not offered; over TLS the server ' +
+      'refuses clients that take this for an attack (libpq, unless channel_binding=disable): give pgweir the certificate of ' +
+      'the server, use auth.mode scram, or set targets.tls.mode to disable',
+  );
+}
+
+const warnedOfBinding = new WeakSet<RelayContext>();
 
 /**
  * A client binds its login to the certificate that it sees, and the server checks it against its own. Where TLS ends at pgweir

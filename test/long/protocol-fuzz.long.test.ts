@@ -2,7 +2,7 @@
 // bare server's. PGWEIR_FUZZ_PROGRAMS says how many (5,000), PGWEIR_TEST_SEED repeats a run.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { fuzz } from '../relay/fuzz-lanes.ts';
+import { cutEverywhere, fuzz } from '../relay/fuzz-lanes.ts';
 import { type PiecemealTarget, startPiecemealTarget } from '../relay/piecemeal-target.ts';
 import { HUNDRED_AND_ONE, KILL_ALL } from '../relay/random-runs.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
@@ -40,3 +40,11 @@ test(`${PROGRAMS} random programs are answered as by the bare server`, async () 
   expect(result.programs).toBe(PROGRAMS);
   for (const weir of weirs) expect(weir.control.counters.errors.get('XX000')).toBeUndefined();
 }, 7_200_000);
+
+test('short programs are answered alike, cut in two at every byte', async () => {
+  const seed = Number(process.env.PGWEIR_TEST_SEED ?? Date.now() % 2 ** 31);
+  console.log(`programs cut at every byte: seed ${seed}`);
+  const tried = await cutEverywhere(postgres, weirs, { seed, programs: 8 });
+  console.log(`${tried} cuts, no difference`);
+  expect(tried).toBeGreaterThan(1_000);
+}, 600_000);

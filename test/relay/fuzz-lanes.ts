@@ -17,6 +17,8 @@ const TEMPLATE = 'fuzz_template';
 const PROGRAMS_PER_CONNECTION = 200;
 /** Stands at the end of what was said where the other side ended the connection. */
 const ENDED = '-';
+/** The steps of a short program; its end alone takes some 150. */
+const SHORT_BYTES = 300;
 const PROGRAM_DEADLINE_MS = 60_000;
 
 /** Forgets what the last program has left. No TRUNCATE: it costs more than all the rest. */
@@ -292,4 +294,34 @@ export async function fuzz(
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   await dropDatabases(postgres, [...names, TEMPLATE]);
   return { programs, messages, leftOut, crashes: watch.crashes, seconds };
+}
+
+/** Short programs, each cut in two at every byte of its longest step. Returns how many cuts were tried. */
+export async function cutEverywhere(
+  postgres: SharedPostgres,
+  proxies: readonly WireAddress[],
+  { seed, programs }: Pick<FuzzOptions, 'seed' | 'programs'>,
+): Promise<number> {
+  const bare: WireAddress = { host: postgres.host, port: postgres.primaryPort };
+  const names = ['fuzz_bare_cut', 'fuzz_weir_cut'] as const;
+  await createDatabases(postgres, names);
+  const lane = new Lane(
+    new Side(bare, names[0]),
+    proxies.map((address) => new Side(address, names[1])),
+  );
+  const longestStep = (program: RandomProgram): number =>
+    Math.max(...program.make(REFUSED).steps.map(({ send }) => send.length));
+  const isShort = (program: RandomProgram): boolean => longestStep(program) < SHORT_BYTES;
+  let tried = 0;
+  try {
+    for (const program of fc.sample(randomProgram.filter(isShort), { seed, numRuns: programs })) {
+      const bytes = longestStep(program);
+      for (let at = 1; at < bytes; at++, tried++)
+        await lane.run({ program, which: at % proxies.length, cuts: [(at + 0.5) / bytes] });
+    }
+  } finally {
+    await lane.close();
+  }
+  await dropDatabases(postgres, [...names, TEMPLATE]);
+  return tried;
 }

@@ -57,6 +57,10 @@ describe.each(MANIFESTS)('$file', (manifest) => {
   });
 });
 
+test.each(KUBERNETES)('the policy in front of the database is an object of Kubernetes %s', (version) => {
+  expect(checkObjects(join(TREE, 'manifests/database-network-policy.yaml'), version)).toContain('Valid: 1, Invalid: 0');
+});
+
 test('the check of objects sees a key that Kubernetes does not know', () => {
   const file = join(folder, 'wrong.yaml');
   const text = readFileSync(join(TREE, 'manifests/gateway.yaml'), 'utf8');

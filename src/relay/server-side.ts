@@ -297,8 +297,21 @@ export class ServerSide implements FrameSink {
   #forgetKnown(name: string | null, sequence: number): void {
     for (const statement of this.known.values()) {
       const isMeant = name === null ? statement.name !== '' : statement.name === name;
-      if (isMeant && statement.sequence < sequence) this.known.delete(statement.name);
+      if (!isMeant) continue;
+      if (statement.sequence < sequence) this.known.delete(statement.name);
+      else this.#forgetReplaced(statement, sequence);
     }
+  }
+
+  /** Nor does what such a statement had replaced come back when a Parse sent behind that message fails. */
+  #forgetReplaced(statement: PreparedStatement, sequence: number): void {
+    let above = statement;
+    let before = this.#replaced.get(above);
+    while (before !== undefined && before.sequence >= sequence) {
+      above = before;
+      before = this.#replaced.get(above);
+    }
+    if (before !== undefined) this.#replaced.delete(above);
   }
 
   /** A Parse sent here came to nothing; one behind the next Sync may have taken its name over already. */

@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ValidateFunction } from 'ajv';
-import { Ajv } from 'ajv';
 import settingsSchema from '../../schemas/settings.schema.json' with { type: 'json' };
 import { parseUsersFile } from '../auth/users-file.ts';
 import { describeError } from '../base/errors.ts';
+import { compileSchema } from '../base/schema-check.ts';
 import type { DocumentProblem, ValuePath } from '../base/yaml-document.ts';
 import { findSchemaProblems, formatProblem, PositionedDocument } from '../base/yaml-document.ts';
 import { findContradictions } from './contradictions.ts';
@@ -52,7 +52,7 @@ export function loadSettings(sources: SettingsSources): Settings {
   const text = sources.text ?? (sources.file === undefined ? '' : readSettingsFile(sources.file));
   const document = new PositionedDocument(text.trim() === '' ? '{}' : text, source);
   refuse(document.problems);
-  const validate = compileSettingsSchema();
+  const validate = compileSchema<RawSettings>('settings', settingsSchema);
   const isOnlyComments = document.value === null;
   if (!isOnlyComments) refuse(findSchemaProblems(document, validate));
   const leaves = listSettingLeaves(settingsSchema);
@@ -240,12 +240,6 @@ function completeSettings(
   fillDefaults(settingsSchema, complete);
   if (!validate(complete)) throw new Error('the defaults of the settings schema break the schema');
   return complete;
-}
-
-function compileSettingsSchema(): ValidateFunction<RawSettings> {
-  // That the schema is one is for tests to see, not for every start: it costs as much as compiling it.
-  const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true, validateSchema: false });
-  return ajv.compile<RawSettings>(settingsSchema);
 }
 
 /** In the file where the value came from it, else at the variable or flag that gave it. */

@@ -3,13 +3,14 @@
 
 import type { ValidateFunction } from 'ajv';
 import casesSchema from '../../schemas/cases.schema.json' with { type: 'json' };
+import { compileSchema } from '../base/schema-check.ts';
 import { findSchemaProblems } from '../base/yaml-document.ts';
 import { PHYSICAL_DATABASE, type ReplicationMode } from '../session/replication-mode.ts';
 import type { Subject } from '../session/subject.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { readReplicationCommand } from '../sql/replication.ts';
 import type { CompiledRuleset } from './compiled-ruleset.ts';
-import { compileSchema, RuleDocumentError, readDocument } from './document.ts';
+import { RuleDocumentError, readDocument } from './document.ts';
 import type { Verdict } from './verdict.ts';
 
 interface CaseSession {
@@ -63,7 +64,7 @@ let compiledSchema: ValidateFunction | null = null;
 /** Reads and checks a document of cases. Throws RuleDocumentError. */
 export function parseCases(text: string, source: string): CaseDocument {
   const read = readDocument(text, source);
-  compiledSchema ??= compileSchema(casesSchema);
+  compiledSchema ??= compileSchema('cases', casesSchema);
   const problems = findSchemaProblems(read, compiledSchema);
   if (problems.length > 0) throw new RuleDocumentError(problems);
   const value = read.value as { rules?: string; defaults?: CaseSession; cases: RuleCase[] };

@@ -2,8 +2,8 @@
 // line, column and path. What the schema cannot say (patterns, prefixes, names used twice) is compile.ts's part.
 
 import type { ValidateFunction } from 'ajv';
-import { Ajv } from 'ajv';
 import rulesSchema from '../../schemas/rules.schema.json' with { type: 'json' };
+import { compileSchema } from '../base/schema-check.ts';
 import type { DocumentProblem, ValuePath } from '../base/yaml-document.ts';
 import { findSchemaProblems, formatProblem, PositionedDocument } from '../base/yaml-document.ts';
 import type { RuleDocument } from './rule.ts';
@@ -41,7 +41,7 @@ let compiledSchema: ValidateFunction | null = null;
 /** Reads and checks the text. `source` names it in problems. Throws RuleDocumentError. */
 export function parseRuleDocument(text: string, source: string): ParsedRuleDocument {
   const read = readDocument(text, source);
-  compiledSchema ??= compileSchema(rulesSchema);
+  compiledSchema ??= compileSchema('rules', rulesSchema);
   const problems = findSchemaProblems(read, compiledSchema);
   if (problems.length > 0) throw new RuleDocumentError(problems.map((problem) => nameAction(problem, read.value)));
   return {
@@ -69,20 +69,6 @@ export function readDocument(text: string, source: string): PositionedDocument {
   if (read.problems.length > 0) throw new RuleDocumentError(read.problems);
   if (isDeeperThan(read.value, MAX_DEPTH)) throw refuse(TOO_DEEP);
   return read;
-}
-
-/** A schema as findSchemaProblems wants it. */
-export function compileSchema(schema: object): ValidateFunction {
-  const ajv = new Ajv({
-    allErrors: true,
-    verbose: true,
-    allowUnionTypes: true,
-    // That the schema is one is for tests to see, not for every start.
-    validateSchema: false,
-    strictTypes: false,
-    strictRequired: false,
-  });
-  return ajv.compile(schema);
 }
 
 /** "missing key" alone does not say which action wants it. */

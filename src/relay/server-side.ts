@@ -314,12 +314,20 @@ export class ServerSide implements FrameSink {
     if (before !== undefined) this.#replaced.delete(above);
   }
 
-  /** A Parse sent here came to nothing; one behind the next Sync may have taken its name over already. */
+  /** A Parse sent here came to nothing; one sent behind it may have taken its name over already, and must not give it back. */
   #forgetParse(statement: PreparedStatement, isSkipped: boolean): void {
-    if (this.known.get(statement.name) !== statement) return;
-    const before = statement.name === '' && !isSkipped ? undefined : this.#replaced.get(statement);
-    if (before === undefined) this.known.delete(statement.name);
-    else this.known.set(statement.name, before);
+    const { name } = statement;
+    const before = name === '' && !isSkipped ? undefined : this.#replaced.get(statement);
+    let above = this.known.get(name);
+    if (above === statement) {
+      if (before === undefined) this.known.delete(name);
+      else this.known.set(name, before);
+      return;
+    }
+    while (above !== undefined && this.#replaced.get(above) !== statement) above = this.#replaced.get(above);
+    if (above === undefined) return;
+    if (before === undefined) this.#replaced.delete(above);
+    else this.#replaced.set(above, before);
   }
 
   /** A client's view of its settings is the primary's: a replica only follows. */

@@ -1,10 +1,15 @@
 // The life of the process as clients and operators see it: real signals to a real process, drains that cut nobody's
 // transaction, a second signal, a rule file that changes under it, and ends that leave nothing on the server.
 
-import { writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { waitFor } from '../support/deadline.ts';
+import { waitFor, withDeadline } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { readFields } from '../support/transcript.ts';
@@ -54,6 +59,24 @@ describe('SIGTERM', () => {
     }
   });
 
+  test('is not ready, but welcomes new clients until min_sigterm_delay_ms is over', async () => {
+    const weir = await spawnWeir({ postgres, configuration: { limits: { min_sigterm_delay_ms: 2_500 } } });
+    try {
+      const early = await WireClient.login(weir);
+      weir.signal('SIGTERM');
+      await expect.poll(async () => (await fetch(`${weir.healthUrl}/readiness`)).status, { timeout: 2_000 }).toBe(503);
+      expect((await fetch(`${weir.healthUrl}/startup`)).status).toBe(200);
+      const late = await WireClient.login(weir);
+      expect(await late.rows('SELECT 6')).toEqual([['6']]);
+      expect(await early.rows('SELECT 7')).toEqual([['7']]);
+      expect(await Promise.all([lastError(early), lastError(late)])).toMatchObject([{ C: '57P01' }, { C: '57P01' }]);
+      expect(await weir.exit()).toBe(0);
+      await expect(WireClient.login(weir)).rejects.toThrow();
+    } finally {
+      await weir.stop();
+    }
+  });
+
   test('a second one ends it at once', async () => {
     const weir = await spawnWeir({ postgres, configuration: { limits: { drain_ms: 60_000 } } });
     try {
@@ -95,6 +118,49 @@ describe('rules', () => {
     }
   });
 });
+
+describe('starts', () => {
+  test('rules that are no good end it with 1 and the place of the mistake, before a client could come', async () => {
+    const broken = 'traffic_control: { rules: [{ name: broken }] }';
+    await expect(spawnWeir({ postgres, rules: broken })).rejects.toThrow(
+      /ended at its start: 1\n[\s\S]*rules\.yaml:1:\d+: traffic_control\.rules\[0\]/,
+    );
+  });
+
+  test('a stale Unix socket is removed, one on which somebody listens is not', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'weir-sock-'));
+    const listen = { unixSocketDirectory: folder };
+    try {
+      const first = await startTestWeir({ postgres, settings: { listen } });
+      const path = join(folder, `.s.PGSQL.${first.port}`);
+      const second = startTestWeir({
+        postgres,
+        settings: { listen: { ...listen, host: '127.0.0.2', port: first.port } },
+      });
+      await expect(second).rejects.toThrow('another process listens on');
+      const client = await WireClient.login({ ...first, host: folder });
+      expect(await client.rows('SELECT 1')).toEqual([['1']]);
+      await client.end();
+      await first.stop();
+      await leaveStaleSocket(path);
+      const third = await startTestWeir({ postgres, settings: { listen: { ...listen, port: first.port } } });
+      const again = await WireClient.login({ ...third, host: folder });
+      expect(await again.rows('SELECT 1')).toEqual([['1']]);
+      await again.end();
+      await third.stop();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+/** As a process leaves it that was killed. */
+async function leaveStaleSocket(path: string): Promise<void> {
+  const script = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
+  const child = spawn(process.execPath, ['-e', script], { stdio: 'ignore' });
+  await withDeadline(once(child, 'exit'), 10_000, () => 'the process that leaves a socket does not end');
+  expect(existsSync(path)).toBe(true);
+}
 
 describe('ends', () => {
   test('a port that is taken is said, and nothing is left listening', async () => {

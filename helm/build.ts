@@ -182,8 +182,18 @@ export function renderManifest(helm: string, folder: string, manifest: (typeof M
 
 if (import.meta.main) {
   for (const [file, make] of SCHEMAS) writeFileSync(join(HERE, file), `${JSON.stringify(make(), null, 2)}\n`);
-  const helm = process.env.HELM ?? 'helm';
-  const folder = stageCharts(helm);
+  renderManifests(process.env.HELM ?? 'helm');
+}
+
+function renderManifests(helm: string): void {
+  let folder: string;
+  try {
+    folder = stageCharts(helm);
+  } catch (error) {
+    console.error(`the schemas are written, the manifests are not: ${helm} cannot be run (${String(error)})`);
+    process.exitCode = 1;
+    return;
+  }
   try {
     for (const manifest of MANIFESTS) writeFileSync(join(HERE, manifest.file), renderManifest(helm, folder, manifest));
   } finally {

@@ -185,7 +185,7 @@ export class ServerSide implements FrameSink {
       this.#session.portals.forget(head.closedName, head.sequence);
     } else {
       this.#session.statements.forget(head.closedName, head.sequence);
-      this.known.delete(head.closedName);
+      this.#forgetKnown(head.closedName, head.sequence);
     }
     return this.#shift(OWED.close);
   }
@@ -282,7 +282,7 @@ export class ServerSide implements FrameSink {
     const skipped: PreparedStatement[] = [];
     for (let { head } = owed; head !== null && head.kind !== OWED.sync; head = owed.head) {
       skipped.push(...listDeclared(head));
-      if (head.isSwallowed) this.known.delete(head.closedName);
+      if (head.isSwallowed) this.#forgetRepeated(head);
       if (head.isSwallowed && head.kind === OWED.close) this.#connection.probeAnswered(head.closedName);
       this.#finish(head);
       owed.shift();
@@ -301,6 +301,14 @@ export class ServerSide implements FrameSink {
       if (statement.sequence < sequence) this.known.delete(statement.name);
       else this.#forgetReplaced(statement, sequence);
     }
+  }
+
+  /** A message of pgweir's own was skipped: a statement that it was to repeat here is not there. */
+  #forgetRepeated({ kind, closedName }: OwedReply<Run>): void {
+    const statement = this.known.get(closedName);
+    if (statement === undefined) return;
+    this.known.delete(closedName);
+    if (kind === OWED.parse) this.#sent.delete(statement);
   }
 
   /** Nor does what such a statement had replaced come back when a Parse sent behind that message fails. */

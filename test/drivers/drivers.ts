@@ -26,6 +26,8 @@ PGWEIR_CACHE: where toolchains are built (~/.cache/pgweir)`;
 const README_START = '<!-- results: written by npm run test:drivers -- --write-readme -->';
 const README_END = '<!-- end of results -->';
 const PROGRAM_DEADLINE_MS = 90_000;
+/** Exit code where nothing failed but a driver could not be run: neither passed nor failed. */
+const NOT_RUN = 75;
 
 interface Options {
   readonly drivers: readonly Driver[];
@@ -106,7 +108,9 @@ async function run(options: Options): Promise<void> {
     const text = describeResults(rows, ground, options);
     process.stdout.write(`${text}\n`);
     if (options.isReadmeWritten) await writeReadme(`${text}\n\n### How a refusal looks\n\n${formatRefusals(rows)}`);
-    if (countCells(rows).failed > 0) process.exitCode = 1;
+    const { failed, notRun } = countCells(rows);
+    if (failed > 0) process.exitCode = 1;
+    else if (notRun > 0) process.exitCode = NOT_RUN;
   } finally {
     await ground.stop();
     certificates?.remove();

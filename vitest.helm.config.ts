@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// The charts by the real helm, against the schemas of Kubernetes. Needs the programs helm, kubeconform and go; where one of
-// them is missing the run fails with "not run", it does not pass.
+// The charts by the real helm, against the schemas of Kubernetes: `npm run test:helm` finds or builds the programs and calls this.
+// Where one of them is missing the run fails with "not run", it does not pass.
 export default defineConfig({
   test: {
     include: ['test/helm/**/*.helm.ts'],

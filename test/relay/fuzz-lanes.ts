@@ -165,8 +165,8 @@ class ServerWatch {
     this.#sentinel = await WireClient.login(this.#address);
   }
 
-  /** True where the server has crashed; it is up again then. */
-  async hasCrashed(): Promise<boolean> {
+  /** True where the server has crashed since there were so many crashes; it is up again then. */
+  async hasCrashed(crashesBefore: number): Promise<boolean> {
     await sleep(500);
     if (this.#recovery === null && this.#sentinel?.socket.readable === false) {
       this.crashes++;
@@ -181,9 +181,8 @@ class ServerWatch {
         this.#recovery = null;
       });
     }
-    if (this.#recovery === null) return false;
     await this.#recovery;
-    return true;
+    return this.crashes > crashesBefore;
   }
 
   async end(): Promise<void> {
@@ -268,13 +267,14 @@ export async function fuzz(
         const programSeed = (seed + next++) | 0;
         const [made] = fc.sample(arbitrary, { seed: programSeed, numRuns: 1 });
         if (made === undefined) throw new Error('no program was made');
+        const crashesBefore = watch.crashes;
         try {
           const compared = await lane.run(made);
           if (compared === null) leftOut++;
           else messages += compared;
         } catch (error) {
           await lane.close();
-          if (await watch.hasCrashed()) {
+          if (await watch.hasCrashed(crashesBefore)) {
             leftOut++;
             continue;
           }

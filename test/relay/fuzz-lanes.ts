@@ -4,13 +4,14 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import { waitFor, withDeadline } from '../support/deadline.ts';
+import { withDeadline } from '../support/deadline.ts';
 import type { SharedPostgres } from '../support/shared-postgres.ts';
 import { type BackendMessage, readFields } from '../support/transcript.ts';
 import { ConnectionEnded, type WireAddress, WireClient } from '../support/wire-client.ts';
 import { describeFully, type Program, withoutSecrets } from './differential.ts';
 import { FIXTURE } from './programs.ts';
 import { FAILING, MASKED, type RandomProgram, REFUSED, randomProgram } from './random-programs.ts';
+import { ServerWatch } from './server-watch.ts';
 
 const TEMPLATE = 'fuzz_template';
 /** A connection is given up after so many programs: what was said on it is kept as long as it lives. */
@@ -148,46 +149,6 @@ function findDifference(expected: readonly BackendMessage[], said: readonly Back
     if (one === undefined || other === undefined || !isSame(one, other)) return at;
   }
   return -1;
-}
-
-/** Tells a crash of the server, which ends every connection, from an end that concerns one. */
-class ServerWatch {
-  readonly #address: WireAddress;
-  #sentinel: WireClient | null = null;
-  #recovery: Promise<void> | null = null;
-  crashes = 0;
-
-  constructor(address: WireAddress) {
-    this.#address = address;
-  }
-
-  async begin(): Promise<void> {
-    this.#sentinel = await WireClient.login(this.#address);
-  }
-
-  /** True where the server has crashed since there were so many crashes; it is up again then. */
-  async hasCrashed(crashesBefore: number): Promise<boolean> {
-    await sleep(500);
-    if (this.#recovery === null && this.#sentinel?.socket.readable === false) {
-      this.crashes++;
-      this.#recovery = waitFor(
-        async () => {
-          await this.begin();
-          return true;
-        },
-        30_000,
-        () => 'the server does not come back',
-      ).then(() => {
-        this.#recovery = null;
-      });
-    }
-    await this.#recovery;
-    return this.crashes > crashesBefore;
-  }
-
-  async end(): Promise<void> {
-    await this.#sentinel?.end();
-  }
 }
 
 class Lane {

@@ -20,6 +20,7 @@ import {
   randomProgram,
   wildProgram,
 } from './random-programs.ts';
+import { ServerWatch } from './server-watch.ts';
 
 /** Every statement under a kill rule that never fires: the gate that keeps later messages back must not be seen. */
 export const KILL_ALL = `
@@ -33,6 +34,8 @@ export interface Proxies {
   readonly weirs: readonly TestWeir[];
   /** Puts the tables back as they were; before each run. */
   reset(): Promise<void>;
+  /** Runs one program; where the server itself crashes of it, it is left out, and the server is up again afterwards. */
+  survive(run: () => Promise<void>): Promise<void>;
   /** Rows of a query past pgweir, in the database of the programs. */
   rows(sql: string): Promise<(string | null)[][]>;
   stop(): Promise<void>;
@@ -49,8 +52,11 @@ async function openDatabase(postgres: SharedPostgres): Promise<WireClient> {
 
 /** With a hundred rules; with every statement under a kill rule; with a server that speaks in pieces of three bytes. */
 export async function startProxies(postgres: SharedPostgres): Promise<Proxies> {
-  const keeper = await openDatabase(postgres);
-  const pieces: PiecemealTarget = await startPiecemealTarget({ host: postgres.host, port: postgres.primaryPort }, 3);
+  let keeper = await openDatabase(postgres);
+  const address = { host: postgres.host, port: postgres.primaryPort };
+  const watch = new ServerWatch(address);
+  await watch.begin();
+  const pieces: PiecemealTarget = await startPiecemealTarget(address, 3);
   const weirs = [
     await startTestWeir({ postgres, rules: HUNDRED_AND_ONE }),
     await startTestWeir({ postgres, rules: KILL_ALL }),
@@ -62,7 +68,18 @@ export async function startProxies(postgres: SharedPostgres): Promise<Proxies> {
       await keeper.rows(RESET);
     },
     rows: (sql) => keeper.rows(sql),
+    async survive(run) {
+      const { crashes } = watch;
+      try {
+        await run();
+      } catch (error) {
+        if (!(await watch.hasCrashed(crashes))) throw error;
+        console.log('the server itself crashed: a program is left out');
+        keeper = await WireClient.login(address, { database: DATABASE });
+      }
+    },
     async stop() {
+      await watch.end();
       for (const weir of weirs) await weir.stop();
       await pieces.stop();
       await keeper.end();
@@ -94,22 +111,24 @@ export async function searchForEvasions(proxies: Proxies, count: number): Promis
   const seed = Number(process.env.PGWEIR_TEST_SEED ?? Date.now() % 2 ** 31);
   console.log(`random programs against a denied INSERT: seed ${seed}`);
   await fc.assert(
-    fc.asyncProperty(wildProgram, fc.nat(proxies.weirs.length - 1), fc.boolean(), async (program, which, hasSwap) => {
-      const weir = proxies.weirs[which];
-      if (weir === undefined) throw new Error(`there is no proxy ${which}`);
-      const { pieceBytes } = program;
-      const made = hasSwap ? denyLater(program.make(DENIED), weir) : program.make(DENIED);
-      await proxies.reset();
-      const place = `proxy ${which}, pieces ${pieceBytes}:\n${made.name}`;
-      await runProgram(weir, { ...made, name: place }, pieceBytes === undefined ? {} : { pieceBytes });
-      await waitFor(
-        () => weir.control.sessions().length === 0,
-        2_000,
-        () => `a session is left: ${JSON.stringify(weir.control.sessions())} of ${place}`,
-      );
-      expect(await proxies.rows('SELECT is_called FROM secret_n_seq'), place).toEqual([['f']]);
-      expect(weir.control.counters.errors.get('XX000'), `a mistake of pgweir's own: ${place}`).toBeUndefined();
-    }),
+    fc.asyncProperty(wildProgram, fc.nat(proxies.weirs.length - 1), fc.boolean(), (program, which, hasSwap) =>
+      proxies.survive(async () => {
+        const weir = proxies.weirs[which];
+        if (weir === undefined) throw new Error(`there is no proxy ${which}`);
+        const { pieceBytes } = program;
+        const made = hasSwap ? denyLater(program.make(DENIED), weir) : program.make(DENIED);
+        await proxies.reset();
+        const place = `proxy ${which}, pieces ${pieceBytes}:\n${made.name}`;
+        await runProgram(weir, { ...made, name: place }, pieceBytes === undefined ? {} : { pieceBytes });
+        await waitFor(
+          () => weir.control.sessions().length === 0,
+          2_000,
+          () => `a session is left: ${JSON.stringify(weir.control.sessions())} of ${place}`,
+        );
+        expect(await proxies.rows('SELECT is_called FROM secret_n_seq'), place).toEqual([['f']]);
+        expect(weir.control.counters.errors.get('XX000'), `a mistake of pgweir's own: ${place}`).toBeUndefined();
+      }),
+    ),
     { numRuns: count, seed, endOnFailure: process.env.PGWEIR_TEST_NO_SHRINK !== undefined },
   );
 }
@@ -120,27 +139,29 @@ export async function compareRandomPrograms(postgres: SharedPostgres, proxies: P
   console.log(`random protocol programs: seed ${seed}`);
   const bare = { host: postgres.host, port: postgres.primaryPort };
   await fc.assert(
-    fc.asyncProperty(randomProgram, fc.nat(proxies.weirs.length - 1), async (program, which) => {
-      const weir = proxies.weirs[which];
-      if (weir === undefined) throw new Error(`there is no proxy ${which}`);
-      const options = { maskErrors: MASKED, deadlineMs: 5_000 };
-      await proxies.reset();
-      const { name } = program.make(REFUSED);
-      const expected = await runProgram(bare, program.make(FAILING), options);
-      await proxies.reset();
-      const { pieceBytes } = program;
-      const cut = pieceBytes === undefined ? options : { ...options, pieceBytes };
-      expect(
-        await runProgram(weir, program.make(REFUSED), cut),
-        `proxy ${which}, pieces ${pieceBytes}:\n${name}`,
-      ).toEqual(expected);
-      await waitFor(
-        () => weir.control.sessions().length === 0,
-        2_000,
-        () =>
-          `a session is left: ${JSON.stringify(weir.control.sessions())} of proxy ${which}, ${pieceBytes}:\n${name}`,
-      );
-    }),
+    fc.asyncProperty(randomProgram, fc.nat(proxies.weirs.length - 1), (program, which) =>
+      proxies.survive(async () => {
+        const weir = proxies.weirs[which];
+        if (weir === undefined) throw new Error(`there is no proxy ${which}`);
+        const options = { maskErrors: MASKED, deadlineMs: 5_000 };
+        await proxies.reset();
+        const { name } = program.make(REFUSED);
+        const expected = await runProgram(bare, program.make(FAILING), options);
+        await proxies.reset();
+        const { pieceBytes } = program;
+        const cut = pieceBytes === undefined ? options : { ...options, pieceBytes };
+        expect(
+          await runProgram(weir, program.make(REFUSED), cut),
+          `proxy ${which}, pieces ${pieceBytes}:\n${name}`,
+        ).toEqual(expected);
+        await waitFor(
+          () => weir.control.sessions().length === 0,
+          2_000,
+          () =>
+            `a session is left: ${JSON.stringify(weir.control.sessions())} of proxy ${which}, ${pieceBytes}:\n${name}`,
+        );
+      }),
+    ),
     { numRuns: count, seed, endOnFailure: process.env.PGWEIR_TEST_NO_SHRINK !== undefined },
   );
 }

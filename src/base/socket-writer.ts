@@ -23,6 +23,8 @@ export class SocketWriter {
   readonly #isPlain: boolean;
   /** The kernel has not taken all of a direct write yet. */
   #isHeldUp = false;
+  /** What it is still read from, if that is a scratch buffer. */
+  #lender: Buffer | null = null;
   #isWriting = false;
   #isTaken = false;
 
@@ -68,8 +70,6 @@ export class SocketWriter {
     this.#lender = lender;
     return false;
   }
-
-  #lender: Buffer | null = null;
 
   readonly #settle = (error?: Error | null): void => {
     if (error) this.#socket.destroy(error);

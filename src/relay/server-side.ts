@@ -295,20 +295,14 @@ export class ServerSide implements FrameSink {
 
   /** This server has dropped a statement that it had before that message; null: all that have a name. */
   #forgetKnown(name: string | null, sequence: number): void {
-    for (const statement of this.known.values()) {
-      const isMeant = name === null ? statement.name !== '' : statement.name === name;
-      if (!isMeant) continue;
-      if (statement.sequence < sequence) this.known.delete(statement.name);
-      else this.#forgetReplaced(statement, sequence);
+    if (name === null) {
+      for (const known of this.known.keys()) if (known !== '') this.#forgetKnown(known, sequence);
+      return;
     }
-  }
-
-  /** A message of pgweir's own was skipped: a statement that it was to repeat here is not there. */
-  #forgetRepeated({ kind, closedName }: OwedReply<Run>): void {
-    const statement = this.known.get(closedName);
+    const statement = this.known.get(name);
     if (statement === undefined) return;
-    this.known.delete(closedName);
-    if (kind === OWED.parse) this.#sent.delete(statement);
+    if (statement.sequence < sequence) this.known.delete(name);
+    else this.#forgetReplaced(statement, sequence);
   }
 
   /** Nor does what such a statement had replaced come back when a Parse sent behind that message fails. */

@@ -305,6 +305,14 @@ export class ServerSide implements FrameSink {
     else this.#forgetReplaced(statement, sequence);
   }
 
+  /** A message of pgweir's own was skipped: a statement that it was to repeat here is not there. */
+  #forgetRepeated({ kind, closedName }: OwedReply<Run>): void {
+    const statement = this.known.get(closedName);
+    if (statement === undefined) return;
+    this.known.delete(closedName);
+    if (kind === OWED.parse) this.#sent.delete(statement);
+  }
+
   /** Nor does what such a statement had replaced come back when a Parse sent behind that message fails. */
   #forgetReplaced(statement: PreparedStatement, sequence: number): void {
     let above = statement;

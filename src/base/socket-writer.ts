@@ -7,7 +7,7 @@ import { TLSSocket } from 'node:tls';
 import { isLent, keepBytes, READ_BYTES } from './inlet.ts';
 
 /** `_write` is what Node's documentation has every Writable implement; 'buffer' says that the chunk is bytes. */
-interface DirectSocket {
+interface TakesBytes {
   _write(chunk: Buffer, encoding: 'buffer', callback: (error?: Error | null) => void): void;
 }
 
@@ -19,8 +19,8 @@ let scratch: Buffer | null = null;
 export class SocketWriter {
   readonly #socket: Socket;
   readonly #onDrain: () => void;
-  /** A TLS socket never says within the call that the kernel has taken a write: each would look held up. */
-  readonly #isPlain: boolean;
+  /** The same socket where it can be written to directly, else null. */
+  readonly #direct: (Socket & TakesBytes) | null;
   /** The kernel has not taken all of a direct write yet. */
   #isHeldUp = false;
   /** What it is still read from, if that is a scratch buffer. */
@@ -31,7 +31,7 @@ export class SocketWriter {
   /** `onDrain`: called when the socket takes bytes again after `isCongested`. */
   constructor(socket: Socket, onDrain: () => void) {
     this.#socket = socket;
-    this.#isPlain = !(socket instanceof TLSSocket);
+    this.#direct = takesBytes(socket) ? socket : null;
     this.#onDrain = onDrain;
     socket.on('drain', () => {
       if (!this.#isHeldUp) onDrain();
@@ -47,23 +47,24 @@ export class SocketWriter {
   write(buffer: Buffer, start: number, end: number): void {
     const socket = this.#socket;
     if (!socket.writable) return;
-    if (!this.#isPlain || this.#isHeldUp || socket.writableLength > 0) {
+    const direct = this.#direct;
+    if (direct === null || this.#isHeldUp || socket.writableLength > 0) {
       socket.write(keepBytes(buffer, start, end));
     } else if (isLent(buffer)) {
       scratch ??= spares.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES);
       const used = scratch;
       buffer.copy(used, 0, start, end);
-      if (!this.#writeNow(used.subarray(0, end - start), used)) scratch = null;
+      if (!this.#writeNow(direct, used.subarray(0, end - start), used)) scratch = null;
     } else {
-      this.#writeNow(buffer.subarray(start, end), null);
+      this.#writeNow(direct, buffer.subarray(start, end), null);
     }
   }
 
   /** False where the kernel still reads from the chunk; its `lender` is free again when that is over. */
-  #writeNow(chunk: Buffer, lender: Buffer | null): boolean {
+  #writeNow(socket: TakesBytes, chunk: Buffer, lender: Buffer | null): boolean {
     this.#isTaken = false;
     this.#isWriting = true;
-    (this.#socket as unknown as DirectSocket)._write(chunk, 'buffer', this.#settle);
+    socket._write(chunk, 'buffer', this.#settle);
     this.#isWriting = false;
     if (this.#isTaken) return true;
     this.#isHeldUp = true;
@@ -82,4 +83,9 @@ export class SocketWriter {
     this.#lender = null;
     if (!error && !this.#socket.writableNeedDrain) this.#onDrain();
   };
+}
+
+/** A TLS socket never says within the call that the kernel has taken a write: each would look held up. */
+function takesBytes(socket: Socket): socket is Socket & TakesBytes {
+  return !(socket instanceof TLSSocket);
 }

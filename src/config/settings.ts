@@ -33,7 +33,7 @@ export interface AuthQuery {
 export interface Settings {
   readonly listen: {
     readonly host: string;
-    /** 0: any free port. */
+    /** 0 takes whichever port is free. */
     readonly port: number;
     /** Folder in which `.s.PGSQL.<port>` is made, or null for no Unix socket. */
     readonly unixSocketDirectory: string | null;

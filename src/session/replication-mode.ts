@@ -11,7 +11,7 @@ export type ReplicationMode = (typeof REPLICATION_MODES)[number];
 /** A physical replication connection is in no database: rules know it by pg_hba.conf's word. */
 export const PHYSICAL_DATABASE = 'replication';
 
-/** As parse_bool() takes them: any beginning of a word that no other word has. */
+/** As parse_bool() takes them, by every beginning of a word that no other word has. */
 const FALSE_WORD = /^(?:f|fa|fal|fals|false|n|no|of|off|0)$/i;
 
 /** A value that PostgreSQL would refuse is counted as physical: the server ends that login. */

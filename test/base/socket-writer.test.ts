@@ -27,7 +27,8 @@ async function makePair(): Promise<{ near: Socket; far: Socket }> {
 
 /** Bytes in a buffer that sockets are read into: the writer may not rely on them after the call. */
 function lend(bytes: Buffer): Buffer {
-  const { buffer } = new Inlet().onread as unknown as { buffer: Buffer };
+  const { buffer } = new Inlet().onread;
+  if (!Buffer.isBuffer(buffer)) throw new Error('sockets are not read into a buffer');
   bytes.copy(buffer);
   return buffer;
 }

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { collectOutput } from '../support/native-binaries.ts';
 import { setWatchdog } from '../support/watchdog.ts';
 import type { Command } from './catalogue.ts';
 
@@ -30,14 +31,7 @@ export function runDriverProgram(
     detached: true,
   });
   const callOffWatchdog = setWatchdog('kill -KILL -- "-$1"', [String(child.pid ?? 0)]);
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-  });
+  const output = collectOutput(child);
   return new Promise((settle) => {
     let end = '';
     const timer = setTimeout(() => {
@@ -47,7 +41,7 @@ export function runDriverProgram(
     const finish = (reason: string): void => {
       clearTimeout(timer);
       callOffWatchdog();
-      settle({ end: end === '' ? reason : end, stdout, stderr, seconds: (performance.now() - startedAt) / 1000 });
+      settle({ end: end === '' ? reason : end, ...output, seconds: (performance.now() - startedAt) / 1000 });
     };
     child.once('error', (error) => finish(error.message));
     child.once('close', (code, signal) => finish(code === null ? `signal ${signal}` : `exit ${code}`));

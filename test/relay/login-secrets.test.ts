@@ -14,8 +14,9 @@ import { ROLES } from '../support/postgres.ts';
 import { findFreePort } from '../support/server-process.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { readFields } from '../support/transcript.ts';
+import { tryLogin } from '../support/try-login.ts';
 import { type SettingsOverrides, startTestWeir, type TestWeir, type TestWeirOptions } from '../support/weir.ts';
-import { type LoginOptions, ServerError, type WireAddress, WireClient } from '../support/wire-client.ts';
+import { type LoginOptions, WireClient } from '../support/wire-client.ts';
 
 const postgres = sharedPostgres();
 const target = { host: postgres.host, port: postgres.primaryPort };
@@ -59,19 +60,6 @@ async function withWeir<T>(
     return await use(weir);
   } finally {
     await weir.stop();
-  }
-}
-
-/** `in` and as whom, or SQLSTATE and message. */
-async function tryLogin(address: WireAddress, options: LoginOptions): Promise<string> {
-  try {
-    const client = await WireClient.login(address, options);
-    const [row] = await client.rows('SELECT session_user');
-    await client.end();
-    return `in as ${row?.[0]}`;
-  } catch (error) {
-    if (error instanceof ServerError) return `${error.code} ${error.message}`;
-    throw error;
   }
 }
 

@@ -9,8 +9,9 @@ import * as frontend from '../support/frontend-messages.ts';
 import { ROLES, startPostgres, type TestPostgres } from '../support/postgres.ts';
 import type { ClientTls } from '../support/tls-client.ts';
 import { transcribe } from '../support/transcript.ts';
+import { tryLogin } from '../support/try-login.ts';
 import { type SettingsOverrides, startTestWeir, type TestWeir } from '../support/weir.ts';
-import { ConnectionEnded, ServerError, type WireAddress, WireClient } from '../support/wire-client.ts';
+import { ConnectionEnded, type WireAddress, WireClient } from '../support/wire-client.ts';
 
 const folder = new CertificateFolder();
 /** Another one than the server's. */
@@ -64,18 +65,6 @@ async function tryBinding({ host, port }: WireAddress): Promise<string> {
     throw error;
   } finally {
     await client.end();
-  }
-}
-
-async function tryLogin(address: WireAddress, options: { user: string; password?: string | null }): Promise<string> {
-  try {
-    const client = await WireClient.login(address, options);
-    const [row] = await client.rows('SELECT session_user');
-    await client.end();
-    return `in as ${row?.[0]}`;
-  } catch (error) {
-    if (error instanceof ServerError) return `${error.code} ${error.message}`;
-    throw error;
   }
 }
 

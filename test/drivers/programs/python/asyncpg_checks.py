@@ -8,7 +8,7 @@ import time
 
 import asyncpg
 
-from report import NoApi, expect, run_check_async
+from report import NoApi, expect, run_checks
 
 GUARDED = "DELETE FROM guarded WHERE id = $1"
 
@@ -190,24 +190,4 @@ async def limited(connection):
     return f"first: {looks[0]}, second: {looks[1]}, then {await connection.fetchval('SELECT 1')}"
 
 
-async def main():
-    for name, check in {
-        "connect": connect,
-        "text": text,
-        "binary": binary,
-        "prepared": prepared,
-        "batch": batch,
-        "copy": copy,
-        "notify": notify,
-        "cancel": cancel,
-        "large_objects": large_objects,
-        "errors": error_fields,
-        "refused": refused,
-        "refused_in_transaction": refused_in_transaction,
-        "refused_in_batch": refused_in_batch,
-        "limited": limited,
-    }.items():
-        await run_check_async(name, check)
-
-
-asyncio.run(main())
+asyncio.run(run_checks(__name__))

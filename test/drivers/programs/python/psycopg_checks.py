@@ -1,5 +1,6 @@
 """psycopg 3, with its pipeline mode."""
 
+import asyncio
 import os
 import threading
 import time
@@ -9,7 +10,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from report import NoApi, expect, run_check
+from report import NoApi, expect, run_checks
 
 GUARDED = "DELETE FROM guarded WHERE id = %s"
 
@@ -200,20 +201,4 @@ def limited():
         return f"first: {looks[0]}, second: {looks[1]}, then {value(opened, 'SELECT 1')}"
 
 
-for check_name, check in {
-    "connect": connect,
-    "text": text,
-    "binary": binary,
-    "prepared": prepared,
-    "batch": batch,
-    "copy": copy,
-    "notify": notify,
-    "cancel": cancel,
-    "large_objects": large_objects,
-    "errors": error_fields,
-    "refused": refused,
-    "refused_in_transaction": refused_in_transaction,
-    "refused_in_batch": refused_in_batch,
-    "limited": limited,
-}.items():
-    run_check(check_name, check)
+asyncio.run(run_checks(__name__))

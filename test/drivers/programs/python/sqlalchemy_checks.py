@@ -1,11 +1,12 @@
 """SQLAlchemy 2 on psycopg 3: its pool, its transactions, its bulk inserts."""
 
+import asyncio
 import threading
 import time
 
 from sqlalchemy import URL, create_engine, exc, text as sql
 
-from report import NoApi, expect, run_check
+from report import NoApi, expect, run_checks
 
 engine = create_engine(URL.create("postgresql+psycopg"))
 
@@ -186,20 +187,4 @@ def limited():
     return f"first: {looks[0]}, second: {looks[1]}, then {value('SELECT 1')}"
 
 
-for check_name, check in {
-    "connect": connect,
-    "text": text,
-    "binary": binary,
-    "prepared": prepared,
-    "batch": batch,
-    "copy": copy,
-    "notify": notify,
-    "cancel": cancel,
-    "large_objects": large_objects,
-    "errors": error_fields,
-    "refused": refused,
-    "refused_in_transaction": refused_in_transaction,
-    "refused_in_batch": refused_in_batch,
-    "limited": limited,
-}.items():
-    run_check(check_name, check)
+asyncio.run(run_checks(__name__))

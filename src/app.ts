@@ -7,6 +7,7 @@ import { openAdminListener, openHealthListener } from './admin/listeners.ts';
 import { Recorder } from './audit/recorder.ts';
 import { systemClock } from './base/clock.ts';
 import { describeError } from './base/errors.ts';
+import { DURATION_BOUNDS_SECONDS, Histogram } from './base/histogram.ts';
 import type { Log } from './base/log.ts';
 import { CertificateKeeper } from './config/certificate-keeper.ts';
 import { RuleKeeper } from './config/rule-keeper.ts';
@@ -17,12 +18,15 @@ import { LimitGate, systemScheduler } from './policy/limit-gate.ts';
 import type { Ruleset } from './policy/ruleset.ts';
 import { isSameTreatment } from './policy/verdict.ts';
 import { SessionPool } from './pool/pool.ts';
+import { PoolKeeper } from './pool/pool-keeper.ts';
 import { Dialer } from './pool/server-connection.ts';
+import { TransactionPool } from './pool/transaction-pool.ts';
 import { UserLookup } from './pool/user-lookup.ts';
 import { VersionProbe } from './pool/version-probe.ts';
 import type { RelayContext } from './relay/context.ts';
 import { makeRelayCounters } from './relay/counters.ts';
 import { Listener } from './relay/listener.ts';
+import type { ServerSide } from './relay/server-side.ts';
 import { KillClock } from './relay/steps/kill.ts';
 import { CancelKeys } from './session/cancel-keys.ts';
 import { FactsCache } from './sql/facts-cache.ts';
@@ -67,6 +71,19 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
   });
   const secrets = new Secrets(settings, log);
   const pool = new SessionPool(dialer, counters);
+  const poolWaits = new Histogram(DURATION_BOUNDS_SECONDS);
+  const shared: TransactionPool<ServerSide> | null =
+    settings.pool.mode === 'session'
+      ? null
+      : new TransactionPool({
+          settings: settings.pool,
+          loginTimeoutMs: settings.limits.loginTimeoutMs,
+          dialing: pool,
+          clock,
+          log,
+          queueWaits: poolWaits,
+        });
+  const poolKeeper = shared === null ? null : new PoolKeeper(shared, clock);
   const context: RelayContext = {
     settings,
     rules,
@@ -74,6 +91,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     admitter: new LimitGate(systemScheduler, (verdict, hit, outcome) => recorder.recordLimit(verdict, hit, outcome)),
     recorder,
     pool,
+    shared,
     acceptor: certificates.acceptor,
     secrets,
     users: new UserLookup(settings, secrets, pool, clock, log),
@@ -107,6 +125,12 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
       return connection !== undefined;
     },
     targets: () => listTargets(settings, context.pool),
+    poolMode: settings.pool.mode,
+    pools: () => poolKeeper?.summarize() ?? [],
+    poolWaits: () => poolWaits,
+    pausePools: async (filter) => await poolKeeper?.pause(filter),
+    resumePools: (filter) => poolKeeper?.resume(filter),
+    reconnectPools: (filter) => poolKeeper?.reconnect(filter),
     checkUpstream: () => checkTarget(dialer, settings.targets.primary),
     lifecycle: () => lifecycle,
     requestStop: () => void stop(),
@@ -123,7 +147,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     secrets.stop();
     token.stop();
     listener.stopAccepting();
-    await Promise.all([health.close(), admin.close()]);
+    await Promise.all([health.close(), admin.close(), poolKeeper?.stop()]);
   };
   const drainAndClose = async (deadlineMs: number): Promise<void> => {
     lifecycle = 'draining';
@@ -146,6 +170,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     const clientPort = await listener.listen();
     const adminPort = await admin.listen({ host: settings.admin.host, port: settings.admin.port });
     keeper.start();
+    poolKeeper?.start();
     certificates.start();
     secrets.start();
     token.start();

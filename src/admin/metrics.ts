@@ -2,29 +2,10 @@
 // rules are bounded by the document, targets by the settings, error codes by the registry; never a label per fingerprint.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram as PromHistogram, Registry } from 'prom-client';
-import type { HistogramReading } from '../base/histogram.ts';
 import type { CompiledRule, RuleCounters } from '../policy/rule.ts';
 import type { ControlPlane } from './control.ts';
-
-/** One series: label values in the order of the metric's labels, then the number. */
-type Series = readonly [labels: readonly string[], value: number];
-
-interface NumberMetric {
-  readonly name: string;
-  readonly type: 'counter' | 'gauge';
-  readonly help: string;
-  readonly labels: readonly string[];
-  read(control: ControlPlane): Series[];
-}
-
-interface DurationMetric {
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly string[];
-  read(control: ControlPlane): (readonly [labels: readonly string[], reading: HistogramReading])[];
-}
-
-const one = (value: number): Series[] => [[[], value]];
+import { type DurationMetric, type NumberMetric, one, type Series } from './metric.ts';
+import { POOL_METRICS } from './pool-metrics.ts';
 
 const RULE_EFFECTS: readonly (readonly [name: string, field: keyof RuleCounters])[] = [
   ['refused', 'refused'],
@@ -115,13 +96,6 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
     ],
   },
   {
-    name: 'server_connections',
-    type: 'gauge',
-    help: 'Server connections by target.',
-    labels: ['target', 'state'],
-    read: (control) => control.targets().map((target): Series => [[target.name, 'open'], target.connections]),
-  },
-  {
     name: 'target_healthy',
     type: 'gauge',
     help: '1 where the last word from a target was good.',
@@ -129,20 +103,7 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
     read: (control) =>
       control.targets().map((target): Series => [[target.name, target.role], target.isHealthy ? 1 : 0]),
   },
-  {
-    name: 'pool_acquires_total',
-    type: 'counter',
-    help: 'Leases of server connections taken; equals releases plus those held.',
-    labels: [],
-    read: ({ counters }) => one(counters.leasesTaken),
-  },
-  {
-    name: 'pool_releases_total',
-    type: 'counter',
-    help: 'Leases of server connections ended.',
-    labels: [],
-    read: ({ counters }) => one(counters.leasesReturned),
-  },
+  ...POOL_METRICS,
   {
     name: 'unroutable_total',
     type: 'counter',
@@ -264,9 +225,12 @@ export const DURATION_METRICS: readonly DurationMetric[] = [
   },
   {
     name: 'queue_wait_seconds',
-    help: 'Time a message was held back by a limit or by a missing connection.',
-    labels: [],
-    read: ({ recorder }) => [[[], recorder.queueWait.read()]],
+    help: 'Time a message was held back, by what: a limit, or a server connection that was not free.',
+    labels: ['cause'],
+    read: (control) => [
+      [['limit'], control.recorder.queueWait.read()],
+      [['connection'], control.poolWaits().read()],
+    ],
   },
 ];
 

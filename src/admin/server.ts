@@ -15,6 +15,7 @@ import { buildMetricsRegistry } from './metrics.ts';
 import { answerWithProblems, PROBLEM_SCHEMA } from './problem.ts';
 import { addHealthRoutes } from './routes/health.ts';
 import { addObservationRoutes } from './routes/observations.ts';
+import { addPoolRoutes } from './routes/pools.ts';
 import { addRuleRoutes } from './routes/rules.ts';
 import { addSessionRoutes } from './routes/sessions.ts';
 import { addShutdownRoute } from './routes/shutdown.ts';
@@ -46,6 +47,7 @@ export function buildAdminServer(
     addRuleRoutes(routes, control);
     addObservationRoutes(routes, control);
     addSessionRoutes(routes, control);
+    addPoolRoutes(routes, control);
     addStateRoutes(routes, control);
     addShutdownRoute(routes, control);
     addHealthRoutes(routes, control, metrics);

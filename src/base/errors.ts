@@ -115,6 +115,18 @@ export const ERRORS = {
     level: 'info',
     text: 'canceling statement due to user request',
   },
+  pool_exhausted: {
+    sqlstate: '53300',
+    severity: 'ERROR',
+    level: 'warn',
+    text: 'no server connection became free within pool.query_wait_ms',
+  },
+  idle_in_transaction: {
+    sqlstate: '25P03',
+    severity: 'FATAL',
+    level: 'info',
+    text: 'terminating connection due to idle-in-transaction timeout',
+  },
   statement_too_long: {
     sqlstate: '54000',
     severity: 'ERROR',

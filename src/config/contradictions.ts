@@ -3,6 +3,7 @@
 import { isIP } from 'node:net';
 import type { DocumentProblem, ValuePath } from '../base/yaml-document.ts';
 import { findAuthContradictions } from './auth-contradictions.ts';
+import { findPoolContradictions } from './pool-settings.ts';
 import type { RawSettings } from './raw-settings.ts';
 import { findTlsContradictions } from './tls-settings.ts';
 
@@ -19,6 +20,7 @@ export function findContradictions(raw: RawSettings, problemAt: ProblemAt): Docu
     ...findCrossedBounds(raw, problemAt),
     ...findTlsContradictions(raw, problemAt),
     ...findAuthContradictions(raw, problemAt),
+    ...findPoolContradictions(raw, problemAt),
   ];
 }
 

@@ -12,6 +12,7 @@ import { findSchemaProblems, formatProblem, PositionedDocument } from '../base/y
 import { findContradictions } from './contradictions.ts';
 import type { Environment, Override } from './overrides.ts';
 import { applyOverrides, findUnknownVariables, listSettingLeaves, readEnvironment, readFlags } from './overrides.ts';
+import { buildPoolSettings } from './pool-settings.ts';
 import type { RawSettings } from './raw-settings.ts';
 import { fillDefaults } from './schema-defaults.ts';
 import { trimSecret } from './secrets.ts';
@@ -89,7 +90,7 @@ class SettingsBuilder {
   }
 
   build(): Settings {
-    const { listen, targets, auth, limits, admin, health, observations, state_directory, log } = this.#raw;
+    const { listen, targets, auth, limits, pool, admin, health, observations, state_directory, log } = this.#raw;
     const settings: Settings = {
       listen: {
         host: listen.host,
@@ -116,6 +117,7 @@ class SettingsBuilder {
         drainMs: limits.drain_ms,
         minSigtermDelayMs: limits.min_sigterm_delay_ms,
       },
+      pool: buildPoolSettings(pool),
       admin: {
         host: admin.host,
         port: admin.port,

@@ -2,7 +2,7 @@
 // schemas/settings.schema.json.
 
 import type { ListenTls, TargetsTls } from '../tls/settings.ts';
-import type { Settings } from './settings.ts';
+import type { PoolSettings, Settings } from './settings.ts';
 
 export interface RawListenTls {
   readonly mode: ListenTls['mode'];
@@ -21,6 +21,25 @@ export interface RawTargetsTls {
   readonly negotiation: TargetsTls['negotiation'];
   readonly min_version: TargetsTls['minVersion'];
   readonly server_name: string | null;
+}
+
+export interface RawPool {
+  readonly mode: PoolSettings['mode'];
+  readonly size: number;
+  readonly min_idle: number;
+  readonly reserve_size: number;
+  readonly reserve_after_ms: number;
+  readonly max_per_database: number | null;
+  readonly max_per_user: number | null;
+  readonly max_per_target: number | null;
+  readonly query_wait_ms: number;
+  readonly server_lifetime_ms: number;
+  readonly server_idle_ms: number;
+  readonly idle_in_transaction_ms: number;
+  readonly login_retry_ms: number;
+  readonly max_prepared_statements: number;
+  readonly sequences: PoolSettings['sequences'];
+  readonly affinity: PoolSettings['affinity'];
 }
 
 export interface RawSettings {
@@ -62,6 +81,7 @@ export interface RawSettings {
     readonly drain_ms: number;
     readonly min_sigterm_delay_ms: number;
   };
+  readonly pool: RawPool;
   readonly admin: {
     readonly host: string;
     readonly port: number;

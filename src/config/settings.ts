@@ -30,6 +30,40 @@ export interface AuthQuery {
   readonly maxCachedUsers: number;
 }
 
+/**
+ * How server connections are shared. All but `mode` counts in mode `transaction` only. A pool is what one user has in one
+ * database of one target.
+ */
+export interface PoolSettings {
+  /** `session`: each client has a server connection of its own. `transaction`: clients share them. */
+  readonly mode: 'session' | 'transaction';
+  /** Server connections of one pool at most, the reserve not counted. */
+  readonly size: number;
+  /** So many a pool that has been used keeps open. */
+  readonly minIdle: number;
+  /** More connections of a pool, when a client has waited `reserveAfterMs`. */
+  readonly reserveSize: number;
+  readonly reserveAfterMs: number;
+  /** On one target; null: no limit. */
+  readonly maxPerDatabase: number | null;
+  readonly maxPerUser: number | null;
+  readonly maxPerTarget: number | null;
+  /** Then the client gets 53300 and its connection ends. */
+  readonly queryWaitMs: number;
+  readonly serverLifetimeMs: number;
+  readonly serverIdleMs: number;
+  /** Then the client gets 25P03 and its connection ends; 0: no limit. */
+  readonly idleInTransactionMs: number;
+  /** How long, at most, a refused login is answered again without asking the server. */
+  readonly loginRetryMs: number;
+  /** Kept on one server connection. */
+  readonly maxPreparedStatements: number;
+  /** `discard`: clients promise not to call currval and lastval outside the transaction that drew. */
+  readonly sequences: 'keep' | 'discard';
+  /** `avoid`: never the same server connection twice in a row where another can be had; for tests. */
+  readonly affinity: 'prefer' | 'avoid';
+}
+
 export interface Settings {
   readonly listen: {
     readonly host: string;
@@ -69,6 +103,7 @@ export interface Settings {
     readonly drainMs: number;
     readonly minSigtermDelayMs: number;
   };
+  readonly pool: PoolSettings;
   readonly admin: {
     readonly host: string;
     readonly port: number;

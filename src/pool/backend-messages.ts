@@ -11,6 +11,11 @@ export class BackendMessages {
   #pending: Buffer = Buffer.alloc(0);
   #takenBytes = 0;
 
+  /** No part of a message is waiting for the rest of it. */
+  get isAtBoundary(): boolean {
+    return this.#pending.length === 0;
+  }
+
   /** The messages that `bytes` complete, header included, each in memory of its own. Throws target_protocol_violation. */
   take(bytes: Buffer): Buffer[] {
     this.#takenBytes += bytes.length;

@@ -104,6 +104,9 @@ export class Dialer {
 /** How long a CancelRequest may take: the server closes the socket once it has sent the signal. */
 const CANCEL_TIMEOUT_MS = 10_000;
 
+/** How long a server may take to end a connection to which goodbye was said. */
+const RETIRE_MS = 5_000;
+
 /** A borrowed connection. It ends exactly once, whatever ends first: the client, the server, or an administrator. */
 export class Lease {
   readonly socket: Socket;
@@ -135,5 +138,32 @@ export class Lease {
     if (!isMidMessage && !this.socket.destroyed && this.socket.writable) this.socket.write(TERMINATE);
     this.socket.destroySoon();
     onRelease();
+  }
+
+  /**
+   * The same, and resolves when the server has let go of the connection: until then it counts against the server's own
+   * limit.
+   */
+  retire(isMidMessage = false): Promise<void> {
+    const onRelease = this.#onRelease;
+    this.#onRelease = null;
+    const { socket } = this;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => socket.destroy(), RETIRE_MS);
+      const finish = (): void => {
+        clearTimeout(timer);
+        onRelease?.();
+        resolve();
+      };
+      if (socket.destroyed) {
+        finish();
+        return;
+      }
+      socket.on('close', finish);
+      this.inlet.receive = () => undefined;
+      if (!isMidMessage && socket.writable) socket.write(TERMINATE);
+      socket.end();
+      socket.resume();
+    });
   }
 }

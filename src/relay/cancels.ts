@@ -19,10 +19,27 @@ export class CancelLane {
   readonly #deliver: () => Promise<boolean>;
   #running: Promise<boolean> | null = null;
   #next: Promise<boolean> | null = null;
+  readonly #onIdle: () => void;
+  #wasUsed = false;
 
-  /** @param deliver sends one, and resolves when the server has taken it; false where nothing ran */
-  constructor(deliver: () => Promise<boolean>) {
+  /**
+   * @param deliver sends one, and resolves when the server has taken it; false where nothing ran
+   * @param onIdle none is on its way any more
+   */
+  constructor(deliver: () => Promise<boolean>, onIdle: () => void) {
     this.#deliver = deliver;
+    this.#onIdle = onIdle;
+  }
+
+  get isBusy(): boolean {
+    return this.#running !== null;
+  }
+
+  /** Whether one was sent since this was asked last. */
+  takeWasUsed(): boolean {
+    const wasUsed = this.#wasUsed;
+    this.#wasUsed = false;
+    return wasUsed;
   }
 
   /** Resolves when the server has taken a cancel that was sent after this call. */
@@ -38,8 +55,11 @@ export class CancelLane {
   }
 
   #run(): Promise<boolean> {
+    this.#wasUsed = true;
     const running = this.#deliver().finally(() => {
-      if (this.#running === running) this.#running = null;
+      if (this.#running !== running) return;
+      this.#running = null;
+      if (this.#next === null) this.#onIdle();
     });
     this.#running = running;
     return running;

@@ -9,6 +9,7 @@ import { Framer, type FrameSink } from '../wire/framer.ts';
 import type { Connection } from './connection.ts';
 import { GATE } from './gate.ts';
 import { Outlet } from './outlet.ts';
+import { endEarly } from './steps/end-input.ts';
 import { takeLoginAnswer } from './steps/login.ts';
 
 const NOTHING = Buffer.alloc(0);
@@ -150,7 +151,7 @@ export class ClientSide implements FrameSink {
   #end(): void {
     this.#hasEnded = true;
     if (this.#isOpen && this.#backlog === null) this.#connection.clientEnded();
-    else this.#connection.clientEndedEarly(this.#backlog !== null);
+    else endEarly(this.#connection, this.#backlog !== null);
   }
 
   rest(buffer: Buffer, start: number, end: number): void {
@@ -172,6 +173,10 @@ export class ClientSide implements FrameSink {
       }
     }
     this.#chunkOffset = buffer === this.#chunk ? start : this.#chunkEnd;
+    if (!this.#connection.hasServer && this.#connection.router.isShared) {
+      const isTaken = conduct.arrive(type, end - start);
+      if (isTaken !== null) return isTaken;
+    }
     // What the server skips is neither judged nor owed.
     if (this.#connection.session.owed.isSkipping && type !== FRONTEND.sync && type !== FRONTEND.terminate)
       return conduct.skip(buffer, start, end, remaining);

@@ -2,13 +2,15 @@
 // method for each message that a client may send once it is logged in. Each answers whether it took the message; `false`
 // leaves it where it is, to be offered again when the gate opens.
 
+import type { Refusal } from '../policy/verdict.ts';
 import { OWED, type OwedKind, type OwedReply } from '../session/owed.ts';
 import type { Session } from '../session/session.ts';
 import { meaningsOf, type PreparedStatement } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
+import { FRONTEND } from '../wire/codes.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
-import { FLUSH, SYNC } from '../wire/writer.ts';
+import { FLUSH, READY, SYNC } from '../wire/writer.ts';
 import type { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
 import { GATE } from './gate.ts';
@@ -17,11 +19,18 @@ import type { Run } from './run.ts';
 import { Decider, NOT_PREPARED } from './steps/decide.ts';
 import { announceEffects } from './steps/effects.ts';
 import { WaitingRoom } from './steps/limit.ts';
-import { makeRefusedExecute, makeRefusedFunctionCall, makeRefusedParse, makeRefusedQuery } from './steps/refuse.ts';
+import {
+  makeRefusedExecute,
+  makeRefusedFunctionCall,
+  makeRefusedParse,
+  makeRefusedQuery,
+  wordRefusal,
+} from './steps/refuse.ts';
 
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
 const CLOSE_STATEMENT = 0x53; // S
+const EMPTY_MESSAGE_BYTES = 5;
 /** How long the news that a COPY has failed may take, after data that the server has had for as long. */
 const COPY_FAILURE_MS = 500;
 
@@ -61,15 +70,56 @@ export class Conduct {
     this.#waiting.take()?.hold?.release();
   }
 
+  /**
+   * A message came while no server is at hand. What needs none is answered here, what is extended takes one first; null:
+   * it goes the usual way. Bytes of a COPY that nobody has begun are passed over, as the server does.
+   */
+  arrive(type: number, bytes: number): boolean | null {
+    const { router, client } = this.#connection;
+    const { owed } = this.#session;
+    this.rest = null;
+    // A server has something to say to a Sync or Flush with a body.
+    const isEmpty = bytes === EMPTY_MESSAGE_BYTES;
+    switch (isEmpty || (type !== FRONTEND.sync && type !== FRONTEND.flush) ? type : FRONTEND.close) {
+      case FRONTEND.terminate:
+        return null;
+      case FRONTEND.sync:
+        owed.isSkipping = false;
+        client.outlet.write(READY);
+        return true;
+      case FRONTEND.flush:
+      case FRONTEND.copyData:
+      case FRONTEND.copyDone:
+      case FRONTEND.copyFail:
+        return true;
+      default:
+    }
+    if (owed.isSkipping) return true;
+    if (type === FRONTEND.query || type === FRONTEND.functionCall) return null;
+    const refusal = router.takeRefusal();
+    if (refusal === null) return router.isReadyForUnit() ? null : false;
+    this.#sayRefusal(refusal, '');
+    owed.isSkipping = true;
+    return true;
+  }
+
   query(buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    if (this.#isTooLong(start, end, remaining)) return this.#refuseLong(OWED.query, '');
+    if (this.#isTooLong(start, end, remaining)) {
+      if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return false;
+      return this.#refuseLong(OWED.query, '');
+    }
     const facts = this.#decider.read(buffer, start + 5, end - 1);
     const run = this.#waiting.take() ?? this.#decider.decide(facts, facts.length > 1);
+    if (this.#isRefusedHere(run)) {
+      this.#session.statements.forget('', Number.POSITIVE_INFINITY);
+      return true;
+    }
     if (run.refusal !== null) {
       this.#replace(OWED.query, makeRefusedQuery(run.refusal, run.decisionId), run);
       return true;
     }
     if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
+    this.#connection.router.noteRun(facts);
     const owed = this.#send(OWED.query, buffer, start, end, remaining);
     this.#start(run, owed);
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
@@ -93,14 +143,14 @@ export class Conduct {
       owed.declared = declared;
       return true;
     }
-    const { router } = this.#connection;
-    const kept = router.keepsParses ? Buffer.from(buffer.subarray(start, end)) : null;
-    router.beforeParse(name);
+    const { statements } = this.#connection.router;
+    const kept = statements.isKept ? Buffer.from(buffer.subarray(start, end)) : null;
+    statements.beforeParse(name);
     const owed = this.#send(OWED.parse, buffer, start, end, 0);
     // The session keeps it, so verdicts on it may be kept too.
     const statement = this.#session.statements.declare(name, Object.freeze(facts), owed.sequence, kept);
     owed.declared = statement;
-    router.afterParse(statement);
+    statements.afterParse(statement);
     return true;
   }
 
@@ -111,9 +161,11 @@ export class Conduct {
     if (!this.#connection.router.isReadyForUnit()) return false;
     const name = readName(buffer, portalEnd + 1, nameEnd);
     const statement = this.#session.statements.find(name);
-    this.#connection.router.beforeUse(name, statement);
+    const facts = this.#meanings(statement);
+    this.#connection.router.statements.beforeUse(name, statement);
+    this.#connection.router.noteRun(facts);
     const owed = this.#send(OWED.bind, buffer, start, end, remaining);
-    this.#session.portals.declare(readName(buffer, start + 5, portalEnd), this.#meanings(statement), owed.sequence);
+    this.#session.portals.declare(readName(buffer, start + 5, portalEnd), facts, owed.sequence);
     return true;
   }
 
@@ -121,7 +173,7 @@ export class Conduct {
     if (!this.#connection.router.isReadyForUnit()) return false;
     if (buffer[start + 5] === CLOSE_STATEMENT) {
       const name = readName(buffer, start + 6, end - 1);
-      this.#connection.router.beforeUse(name, this.#session.statements.find(name));
+      this.#connection.router.statements.beforeUse(name, this.#session.statements.find(name));
     }
     this.#send(OWED.describe, buffer, start, end, 0);
     return true;
@@ -156,11 +208,13 @@ export class Conduct {
 
   functionCall(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     const run = this.#waiting.take() ?? this.#decider.decide(FUNCTION_CALL, false);
+    if (this.#isRefusedHere(run)) return true;
     if (run.refusal !== null) {
       this.#replace(OWED.functionCall, makeRefusedFunctionCall(), run);
       return true;
     }
     if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
+    this.#connection.router.noteRun(FUNCTION_CALL);
     this.#start(run, this.#send(OWED.functionCall, buffer, start, end, remaining));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
@@ -245,6 +299,25 @@ export class Conduct {
     return this.#copyWait === 'over';
   }
 
+  /** A refused Query or FunctionCall needs no server to fail on where none is at hand: nothing is open that it could undo. */
+  #isRefusedHere(run: Run): boolean {
+    if (this.#connection.hasServer) return false;
+    const denied = this.#connection.router.takeRefusal();
+    if (denied !== null) {
+      run.hold?.release();
+      run.refusal = denied;
+    }
+    if (run.refusal === null) return false;
+    this.#sayRefusal(run.refusal, run.decisionId);
+    this.#connection.client.outlet.write(READY);
+    return true;
+  }
+
+  #sayRefusal(refusal: Refusal, decisionId: string): void {
+    this.#connection.client.outlet.write(wordRefusal(refusal, decisionId, this.#session.clientEncoding === 'UTF8'));
+    this.#connection.countError(refusal.sqlstate);
+  }
+
   /** The server that is to run it is active, and has taken the settings that were repeated there. */
   #isRouted(run: Run): boolean {
     return this.#connection.router.isReadyForQuery(run) && this.#isCleared(run);
@@ -274,6 +347,7 @@ export class Conduct {
     this.#connection.active.outlet.write(standIn);
     this.rest = null;
     const owed = this.#session.owed.push(kind);
+    if (kind !== OWED.query && kind !== OWED.functionCall) this.#session.isUnitOpen = true;
     owed.run = run;
     run.sentAtMs = this.#context.clock.monotonicMs();
     return owed;
@@ -287,6 +361,7 @@ export class Conduct {
 
   #send(kind: OwedKind, buffer: Buffer, start: number, end: number, remaining: number): OwedReply<Run> {
     this.#forward(buffer, start, end, remaining);
+    if (kind <= OWED.close) this.#session.isUnitOpen = true;
     return this.#session.owed.push(kind);
   }
 

@@ -16,14 +16,15 @@ import { Conduct } from './conduct.ts';
 import type { RelayContext } from './context.ts';
 import { CopyIn } from './copy-in.ts';
 import { GATE, Gate } from './gate.ts';
+import type { Routing } from './routing.ts';
 import { RulesView } from './rules-view.ts';
 import type { Run } from './run.ts';
 import { ServerSide } from './server-side.ts';
 import { describeSession } from './steps/describe.ts';
-import { endInput } from './steps/end-input.ts';
+import { endInput, isDoneWithShared, loseClient } from './steps/end-input.ts';
 import { KillGuard } from './steps/kill-guard.ts';
 import { answerLoginMessage } from './steps/login.ts';
-import { Router } from './steps/route.ts';
+import { OwnServers } from './steps/route.ts';
 import type { SessionSummary } from './summary.ts';
 
 /** Owed replies at which a client is no longer read, and at which it is read again. */
@@ -38,7 +39,9 @@ export class Connection {
   readonly transport: Transport;
   readonly client: ClientSide;
   readonly conduct: Conduct;
-  readonly router: Router;
+  /** Servers of its own, until the login says otherwise. */
+  readonly ownServers: OwnServers;
+  #router: Routing;
   /** Whether the client's next message may be looked at. */
   readonly gate: Gate;
   readonly copyIn = new CopyIn();
@@ -77,11 +80,15 @@ export class Connection {
     this.gate = new Gate(() => this.#proceed());
     this.#rulesView = new RulesView(context.rules, this.session);
     this.client = new ClientSide(this, socket, context.settings.limits.maxStatementBytes);
-    this.router = new Router(this, context);
+    this.ownServers = new OwnServers(this, context);
+    this.#router = this.ownServers;
     this.conduct = new Conduct(this, context);
     this.#killGuard = new KillGuard(this, context);
-    this.#cancelLane = new CancelLane(() => cancelRunning(this, context.pool));
-    socket.on('close', () => this.clientGone());
+    this.#cancelLane = new CancelLane(
+      () => cancelRunning(this, context.pool),
+      () => this.endTurn(),
+    );
+    socket.on('close', () => loseClient(this));
   }
 
   /** The server that the current unit of work runs on. */
@@ -92,6 +99,30 @@ export class Connection {
 
   get hasServer(): boolean {
     return this.#active !== null;
+  }
+
+  /** How it gets to servers. */
+  get router(): Routing {
+    return this.#router;
+  }
+
+  useRouter(router: Routing): void {
+    this.#router = router;
+  }
+
+  /** The server is somebody else's now. */
+  dropServer(): void {
+    this.#active = null;
+  }
+
+  /** A cancel is on its way to the server, or has just been there: it must not hit who comes next. */
+  get isCancelling(): boolean {
+    return this.#cancelLane.isBusy || this.#killGuard.isBusy;
+  }
+
+  /** Whether a cancel went out since this was asked last. */
+  takeWasCancelled(): boolean {
+    return this.#cancelLane.takeWasUsed();
   }
 
   useServer(server: ServerSide): void {
@@ -168,12 +199,18 @@ export class Connection {
     }
     if (this.gate.has(GATE.pipeline) && this.session.owed.count < RESUME_OWED) this.gate.open(GATE.pipeline);
     if (this.gate.has(GATE.turn) && !this.session.owed.hasWork) this.gate.open(GATE.turn);
-    this.router.becomeQuiet();
+    this.router.endTurn();
     if (this.#mustProceed) {
       this.#mustProceed = false;
       this.client.proceed();
     }
-    if (this.#isDraining) this.#closeWhenQuiet();
+    if (this.isClientDone && isDoneWithShared(this)) this.close();
+    else if (this.#isDraining) this.#closeWhenQuiet();
+  }
+
+  /** Something other than an answer has ended that kept the server here. */
+  endTurn(): void {
+    if (!this.isClosing && !this.#isServerTurn) this.router.endTurn();
   }
 
   countClientBytes(bytes: number): void {
@@ -243,7 +280,8 @@ export class Connection {
     const { counters } = this.#context;
     if (origin === 'client') counters.cancelsFromClients++;
     else counters.cancelsFromAdmin++;
-    return this.conduct.abandonWait() || (await this.#cancelLane.carry());
+    if (this.conduct.abandonWait() || this.router.abandonWait()) return true;
+    return await this.#cancelLane.carry();
   }
 
   /** SIGTERM: idle clients go now, busy ones at the end of their transaction. */
@@ -293,8 +331,9 @@ export class Connection {
     this.countError(ERRORS.protocol_violation.sqlstate);
     this.#context.log.info({ session: this.session.id, ...broken }, 'the client broke the protocol');
     if (this.login.dialogue !== null) this.login.dialogue.breakOff(broken);
-    else if (this.#active === null) this.close();
-    else this.#endInput(makeBrokenHead(broken));
+    else if (this.#active !== null) this.#endInput(makeBrokenHead(broken));
+    else if (this.router.isShared) this.fail('protocol_violation', `message type ${broken.type}`);
+    else this.close();
   }
 
   /** Terminate: the server may finish what it was given, as without a proxy. */
@@ -314,32 +353,7 @@ export class Connection {
   #endInput(lastWords: Buffer | null): void {
     if (this.isClosing || this.isClientDone) return;
     this.isClientDone = true;
-    if (this.#active === null) this.close();
-    else endInput(this, lastWords);
-  }
-
-  /**
-   * The same while the gate is closed. Nobody waits for a login that pgweir does, nor for a statement that waits, unless more
-   * was sent ahead; else the end is told when what was sent has been looked at.
-   */
-  clientEndedEarly(hasMore: boolean): void {
-    if (this.login.pending !== null && this.gate.has(GATE.login) && !hasMore) this.close();
-    else if (this.conduct.isWaiting) this.client.socket.destroy();
-  }
-
-  /**
-   * Nobody is there to hear the answers. Statements that the server has still run: those under a kill rule or with a place
-   * under max_concurrent are seen to their end.
-   */
-  clientGone(): void {
-    if (this.isClosing) return;
-    this.conduct.giveUp();
-    if (!this.session.owed.some((run) => run.kill !== null || run.hold !== null)) {
-      this.close();
-      return;
-    }
-    this.clientEnded();
-    this.resumeServer();
+    endInput(this, lastWords);
   }
 
   /** The server's socket has ended. */
@@ -350,7 +364,7 @@ export class Connection {
       if (server === this.#active) this.close();
       return;
     }
-    if (this.router.forgetReplica(server)) return;
+    if (this.router.canLose(server)) return;
     if (server.hasSaidFatal) this.close();
     else this.fail('target_gone', null);
   }
@@ -368,11 +382,7 @@ export class Connection {
       this.session.owed.shift();
     }
     this.client.outlet.flush();
-    this.router.eachServer((server) => {
-      const { key } = server.lease;
-      if (key !== null) this.#context.cancelKeys.forget(key, this);
-      server.lease.release(this.client.isMidMessage);
-    });
+    this.router.leave(this.client.isMidMessage);
     this.#active = null;
     this.client.socket.destroySoon();
     this.#onClosed();

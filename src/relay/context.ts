@@ -8,6 +8,7 @@ import type { Settings } from '../config/settings.ts';
 import type { LimitGate } from '../policy/limit-gate.ts';
 import type { Ruleset } from '../policy/ruleset.ts';
 import type { SessionPool } from '../pool/pool.ts';
+import type { TransactionPool } from '../pool/transaction-pool.ts';
 import type { UserLookup } from '../pool/user-lookup.ts';
 import type { VersionProbe } from '../pool/version-probe.ts';
 import type { CancelKeys } from '../session/cancel-keys.ts';
@@ -15,6 +16,7 @@ import type { FactsCache } from '../sql/facts-cache.ts';
 import type { TlsAcceptor } from '../tls/acceptor.ts';
 import type { Connection } from './connection.ts';
 import type { RelayCounters } from './counters.ts';
+import type { ServerSide } from './server-side.ts';
 import type { KillClock } from './steps/kill.ts';
 
 export interface RelayContext {
@@ -25,6 +27,8 @@ export interface RelayContext {
   readonly admitter: LimitGate;
   readonly recorder: Recorder;
   readonly pool: SessionPool;
+  /** Server connections that clients share; null where each client has its own. */
+  readonly shared: TransactionPool<ServerSide> | null;
   /** Does TLS with clients; null where they are offered none. */
   readonly acceptor: TlsAcceptor | null;
   /** What pgweir can log in with. */

@@ -16,6 +16,8 @@ export const GATE = {
   pipeline: 32,
   /** A statement under kill_after_ms waits until what was sent before it has been answered: a cancel would hit that. */
   turn: 64,
+  /** A server connection of those that clients share is on its way, or is being asked what is left on it. */
+  seat: 128,
 } as const;
 export type GateReason = (typeof GATE)[keyof typeof GATE];
 

@@ -10,7 +10,7 @@ import type { PreparedStatement } from '../session/statements.ts';
 import { readErrorField, readParameterStatus } from '../wire/backend.ts';
 import { BACKEND, BACKEND_TABLE } from '../wire/codes.ts';
 import { Framer, type FrameSink } from '../wire/framer.ts';
-import { SYNC } from '../wire/writer.ts';
+import { makeParameterStatus, SYNC } from '../wire/writer.ts';
 import type { Connection } from './connection.ts';
 import { Outlet } from './outlet.ts';
 import type { Run } from './run.ts';
@@ -29,11 +29,14 @@ export class ServerSide implements FrameSink {
   readonly known = new Map<string, PreparedStatement>();
   /** What this server had under a name when a Parse was sent under it: where that one fails or is skipped, it still has this. */
   readonly #replaced = new WeakMap<PreparedStatement, PreparedStatement>();
-  readonly #sent = new WeakSet<PreparedStatement>();
+  /** What clients before this one have left here under a name. */
+  readonly left = new Map<string, PreparedStatement>();
+  #sent = new WeakSet<PreparedStatement>();
   /** How many of the session's settings have been repeated here. */
   settingsSeen = 0;
-  readonly #connection: Connection;
-  readonly #session: Session<Run>;
+  #connection: Connection;
+  #session: Session<Run>;
+  #isBound = true;
   readonly #framer: Framer;
   readonly #durations: Histogram;
   #isRestForwarded = false;
@@ -44,15 +47,42 @@ export class ServerSide implements FrameSink {
   constructor(connection: Connection, lease: Lease, isPrimary: boolean, durations: Histogram) {
     this.lease = lease;
     this.isPrimary = isPrimary;
-    this.outlet = new Outlet(lease.socket, () => connection.resumeClient());
+    this.outlet = new Outlet(lease.socket, () => this.#connection.resumeClient());
     this.#connection = connection;
     this.#session = connection.session;
     this.#durations = durations;
     this.#framer = new Framer(BACKEND_TABLE, this, WHOLE_LIMIT_BYTES);
-    lease.inlet.receive = (buffer, length) => this.#take(buffer, length);
-    lease.socket.on('end', () => connection.serverEnded(this));
-    lease.socket.on('close', () => connection.serverEnded(this));
+    lease.inlet.receive = this.#receive;
+    const onEnd = (): void => {
+      if (this.#isBound) this.#connection.serverEnded(this);
+    };
+    lease.socket.on('end', onEnd).on('close', onEnd);
   }
+
+  /** A client takes it over, `isAgain` the one that had it last. */
+  bind(connection: Connection, isAgain: boolean): void {
+    this.#isBound = true;
+    this.#connection = connection;
+    this.#session = connection.session;
+    this.lease.inlet.receive = this.#receive;
+    if (isAgain) return;
+    for (const [name, statement] of this.known) this.left.set(name, statement);
+    this.known.clear();
+    this.#sent = new WeakSet();
+  }
+
+  /** Nobody's for now: what the server says goes to the pool. */
+  unbind(): void {
+    this.#isBound = false;
+  }
+
+  /** Everything but what clients believe of it is as after the login. */
+  forgetAll(): void {
+    this.left.clear();
+    this.known.clear();
+  }
+
+  readonly #receive = (buffer: Buffer, length: number): void => this.#take(buffer, length);
 
   /** Part of a message has gone to the client: nothing else may be said before the rest of it. */
   get isMidMessage(): boolean {
@@ -64,6 +94,12 @@ export class ServerSide implements FrameSink {
     this.#sent.add(statement);
     const before = this.known.get(statement.name);
     if (before !== undefined) this.#replaced.set(statement, before);
+    this.known.set(statement.name, statement);
+  }
+
+  /** What another client left here is what this one calls by that name. */
+  adopt(statement: PreparedStatement): void {
+    this.#sent.add(statement);
     this.known.set(statement.name, statement);
   }
 
@@ -296,11 +332,15 @@ export class ServerSide implements FrameSink {
   /** This server has dropped a statement that it had before that message; null: all that have a name. */
   #forgetKnown(name: string | null, sequence: number): void {
     if (name === null) {
-      for (const known of this.known.keys()) if (known !== '') this.#forgetKnown(known, sequence);
+      for (const known of [...this.known.keys(), ...this.left.keys()])
+        if (known !== '') this.#forgetKnown(known, sequence);
       return;
     }
     const statement = this.known.get(name);
-    if (statement === undefined) return;
+    if (statement === undefined) {
+      this.left.delete(name);
+      return;
+    }
     if (statement.sequence < sequence) this.known.delete(name);
     else this.#forgetReplaced(statement, sequence);
   }
@@ -340,11 +380,15 @@ export class ServerSide implements FrameSink {
     else this.#replaced.set(above, before);
   }
 
-  /** A client's view of its settings is the primary's: a replica only follows. */
   #setParameter(buffer: Buffer, start: number, end: number): boolean {
-    if (!this.isPrimary) return false;
     const parameter = readParameterStatus(buffer, start, end);
-    if (parameter !== null) this.#session.setParameter(parameter.name, parameter.value);
-    return true;
+    if (parameter === null) return this.isPrimary;
+    const { name, value } = parameter;
+    const shown = this.#connection.router.wordParameter(this, name, value);
+    if (shown === null) return false;
+    this.#session.setParameter(name, shown);
+    if (shown === value) return true;
+    this.#connection.client.outlet.write(makeParameterStatus(name, shown));
+    return false;
   }
 }

@@ -14,6 +14,8 @@ export interface SessionSummary {
   /** The target that runs its statements now. */
   readonly target: string;
   readonly serverPid: number | null;
+  /** Why it holds a server connection: `transaction`, `statement`, or what is pinned (`temporary`, …); empty: it holds none. */
+  readonly holds: readonly string[];
   /** Literal-free text of the statement that runs, or ran last. */
   readonly statement: string | null;
   readonly fingerprint: string | null;

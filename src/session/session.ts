@@ -34,6 +34,8 @@ export class Session<Run> {
   status: number = TRANSACTION.idle;
   /** A BEGIN has been sent, or COMMIT not yet answered: what the status will be when all that is owed has been answered. */
   isTransactionAhead = false;
+  /** An extended message was sent, and no ReadyForQuery has ended what it began. */
+  isUnitOpen = false;
 
   constructor(id: number, clientIp: string, clientPort: number | null, connectedAtMs: number) {
     this.id = id;
@@ -96,7 +98,9 @@ export class Session<Run> {
   settle(status: number, sequence: number): void {
     this.status = status;
     if (status === TRANSACTION.idle) this.portals.endTransaction(sequence);
-    if (this.owed.count === 0) this.isTransactionAhead = status !== TRANSACTION.idle;
+    if (this.owed.count > 0) return;
+    this.isTransactionAhead = status !== TRANSACTION.idle;
+    this.isUnitOpen = false;
   }
 
   /** Nothing is running and nothing is owed: the next message starts a unit of work of its own. */

@@ -30,6 +30,11 @@ export class PreparedStatement {
     this.previous = previous;
   }
 
+  /** The same text and types under the same name: a server that has the one has the other. */
+  isSameParse({ parseMessage }: PreparedStatement): boolean {
+    return parseMessage !== null && this.parseMessage?.equals(parseMessage) === true;
+  }
+
   /** What the name may still mean: a taken name refuses a new Parse, but the unnamed statement gives way to it at once. */
   get shadowed(): PreparedStatement | null {
     return this.name === '' ? null : this.previous;

@@ -1,7 +1,7 @@
 // The messages that pgweir says itself, built byte by byte: errors, the end of a login it did on the client's behalf, and
 // the few frontend messages that stand in for a refused one.
 
-import { BACKEND, FRONTEND, REQUEST } from './codes.ts';
+import { BACKEND, FRONTEND, REQUEST, TRANSACTION } from './codes.ts';
 import type { Broken } from './framer.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -51,6 +51,19 @@ export function makeOldErrorResponse(message: string): Buffer {
 export function makeAuthenticationOk(): Buffer {
   return makeMessage(BACKEND.authentication, Buffer.from([0, 0, 0, 0]));
 }
+
+/** @param name as Latin-1, one to one */
+export function makeParameterStatus(name: string, value: string): Buffer {
+  return makeMessage(BACKEND.parameterStatus, Buffer.concat([Buffer.from(`${name}\0`, 'latin1'), cstring(value)]));
+}
+
+/** @param key process id and secret, one to one as Latin-1 */
+export function makeBackendKeyData(key: string): Buffer {
+  return makeMessage(BACKEND.backendKeyData, Buffer.from(key, 'latin1'));
+}
+
+/** ReadyForQuery outside a transaction. */
+export const READY = makeMessage(BACKEND.readyForQuery, Buffer.from([TRANSACTION.idle]));
 
 /** Tells a client that asked for a newer minor version, or for unknown `_pq_.` options, what it gets instead. */
 export function makeNegotiateProtocolVersion(minor: number, unknownOptions: readonly string[]): Buffer {

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from 'vitest';
 import { DURATION_METRICS, NUMBER_METRICS } from '../../src/admin/metrics.ts';
 import { buildAdminServer } from '../../src/admin/server.ts';
 import { makeHit, makeShape, makeSubject, makeVerdict } from '../audit/verdict-maker.ts';
-import { StandIn } from './stand-in.ts';
+import { makePool, StandIn } from './stand-in.ts';
 
 let server: FastifyInstance | null = null;
 afterEach(() => server?.close());
@@ -122,6 +122,68 @@ test('series do not grow with fingerprints, applications or sessions', async () 
   expect(samples.length).toBeLessThan(before + 20);
   expect(value('pgweir_observations_other_total')).toBeGreaterThan(0);
   expect(value('pgweir_client_connections', { state: 'idle' })).toBe(501);
+});
+
+test('in mode session server connections are those of the targets, and the leases those that were counted', async () => {
+  const control = new StandIn();
+  control.counters.leasesTaken = 7;
+  control.counters.leasesReturned = 4;
+  const { samples, value } = await scrape(control);
+  expect(samples.filter((sample) => sample.name === 'pgweir_server_connections')).toEqual([
+    { name: 'pgweir_server_connections', labels: { target: 'primary', state: 'open' }, value: 3 },
+  ]);
+  expect([value('pgweir_pool_releases_total'), value('pgweir_pool_held_leases')]).toEqual([4, 3]);
+  expect(value('pgweir_pool_pins')).toBeUndefined();
+});
+
+test('in mode transaction they are those of the pools, summed over databases and users of a target', async () => {
+  const control = new StandIn();
+  control.poolMode = 'transaction';
+  const before = await scrape(control);
+  expect(before.value('pgweir_server_connections', { target: 'primary', state: 'idle' })).toBe(0);
+  control.poolSummaries = [makePool(), makePool({ user: 'bob' }), makePool({ database: 'depot' })];
+  control.counters.leasesTaken = 9_999;
+  control.waits.observe(0.02);
+  const { value, samples } = await scrape(control);
+  const ofPrimary = (name: string, labels: Record<string, string> = {}) =>
+    value(`pgweir_${name}`, { target: 'primary', ...labels });
+  expect(
+    ['idle', 'active', 'reclaimable', 'pinned', 'opening'].map((state) => ofPrimary('server_connections', { state })),
+  ).toEqual([9, 6, 12, 3, 3]);
+  expect(ofPrimary('server_connections', { state: 'open' })).toBeUndefined();
+  expect([
+    ofPrimary('pool_waiting_clients'),
+    ofPrimary('pool_wait_timeouts_total'),
+    ofPrimary('pool_handovers_total'),
+    ofPrimary('pool_settlements_total'),
+    ofPrimary('pool_connections_opened_total'),
+    ofPrimary('pool_statements_total', { connection: 'shared' }),
+    ofPrimary('pool_statements_total', { connection: 'pinned' }),
+  ]).toEqual([15, 18, 120, 90, 36, 2_700, 300]);
+  const [acquires = 0, releases = 0, held = 0] = ['acquires_total', 'releases_total', 'held_leases'].map((name) =>
+    value(`pgweir_pool_${name}`),
+  );
+  expect([acquires, releases, held]).toEqual([321, 300, 21]);
+  expect([
+    value('pgweir_pool_pins', { reason: 'temporary' }),
+    value('pgweir_pool_pinned_seconds_total', { reason: 'temporary' }),
+    value('pgweir_pool_pinned_seconds_total', { reason: 'listen' }),
+  ]).toEqual([3, 7.5, 1.5]);
+  expect([
+    value('pgweir_queue_wait_seconds_count', { cause: 'connection' }),
+    value('pgweir_queue_wait_seconds_count', { cause: 'limit' }),
+  ]).toEqual([1, 0]);
+  expect(samples.some(({ labels }) => 'user' in labels || 'database' in labels)).toBe(false);
+});
+
+test('series do not grow with users and databases', async () => {
+  const control = new StandIn();
+  control.poolMode = 'transaction';
+  control.poolSummaries = [makePool()];
+  const before = (await scrape(control)).samples.length;
+  for (let index = 0; index < 200; index += 1)
+    control.poolSummaries.push(makePool({ user: `user${index}`, database: `db${index}` }));
+  expect((await scrape(control)).samples.length).toBeLessThan(before + 20);
 });
 
 test('a rule name with quotes or a line break cannot forge a sample', async () => {

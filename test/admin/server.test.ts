@@ -134,6 +134,10 @@ test('sessions are listed, shown, cancelled and ended; those that are not there 
     client_ip: '10.1.2.3',
     connected_at: '2023-11-14T22:13:20.002Z',
   });
+  const holding = async (reason: string): Promise<unknown> =>
+    (await server.inject(`/sessions?holds=${reason}`)).json().sessions.map((session: { id: number }) => session.id);
+  expect([await holding('temporary'), await holding('transaction'), await holding('listen')]).toEqual([[1], [2], []]);
+  expect(list.sessions[0].holds).toEqual(['statement', 'transaction']);
   expect((await server.inject({ method: 'POST', url: '/sessions/2/cancel' })).statusCode).toBe(202);
   expect((await server.inject({ method: 'POST', url: '/sessions/1/cancel' })).statusCode).toBe(409);
   expect((await server.inject({ method: 'DELETE', url: '/sessions/1' })).statusCode).toBe(204);
@@ -206,6 +210,10 @@ test('the OpenAPI document describes every route and the problem schema', async 
       'delete /sessions/{id}',
       'post /sessions/{id}/cancel',
       'get /targets',
+      'get /pools',
+      'post /pools/pause',
+      'post /pools/resume',
+      'post /pools/reconnect',
       'get /decisions',
       'get /decisions/{id}',
       'post /quitquitquit',

@@ -1,7 +1,8 @@
-// A control plane around a real rule book and a real recorder; only the relay behind it is made up.
+// A control plane around a real rule book and a real recorder; only the relay and the pools behind it are made up.
 
-import type { ControlPlane, SessionSummary, TargetSummary } from '../../src/admin/control.ts';
+import type { ControlPlane, PoolFilter, PoolSummary, SessionSummary, TargetSummary } from '../../src/admin/control.ts';
 import { Recorder } from '../../src/audit/recorder.ts';
+import { DURATION_BOUNDS_SECONDS, Histogram } from '../../src/base/histogram.ts';
 import { RuleBook } from '../../src/policy/rule-book.ts';
 import { makeRelayCounters } from '../../src/relay/counters.ts';
 import { HandClock } from '../audit/verdict-maker.ts';
@@ -31,6 +32,13 @@ export class StandIn implements ControlPlane {
   state: 'starting' | 'ready' | 'draining' = 'ready';
   upstream: () => Promise<string | null> = async () => null;
   summaries: SessionSummary[] = [makeSummary(1, 'idle'), makeSummary(2, 'active')];
+  poolMode: ControlPlane['poolMode'] = 'session';
+  poolSummaries: PoolSummary[] = [];
+  readonly waits = new Histogram(DURATION_BOUNDS_SECONDS);
+  /** What the pools were told, in order. */
+  readonly poolOrders: (readonly ['pause' | 'resume' | 'reconnect', PoolFilter])[] = [];
+  /** When a pause comes to rest. */
+  rest: Promise<void> = Promise.resolve();
 
   sessions(): SessionSummary[] {
     return [...this.summaries];
@@ -55,6 +63,27 @@ export class StandIn implements ControlPlane {
   targets(): TargetSummary[] {
     const [host, port] = ['127.0.0.1', 5432];
     return [{ name: 'primary', role: 'primary', host, port, isHealthy: true, lastError: null, connections: 3 }];
+  }
+
+  pools(): PoolSummary[] {
+    return [...this.poolSummaries];
+  }
+
+  poolWaits(): Histogram {
+    return this.waits;
+  }
+
+  pausePools(filter: PoolFilter): Promise<void> {
+    this.poolOrders.push(['pause', filter]);
+    return this.rest;
+  }
+
+  resumePools(filter: PoolFilter): void {
+    this.poolOrders.push(['resume', filter]);
+  }
+
+  reconnectPools(filter: PoolFilter): void {
+    this.poolOrders.push(['reconnect', filter]);
   }
 
   checkUpstream(): Promise<string | null> {
@@ -91,7 +120,37 @@ function makeSummary(id: number, state: string): SessionSummary {
     stateSinceMs: 1_700_000_000_500,
     target: 'primary',
     serverPid: 100 + id,
+    holds: state === 'idle' ? ['temporary'] : ['statement', 'transaction'],
     statement: 'select ?',
     fingerprint: '50fde20626009aba',
+  };
+}
+
+/** A pool in which somebody waits and somebody is pinned; its ledger balances. */
+export function makePool(parts: Partial<PoolSummary> = {}): PoolSummary {
+  return {
+    target: 'primary',
+    database: 'shop',
+    user: 'ana',
+    isPaused: false,
+    limit: 20,
+    connections: { idle: 3, active: 2, reclaimable: 4, pinned: 1, opening: 1 },
+    waiting: 5,
+    longestWaitMs: 1_500,
+    acquires: 107,
+    releases: 100,
+    held: 7,
+    handovers: 40,
+    settlements: 30,
+    opened: 12,
+    closed: 2,
+    waitTimeouts: 6,
+    statements: { shared: 900, pinned: 100 },
+    pins: [
+      { reason: 'temporary', current: 1, total: 8, heldMs: 2_500 },
+      { reason: 'listen', current: 0, total: 2, heldMs: 500 },
+    ],
+    lastError: null,
+    ...parts,
   };
 }

@@ -13,6 +13,7 @@ import {
   type Contender,
   PATHS,
   type Path,
+  type Pooling,
   startBareRelay,
   startDirect,
   startPgBouncer,
@@ -30,6 +31,10 @@ import {
 } from './pgbench.ts';
 import { formatTable, type Row, type Sample, summarize } from './report.ts';
 
+/** Of both poolers in transaction mode: PgBouncer's default. */
+const POOL_SIZE = 20;
+const POOL_CLIENTS = [8, 32, 256];
+const POOL_PATHS: readonly Path[] = ['pgbouncer', 'pgweir+rules'];
 const USAGE = `npm run bench -- [options]
   --seconds N         length of one run (3)
   --rounds N          rounds; every path runs once in each (5)
@@ -37,6 +42,8 @@ const USAGE = `npm run bench -- [options]
   --modes a,b         of ${MODES.join(', ')}
   --paths a,b         of ${PATHS.join(', ')}
   --scale N           pgbench scale (10)
+  --pool transaction  PgBouncer and pgweir in transaction mode, ${POOL_SIZE} server connections each; clients ${POOL_CLIENTS.join(',')}, and
+                      of the paths ${POOL_PATHS.join(', ')}, unless others are named
   --tls               pgbench speaks TLS with every path; what stands behind the proxies stays unencrypted
   --quick             one round of 2 s, 8 clients, simple and prepared
   --output json       figures as JSON on stdout, talk on stderr
@@ -45,11 +52,14 @@ const USAGE = `npm run bench -- [options]
 
 const README_END = '<!-- end of results -->';
 const WARM_UP_SECONDS = 2;
+/** For the direct path, where it is asked for: 256 clients are as many server connections there. */
+const POOL_MAX_CONNECTIONS = '400';
 const NO_RULES = 'traffic_control:\n  default_action: allow\n  rules: []\n';
 
-/** Where the results go; what is over TLS has a place of its own. */
-function readmeStart(isTls: boolean): string {
-  return `<!-- results: written by npm run bench -- ${isTls ? '--tls ' : ''}--write-readme -->`;
+/** Where the results go; what is over TLS or in transaction mode has a place of its own. */
+function readmeStart({ isTls, pooling }: Options): string {
+  const flags = `${pooling === null ? '' : '--pool transaction '}${isTls ? '--tls ' : ''}`;
+  return `<!-- results: written by npm run bench -- ${flags}--write-readme -->`;
 }
 
 interface Options {
@@ -63,6 +73,7 @@ interface Options {
   readonly isReadmeWritten: boolean;
   readonly isMicroRun: boolean;
   readonly isTls: boolean;
+  readonly pooling: Pooling;
 }
 
 interface Bench {
@@ -85,6 +96,7 @@ function readOptions(): Options {
       modes: { type: 'string' },
       paths: { type: 'string' },
       scale: { type: 'string' },
+      pool: { type: 'string', default: 'session' },
       tls: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       output: { type: 'string', default: 'text' },
@@ -99,19 +111,25 @@ function readOptions(): Options {
   }
   if (values.output !== 'text' && values.output !== 'json')
     throw new RangeError(`--output ${values.output}: text or json`);
+  if (values.pool !== 'session' && values.pool !== 'transaction')
+    throw new RangeError(`--pool ${values.pool}: session or transaction`);
+  const isPooled = values.pool === 'transaction';
+  const usualClients = values.quick ? [8] : isPooled ? POOL_CLIENTS : [1, 8, 32];
   return {
     seconds: readCount('--seconds', values.seconds, values.quick ? 2 : 3),
     rounds: readCount('--rounds', values.rounds, values.quick ? 1 : 5),
-    clients:
-      values.clients?.split(',').map((text) => readCount('--clients', text, 0)) ?? (values.quick ? [8] : [1, 8, 32]),
+    clients: values.clients?.split(',').map((text) => readCount('--clients', text, 0)) ?? usualClients,
     modes: readNames('--modes', values.modes, MODES) ?? (values.quick ? ['simple', 'prepared'] : MODES),
     // The bare relay copies bytes and knows nothing of TLS.
-    paths: (readNames('--paths', values.paths, PATHS) ?? PATHS).filter((path) => !values.tls || path !== 'bare relay'),
+    paths: (readNames('--paths', values.paths, PATHS) ?? (isPooled ? POOL_PATHS : PATHS)).filter(
+      (path) => !values.tls || path !== 'bare relay',
+    ),
     scale: readCount('--scale', values.scale, 10),
     isJson: values.output === 'json',
     isReadmeWritten: values['write-readme'],
-    isMicroRun: !values['no-micro'] && !values.tls,
+    isMicroRun: !values['no-micro'] && !values.tls && !isPooled,
     isTls: values.tls,
+    pooling: isPooled ? { size: POOL_SIZE } : null,
   };
 }
 
@@ -137,7 +155,7 @@ function readNames<Name extends string>(
 
 async function startContenders(
   postgres: TestPostgres,
-  paths: readonly Path[],
+  { paths, pooling }: Options,
   tls: TlsFiles | null,
   started: Contender[],
 ): Promise<void> {
@@ -147,7 +165,7 @@ async function startContenders(
         started.push(startDirect(postgres));
         break;
       case 'pgbouncer': {
-        const bouncer = await startPgBouncer(postgres, tls);
+        const bouncer = await startPgBouncer(postgres, tls, pooling, say);
         if (bouncer === null) say('PgBouncer is not installed (apt-get install pgbouncer): its rows are left out.');
         else started.push(bouncer);
         break;
@@ -156,11 +174,11 @@ async function startContenders(
         started.push(await startBareRelay(postgres));
         break;
       case 'pgweir':
-        started.push(await startPgweir(path, postgres, NO_RULES, tls));
+        started.push(await startPgweir(path, postgres, NO_RULES, tls, pooling));
         break;
       case 'pgweir+rules': {
         const { makeHundredRules } = await import('./hundred-rules.ts');
-        started.push(await startPgweir(path, postgres, makeHundredRules(), tls));
+        started.push(await startPgweir(path, postgres, makeHundredRules(), tls, pooling));
         break;
       }
       default:
@@ -186,6 +204,10 @@ async function measure(bench: Bench, contenders: readonly Contender[], options: 
     // Unrecorded: caches fill, and the JavaScript of the proxy is compiled.
     for (const contender of contenders) await runOnce(bench, contender, { mode, clients: 8, seconds: WARM_UP_SECONDS });
     for (const clients of options.clients) {
+      // A pool that is to be shared is opened before it is measured.
+      if (options.pooling !== null)
+        for (const contender of contenders)
+          await runOnce(bench, contender, { mode, clients, seconds: WARM_UP_SECONDS });
       for (let round = 0; round < options.rounds; round++) {
         // Each round begins with another path, so that none always runs first.
         for (let turn = 0; turn < contenders.length; turn++) {
@@ -244,28 +266,37 @@ async function runMicroBenchmarks(): Promise<Record<string, string>> {
   return outputs;
 }
 
-function describeMachine(contenders: readonly Contender[], options: Options): string {
+function describeMachine(postgres: TestPostgres, contenders: readonly Contender[], options: Options): string {
   const model = cpus()[0]?.model.trim() ?? 'unknown processor';
-  const versions = [...new Set(contenders.map((contender) => contender.version))].join(', ');
+  const server = `PostgreSQL ${postgres.version}`;
+  const versions = [...new Set([server, ...contenders.map((contender) => contender.version)])].join(', ');
   return [
     `${cpus().length} × ${model}; ${versions}.`,
     `pgbench -S over TCP${options.isTls ? ' and TLS' : ''} on loopback, scale ${options.scale}; medians of ${options.rounds} rounds of ${options.seconds} s.`,
+    ...(options.pooling === null
+      ? []
+      : [`Transaction mode, ${options.pooling.size} server connections behind each pooler.`]),
   ].join('\n');
 }
 
-async function writeReadme(text: string, isTls: boolean): Promise<void> {
+async function writeReadme(text: string, options: Options): Promise<void> {
   const path = join(import.meta.dirname, 'README.md');
   const readme = await readFile(path, 'utf8');
-  const mark = readmeStart(isTls);
+  const mark = readmeStart(options);
   const start = readme.indexOf(mark);
   const end = readme.indexOf(README_END, start);
   if (start < 0 || end < start) throw new Error('README.md has no place for results');
   await writeFile(path, `${readme.slice(0, start + mark.length)}\n\n${text}\n\n${readme.slice(end)}`);
 }
 
-function formatResults(machine: string, rows: readonly Row[], micro: Readonly<Record<string, string>>): string {
+function formatResults(
+  machine: string,
+  rows: readonly Row[],
+  pools: readonly string[],
+  micro: Readonly<Record<string, string>>,
+): string {
   const microText = Object.entries(micro).map(([name, output]) => `\`${name}.ts\`:\n\n\`\`\`\n${output}\n\`\`\``);
-  return [machine, formatTable(rows), ...microText].join('\n\n');
+  return [machine, formatTable(rows), ...pools, ...microText].join('\n\n');
 }
 
 async function run(options: Options): Promise<void> {
@@ -279,24 +310,33 @@ async function run(options: Options): Promise<void> {
   const tlsFolder = await mkdtemp(join(tmpdir(), 'weir-bench-tls-'));
   const tls = options.isTls ? await writeTlsFiles(tlsFolder, cert, key) : null;
   const postgres = await startPostgres({
-    settings: { shared_buffers: '256MB', ...(tls === null ? {} : { ssl: 'on' }) },
+    settings: {
+      shared_buffers: '256MB',
+      ...(options.pooling === null ? {} : { max_connections: POOL_MAX_CONNECTIONS }),
+      ...(tls === null ? {} : { ssl: 'on' }),
+    },
     ...(tls === null ? {} : { files: { 'server.crt': cert, 'server.key': key } }),
     ...(binaries === null ? {} : { binaries }),
   });
   const contenders: Contender[] = [];
   try {
     await fillTables(pgbench, { ...postgres, isTls: options.isTls }, options.scale);
-    await startContenders(postgres, options.paths, tls, contenders);
+    await startContenders(postgres, options, tls, contenders);
     const samples = await measure({ pgbench, postgres, isTls: options.isTls }, contenders, options);
-    const machine = describeMachine(contenders, options);
+    const machine = describeMachine(postgres, contenders, options);
+    const pools: string[] = [];
+    for (const contender of contenders) {
+      const text = await contender.describePool();
+      if (text !== null) pools.push(`${contender.path}: ${text}.`);
+    }
     for (const contender of contenders.splice(0)) await contender.stop();
     const rows = summarize(samples);
     const micro = options.isMicroRun ? await runMicroBenchmarks() : {};
-    const text = formatResults(machine, rows, micro);
+    const text = formatResults(machine, rows, pools, micro);
     process.stdout.write(
-      options.isJson ? `${JSON.stringify({ machine, rows, samples, micro }, null, 2)}\n` : `${text}\n`,
+      options.isJson ? `${JSON.stringify({ machine, rows, samples, pools, micro }, null, 2)}\n` : `${text}\n`,
     );
-    if (options.isReadmeWritten) await writeReadme(text, options.isTls);
+    if (options.isReadmeWritten) await writeReadme(text, options);
   } finally {
     for (const contender of contenders) await contender.stop().catch((error: unknown) => say(String(error)));
     await postgres.stop();

@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { formatLedger, readLedger } from '../suites/ledger.ts';
 import { waitFor, withDeadline } from '../support/deadline.ts';
 import { findServerAccount, runProgram } from '../support/native-binaries.ts';
 import type { TestPostgres } from '../support/postgres.ts';
@@ -14,7 +15,7 @@ import { findFreePort } from '../support/server-process.ts';
 import { setWatchdog } from '../support/watchdog.ts';
 import { spawnWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
-import { findProgram } from './pgbench.ts';
+import { findPgBouncer, providePoolingPgBouncer } from './pgbouncer-build.ts';
 
 export const PATHS = ['direct', 'pgbouncer', 'bare relay', 'pgweir', 'pgweir+rules'] as const;
 export type Path = (typeof PATHS)[number];
@@ -25,6 +26,9 @@ export interface TlsFiles {
   readonly keyFile: string;
 }
 
+/** Both poolers in transaction mode, with so many server connections; null: in session mode. */
+export type Pooling = { readonly size: number } | null;
+
 export interface Contender {
   readonly path: Path;
   readonly version: string;
@@ -34,6 +38,8 @@ export interface Contender {
   cpuMicroseconds(): number | null;
   /** The last that the process wrote to its log. */
   logTail(): string;
+  /** What its pool entered so far, in words; null where it has none that tells. */
+  describePool(): Promise<string | null>;
   stop(): Promise<void>;
 }
 
@@ -45,13 +51,19 @@ export function startDirect(postgres: TestPostgres): Contender {
     port: postgres.port,
     cpuMicroseconds: () => null,
     logTail: () => postgres.logTail(),
+    describePool: async () => null,
     stop: async () => undefined,
   };
 }
 
-/** One PgBouncer process, pool_mode session. Null where it is not installed. */
-export async function startPgBouncer(postgres: TestPostgres, tls: TlsFiles | null): Promise<Contender | null> {
-  const program = await findProgram('pgbouncer');
+/** One PgBouncer process. Null where there is none to be had. */
+export async function startPgBouncer(
+  postgres: TestPostgres,
+  tls: TlsFiles | null,
+  pooling: Pooling,
+  say: (line: string) => void,
+): Promise<Contender | null> {
+  const program = pooling === null ? await findPgBouncer() : await providePoolingPgBouncer(say);
   if (program === null) return null;
   const account = await findServerAccount();
   const folder = await mkdtemp(join(tmpdir(), 'weir-bouncer-'));
@@ -65,9 +77,14 @@ export async function startPgBouncer(postgres: TestPostgres, tls: TlsFiles | nul
     'unix_socket_dir =',
     'auth_type = trust',
     `auth_file = ${join(folder, 'users.txt')}`,
-    'pool_mode = session',
-    'max_client_conn = 200',
-    'default_pool_size = 150',
+    ...(pooling === null
+      ? ['pool_mode = session', 'max_client_conn = 200', 'default_pool_size = 150']
+      : [
+          'pool_mode = transaction',
+          'max_client_conn = 2000',
+          `default_pool_size = ${pooling.size}`,
+          'max_prepared_statements = 200',
+        ]),
     'ignore_startup_parameters = extra_float_digits',
     'log_connections = 0',
     'log_disconnections = 0',
@@ -112,6 +129,7 @@ export async function startPgBouncer(postgres: TestPostgres, tls: TlsFiles | nul
     port,
     cpuMicroseconds: () => readCpuMicroseconds(child.pid ?? 0),
     logTail: log,
+    describePool: async () => null,
     stop,
   };
 }
@@ -122,10 +140,13 @@ export async function startPgweir(
   postgres: TestPostgres,
   rules: string,
   tls: TlsFiles | null,
+  pooling: Pooling,
 ): Promise<Contender> {
   const listen =
     tls === null ? {} : { tls: { mode: 'allow', certificate_file: tls.certificateFile, key_file: tls.keyFile } };
-  const weir = await spawnWeir({ postgres, rules, configuration: { listen } });
+  const shared = { limits: { max_clients: 2_000 }, pool: { mode: 'transaction', size: pooling?.size } };
+  const configuration = { listen, ...(pooling === null ? {} : shared) };
+  const weir = await spawnWeir({ postgres, rules, configuration });
   return {
     path,
     version: `pgweir on Node ${process.version}`,
@@ -133,6 +154,7 @@ export async function startPgweir(
     port: weir.port,
     cpuMicroseconds: () => readCpuMicroseconds(weir.pid),
     logTail: () => weir.log(),
+    describePool: async () => (pooling === null ? null : formatLedger(await readLedger(weir.adminUrl))),
     stop: () => weir.stop(),
   };
 }
@@ -159,6 +181,7 @@ export async function startBareRelay(postgres: TestPostgres): Promise<Contender>
       port: Number(String(line)),
       cpuMicroseconds: () => readCpuMicroseconds(child.pid ?? 0),
       logTail: log,
+      describePool: async () => null,
       stop,
     };
   } catch (error) {

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { isLoopbackHost } from '../../src/config/contradictions.ts';
 import type { SettingsSources } from '../../src/config/load.ts';
-import { listUnknownVariables, loadSettings, SettingsError } from '../../src/config/load.ts';
+import { listUnknownVariables, loadSettings } from '../../src/config/load.ts';
 import { NO_LISTEN_TLS, NO_TARGETS_TLS } from '../support/weir.ts';
+import { problemsOf } from './problems-of.ts';
 
 let folder = '';
 
@@ -16,18 +17,6 @@ beforeAll(() => {
 });
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function problemsOf(sources: SettingsSources): string[] {
-  try {
-    loadSettings(sources);
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error;
-    return error.problems.map(
-      (problem) => `${problem.source}:${problem.line}:${problem.column} ${problem.path} ${problem.message}`,
-    );
-  }
-  return [];
-}
 
 test('without a file, the defaults of the schema hold', () => {
   expect(loadSettings({})).toEqual({
@@ -49,6 +38,24 @@ test('without a file, the defaults of the schema hold', () => {
       connectTimeoutMs: 5_000,
       drainMs: 25_000,
       minSigtermDelayMs: 0,
+    },
+    pool: {
+      mode: 'session',
+      size: 20,
+      minIdle: 0,
+      reserveSize: 0,
+      reserveAfterMs: 5_000,
+      maxPerDatabase: null,
+      maxPerUser: null,
+      maxPerTarget: null,
+      queryWaitMs: 120_000,
+      serverLifetimeMs: 3_600_000,
+      serverIdleMs: 600_000,
+      idleInTransactionMs: 0,
+      loginRetryMs: 15_000,
+      maxPreparedStatements: 200,
+      sequences: 'keep',
+      affinity: 'prefer',
     },
     admin: { host: '127.0.0.1', port: 9091, token: null },
     health: { host: '0.0.0.0', port: 9090 },
@@ -146,7 +153,7 @@ test.each<[string, SettingsSources, string]>([
     { text: 'listen:\n  prot: 1\n' },
     'settings:2:3 listen.prot unknown key "prot" (did you mean "port"?)',
   ],
-  ['unknown section', { text: '{"pool": {}}' }, 'settings:1:2 pool unknown key "pool"'],
+  ['unknown section', { text: '{"pond": {}}' }, 'settings:1:2 pond unknown key "pond"'],
   [
     'port as text',
     { text: 'listen: { port: "x" }' },

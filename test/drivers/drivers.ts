@@ -4,11 +4,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { findLedgerFaults, formatLedger, type Ledger, readRestingLedger } from '../suites/ledger.ts';
 import { CertificateFolder } from '../support/certificate-folder.ts';
 import { ROLES } from '../support/postgres.ts';
 import { DRIVERS, type Driver } from './catalogue.ts';
 import { type Report, readReports } from './checks.ts';
-import { type Ground, layGround, startGround, WAY_TEXTS, WAYS, type Way } from './ground.ts';
+import { type Ground, isPooled, layGround, startGround, WAY_TEXTS, WAYS, type Way } from './ground.ts';
 import { compareReports } from './outcome.ts';
 import { runDriverProgram } from './program.ts';
 import { countCells, formatMatrix, formatRefusals, formatRemarks, type Row } from './table.ts';
@@ -43,7 +44,21 @@ interface Road {
   readonly port: number;
   /** The authority that the programs verify the other side with; null without TLS. */
   readonly authorityFile: string | null;
+  readonly isPooled: boolean;
 }
+
+/**
+ * SQL that marks a session, and SQL that shows the same in this session only. Without a pool it is the server's process itself;
+ * with one, a setting: it must follow the client from one process to the next.
+ */
+const OWN_SERVER_MARK = {
+  SESSION_MARK: 'SELECT pg_backend_pid()::text',
+  SESSION_SEEN: 'SELECT pg_backend_pid()::text',
+};
+const SETTING_MARK = {
+  SESSION_MARK: "SELECT set_config('geqo_seed', '0.25', false)",
+  SESSION_SEEN: "SELECT current_setting('geqo_seed')",
+};
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
@@ -105,7 +120,7 @@ async function run(options: Options): Promise<void> {
       rows.push(...added);
       say(formatRemarks(added) || `- ${driver.name}: every cell ok`);
     }
-    const text = describeResults(rows, ground, options);
+    const text = describeResults(rows, ground, options, await describeLedgers(ground));
     process.stdout.write(`${text}\n`);
     if (options.isReadmeWritten) await writeReadme(`${text}\n\n### How a refusal looks\n\n${formatRefusals(rows)}`);
     const { failed, notRun } = countCells(rows);
@@ -117,29 +132,47 @@ async function run(options: Options): Promise<void> {
   }
 }
 
-function describeResults(rows: readonly Row[], ground: Ground, options: Options): string {
+/** What was entered on the roads with a pool: a line, and a fault where it does not add up. */
+async function describeLedgers(ground: Ground): Promise<string> {
+  const lines: string[] = [];
+  for (const [way, weir] of ground.weirs) {
+    if (!isPooled(way)) continue;
+    const ledger: Ledger = await readRestingLedger(weir.adminUrl);
+    lines.push(`${way}: ${formatLedger(ledger)}`);
+    for (const fault of findLedgerFaults(ledger)) {
+      lines.push(`${way}: the ledger does not add up: ${fault}`);
+      process.exitCode = 1;
+    }
+  }
+  return lines.join('\n\n');
+}
+
+function describeResults(rows: readonly Row[], ground: Ground, options: Options, ledgers: string): string {
   const tables = options.ways.map((way) => {
     const heading = options.isPlain ? `${way}, without TLS:` : `${WAY_TEXTS[way]}:`;
     return `${heading}\n\n${formatMatrix(rows.filter((row) => row.way === way))}`;
   });
   const { equal, noApi, failed, notRun } = countCells(rows);
   const sum = `${equal} cells equal, ${noApi} without an API (–), ${failed} failed, ${notRun} not run.`;
-  return [`PostgreSQL ${ground.postgres.version}.`, ...tables, sum, formatRemarks(rows)]
+  return [`PostgreSQL ${ground.postgres.version}.`, ...tables, sum, ledgers, formatRemarks(rows)]
     .filter((part) => part !== '')
     .join('\n\n');
 }
 
-/** One row for each way, all compared with one run on the bare server. */
+/** One row for each way, compared with a run on the bare server in which the program was told the same. */
 async function runDriver(driver: Driver, folder: string, ground: Ground, options: Options): Promise<Row[]> {
   const version = await readVersion(driver.version, folder);
-  const run = async ({ host, port }: { host: string; port: number }): Promise<Report[]> => {
+  const run = async ({ host, port }: { host: string; port: number }, way: Way): Promise<Report[]> => {
     await layGround(ground.postgres);
-    return runChecks(driver, folder, { host, port, authorityFile: ground.authorityFile }, options);
+    const road = { host, port, authorityFile: ground.authorityFile, isPooled: isPooled(way) };
+    return runChecks(driver, folder, road, options);
   };
-  const direct = await run(ground.postgres);
+  const directRuns = new Map<boolean, Report[]>();
   const rows: Row[] = [];
   for (const [way, weir] of ground.weirs) {
-    const outcomes = compareReports(direct, await run(weir));
+    const direct = directRuns.get(isPooled(way)) ?? (await run(ground.postgres, way));
+    directRuns.set(isPooled(way), direct);
+    const outcomes = compareReports(direct, await run(weir, way));
     rows.push({ driver: driver.name, way, version, isRun: true, outcomes });
   }
   return rows;
@@ -172,6 +205,8 @@ function describeRoad(driver: Driver, road: Road): NodeJS.ProcessEnv {
       ? { PGSSLMODE: 'disable' }
       : { PGSSLMODE: 'verify-full', PGSSLROOTCERT: road.authorityFile }),
     LC_ALL: 'C.UTF-8',
+    CHECKS_POOLED: road.isPooled ? '1' : '0',
+    ...(road.isPooled ? SETTING_MARK : OWN_SERVER_MARK),
   };
 }
 

@@ -8,7 +8,7 @@ import { type SpawnedWeir, spawnWeir } from '../support/weir.ts';
 import { BARE_DECISION } from './outcome.ts';
 
 /** How pgweir is logged in to. */
-export const WAYS = ['passthrough', 'sidecar', 'scram'] as const;
+export const WAYS = ['passthrough', 'sidecar', 'scram', 'transaction'] as const;
 
 export type Way = (typeof WAYS)[number];
 
@@ -17,7 +17,17 @@ export const WAY_TEXTS: Readonly<Record<Way, string>> = {
   passthrough: "`auth.mode: passthrough`, TLS (verify-full) on both legs; pgweir shows the server's certificate",
   sidecar: '`auth.mode: passthrough`, TLS (verify-full) up to pgweir, none behind it; a certificate of its own',
   scram: '`auth.mode: scram`, TLS (verify-full) on both legs; a certificate of its own',
+  transaction:
+    '`auth.mode: scram`, `pool.mode: transaction`: 4 server connections, after each transaction another one (`affinity: avoid`)',
 };
+
+/** Whether clients share server connections: then none is theirs, and no program may ask for that. */
+export function isPooled(way: Way): boolean {
+  return way === 'transaction';
+}
+
+/** Fewer than one program's checks would use, so that they take turns with those of the checks before. */
+const POOL = { mode: 'transaction', size: 4, affinity: 'avoid' };
 
 export interface Ground {
   readonly postgres: TestPostgres;
@@ -99,14 +109,17 @@ export async function startGround(ways: readonly Way[], certificates: Certificat
 
 /** Sections of pgweir's configuration file. */
 function describeWay(way: Way, certificates: CertificateFolder | null): Record<string, Record<string, unknown>> {
-  const auth = way === 'scram' ? { mode: 'scram', query: { user: ROLES.superuser.user } } : { mode: 'passthrough' };
-  if (certificates === null) return { auth };
+  const scram = { mode: 'scram', query: { user: ROLES.superuser.user } };
+  const auth = way === 'scram' || way === 'transaction' ? scram : { mode: 'passthrough' };
+  const pool = isPooled(way) ? { pool: POOL } : {};
+  if (certificates === null) return { auth, ...pool };
   const { certificateFile, keyFile } =
     way === 'passthrough'
       ? certificates.write('server', certificates.server)
       : certificates.issue('weir', { commonName: 'weir', dnsNames: ['localhost'], addresses: ['127.0.0.1'] });
   return {
     auth,
+    ...pool,
     listen: { tls: { mode: 'require', certificate_file: certificateFile, key_file: keyFile } },
     targets: way === 'sidecar' ? {} : { tls: { mode: 'verify-full', ca_file: join(certificates.path, 'ca.crt') } },
   };

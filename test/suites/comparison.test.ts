@@ -1,7 +1,8 @@
 // The comparison of two roads: what is a difference, and that none gets lost.
 
 import { describe, expect, test } from 'vitest';
-import { compareOutcomes, formatComparisons, THE_RUN } from './comparison.ts';
+import { compareOutcomes, formatComparisons, THE_LEDGER, THE_RUN } from './comparison.ts';
+import type { Ledger } from './ledger.ts';
 import type { TestOutcome } from './suite.ts';
 
 const ok = (name: string): TestOutcome => ({ name, isOk: true, output: '', place: '' });
@@ -47,4 +48,35 @@ test('a run that broke off is one difference, and no test of it counts as passed
   const compared = compareOutcomes('s', 'trust', [ok('a'), ok('b')], [ok('a'), bad(THE_RUN, 'no connection')]);
   expect(compared).toMatchObject({ tests: 2, directOk: 0, throughOk: 0 });
   expect(compared.differences).toMatchObject([{ test: THE_RUN, what: 'came to nothing: no connection' }]);
+});
+
+describe('a run over shared connections', () => {
+  const ledger: Ledger = {
+    acquires: 4,
+    releases: 4,
+    held: 0,
+    shared: 3,
+    pinned: 1,
+    handovers: 0,
+    settlements: 0,
+    opened: 1,
+    closed: 0,
+    waitTimeouts: 0,
+    pins: new Map(),
+  };
+
+  test('has its share in the table, the others have none', () => {
+    const text = formatComparisons([
+      compareOutcomes('core', 'transaction-8', [ok('a')], [ok('a')], ledger),
+      compareOutcomes('core', 'trust', [ok('a')], [ok('a')]),
+    ]);
+    expect(text).toContain('| core | transaction-8 | 1 | 1 | 1 | 0 | 75.0 % |');
+    expect(text).toContain('| core | trust | 1 | 1 | 1 | 0 | – |');
+    expect(text).toContain('- core, transaction-8: 75.0 % of 4 statements on shared connections; pins: none;');
+  });
+
+  test('differs where the ledger does not add up, though every test passed', () => {
+    const compared = compareOutcomes('core', 'transaction-8', [ok('a')], [ok('a')], { ...ledger, releases: 3 });
+    expect(compared.differences).toMatchObject([{ test: THE_LEDGER }]);
+  });
 });

@@ -24,6 +24,8 @@ SELECT count(lo_from_bytea(0, decode(repeat(md5(i::text), 60000), 'hex'))) FROM 
 export const DUMP_SUITE: Suite = {
   name: 'dump',
   configuration: { max_wal_size: '4GB', shared_buffers: '256MB', autovacuum: 'off' },
+  // pg_dump waits for psql to read on.
+  minPoolSize: 2,
   run: runDump,
 };
 

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { runProgram } from '../support/native-binaries.ts';
 import { THE_RUN } from './comparison.ts';
-import type { BuiltSource } from './source-build.ts';
+import type { BuiltSource } from './debian-source.ts';
 import type { Suite, TestOutcome, Workplace } from './suite.ts';
 
 type Driver = 'regress' | 'isolation';
@@ -13,6 +13,8 @@ type Driver = 'regress' | 'isolation';
 const CORE_MS = 1_200_000;
 /** One line of pg_regress: `ok 12 + name 30 ms`, with `+` for a test that ran beside others. */
 const TEST_LINE = /^(ok|not ok) +\d+ +[-+] (\S+)/;
+/** pg_regress runs tests that end by themselves; isolationtester holds all sessions of a test open, and looks who waits for whom. */
+const MIN_POOL_SIZES: Readonly<Record<Driver, number>> = { regress: 1, isolation: 20 };
 /** The core suite has two tests of prepared transactions. */
 const STOCK = { max_prepared_transactions: '2' };
 
@@ -96,6 +98,7 @@ function makeSuite(
   return {
     name,
     configuration,
+    minPoolSize: MIN_POOL_SIZES[driver],
     run: (workplace) => runDriver(driver, folder, [...options, ...tests], workplace),
   };
 }

@@ -13,6 +13,7 @@ const BACKUP = ['--checkpoint=fast', '--no-sync', '--label=suites'];
 export const REPLICATION_SUITE: Suite = {
   name: 'replication',
   configuration: { wal_level: 'logical', max_replication_slots: '10', summarize_wal: 'on', max_wal_size: '2GB' },
+  minPoolSize: 2,
   run: runReplication,
 };
 

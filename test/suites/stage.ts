@@ -7,21 +7,19 @@ import { makeHundredRules } from '../bench/hundred-rules.ts';
 import { type Account, runProgram } from '../support/native-binaries.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { spawnWeir } from '../support/weir.ts';
-import { type BuiltSource, SourceUnavailable } from './source-build.ts';
+import { type BuiltSource, SourceUnavailable } from './debian-source.ts';
+import { type Ledger, readRestingLedger } from './ledger.ts';
+import type { Login, Mode } from './modes.ts';
 import type { Road } from './suite.ts';
 
-/**
- * `trust`: pgweir lets the client in and logs in itself. `passthrough`: SCRAM-SHA-256 between client and server.
- * `passthrough-tls`: the same, with TLS between client and pgweir and between pgweir and server, and no way without.
- */
-export const MODES = ['trust', 'passthrough', 'passthrough-tls'] as const;
-export type Mode = (typeof MODES)[number];
 /** The direct way is to a server of the same kind, by the same means: libpq has other words for the end of a TLS connection. */
 export const WAYS = ['direct', 'pgweir'] as const;
 export type Way = (typeof WAYS)[number];
 
 export interface Stage {
   readonly road: Road;
+  /** Of all pools since pgweir started, when clients have gone; null where no connections are shared. */
+  readLedger(): Promise<Ledger | null>;
   close(): Promise<void>;
 }
 
@@ -67,15 +65,15 @@ export class Theatre {
   async open(mode: Mode, way: Way, configuration: Readonly<Record<string, string>>): Promise<Stage> {
     const server = await this.#startServer(mode, way, configuration);
     const road = {
-      name: `${mode} ${way}`,
+      name: `${way === 'direct' ? mode.login : mode.name} ${way}`,
       host: '127.0.0.1',
       port: server.port,
       serverPort: server.port,
       dataFolder: server.dataFolder,
       user: this.#user,
-      environment: environmentOf(mode),
+      environment: environmentOf(mode.login),
     };
-    if (way === 'direct') return { road, close: () => server.retire() };
+    if (way === 'direct') return { road, readLedger: async () => null, close: () => server.retire() };
     try {
       const weir = await spawnWeir({
         postgres: { host: '127.0.0.1', port: server.port },
@@ -86,22 +84,25 @@ export class Theatre {
         await weir.stop();
         await server.retire();
       };
-      return { road: { ...road, port: weir.port }, close };
+      const askLedger = async (): Promise<Ledger | null> =>
+        mode.pool === null ? null : readRestingLedger(weir.adminUrl);
+      return { road: { ...road, port: weir.port }, readLedger: askLedger, close };
     } catch (error) {
       await server.retire();
       throw error;
     }
   }
 
-  #configureWeir(mode: Mode): Record<string, Record<string, unknown>> {
+  #configureWeir({ login, pool }: Mode): Record<string, Record<string, unknown>> {
     const tls = {
       listen: { tls: { mode: 'require', certificate_file: this.#certificate, key_file: this.#key } },
       targets: { tls: { mode: 'verify-full', ca_file: this.#certificate } },
     };
     return {
-      auth: { mode: mode === 'trust' ? 'trust' : 'passthrough' },
+      auth: { mode: login === 'trust' ? 'trust' : 'passthrough' },
       limits: { max_clients: 1_000 },
-      ...(mode === 'passthrough-tls' ? tls : {}),
+      ...(login === 'passthrough-tls' ? tls : {}),
+      ...(pool === null ? {} : { pool: { mode: 'transaction', ...pool } }),
     };
   }
 
@@ -121,9 +122,13 @@ export class Theatre {
     if (made.code !== 0) throw new Error(`openssl req: exit ${made.code}\n${made.stderr}`);
   }
 
-  async #startServer(mode: Mode, way: Way, configuration: Readonly<Record<string, string>>): Promise<ServerProcess> {
+  async #startServer(
+    { name, login }: Mode,
+    way: Way,
+    configuration: Readonly<Record<string, string>>,
+  ): Promise<ServerProcess> {
     this.#count++;
-    const folder = join(this.folder, `${mode}-${way}-${this.#count}`);
+    const folder = join(this.folder, `${name}-${way}-${this.#count}`);
     const dataFolder = join(folder, 'data');
     await makeOwned(folder, this.account);
     await makeOwned(join(folder, 's'), this.account);
@@ -139,12 +144,12 @@ export class Theatre {
       fsync: 'off',
       // Not every container has a roomy /dev/shm.
       dynamic_shared_memory_type: 'mmap',
-      ...(mode === 'passthrough-tls' ? { ssl: 'on', ssl_cert_file: this.#certificate, ssl_key_file: this.#key } : {}),
+      ...(login === 'passthrough-tls' ? { ssl: 'on', ssl_cert_file: this.#certificate, ssl_key_file: this.#key } : {}),
       ...configuration,
     }).map(([name, value]) => `${name} = '${value.replaceAll("'", "''")}'`);
     await server.writeOwned('postgresql.auto.conf', `${lines.join('\n')}\n`);
-    const method = mode === 'trust' ? 'trust' : 'scram-sha-256';
-    const host = mode === 'passthrough-tls' ? 'hostssl' : 'host';
+    const method = login === 'trust' ? 'trust' : 'scram-sha-256';
+    const host = login === 'passthrough-tls' ? 'hostssl' : 'host';
     await server.writeOwned(
       'pg_hba.conf',
       [
@@ -184,8 +189,8 @@ export class Theatre {
 }
 
 /** What libpq is told: a password where there is one, and never to go without TLS where there should be TLS. */
-function environmentOf(mode: Mode): Record<string, string> {
-  switch (mode) {
+function environmentOf(login: Login): Record<string, string> {
+  switch (login) {
     case 'trust':
       return {};
     case 'passthrough':
@@ -194,7 +199,7 @@ function environmentOf(mode: Mode): Record<string, string> {
       // Certificates are the same on both stretches, so that even channel binding holds, and is demanded (SCRAM-SHA-256-PLUS).
       return { PGPASSWORD: PASSWORD, PGSSLMODE: 'require', PGCHANNELBINDING: 'require' };
     default:
-      return mode satisfies never;
+      return login satisfies never;
   }
 }
 

@@ -1,6 +1,6 @@
 // What the suites have in common: a road to the server, a suite that runs over one, and the outcome of its tests.
 
-import type { BuiltSource } from './source-build.ts';
+import type { BuiltSource } from './debian-source.ts';
 
 /** How clients reach the server. Equal over every road is what the suites are to show. */
 export interface Road {
@@ -36,5 +36,7 @@ export interface Suite {
   readonly name: string;
   /** Lines of postgresql.conf that it wants: suites that want the same share a server. */
   readonly configuration: Readonly<Record<string, string>>;
+  /** Sessions of one test wait for each other: with fewer server connections than that they could wait for ever. */
+  readonly minPoolSize: number;
   run(workplace: Workplace): Promise<TestOutcome[]>;
 }

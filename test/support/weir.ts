@@ -91,6 +91,9 @@ export const NO_TARGETS_TLS: Settings['targets']['tls'] = {
   serverName: null,
 };
 
+/** Runs suites that were written for servers of one's own on so many shared ones. */
+const POOL_VARIABLE = 'PGWEIR_TEST_POOL';
+
 /** Complete settings for a proxy in this process, on free ports, trusting and quiet. */
 export function makeTestSettings(
   postgres: WeirTargets,
@@ -117,6 +120,24 @@ export function makeTestSettings(
       drainMs: 2_000,
       minSigtermDelayMs: 0,
     },
+    pool: {
+      mode: 'session',
+      size: 20,
+      minIdle: 0,
+      reserveSize: 0,
+      reserveAfterMs: 5_000,
+      maxPerDatabase: null,
+      maxPerUser: null,
+      maxPerTarget: null,
+      queryWaitMs: 120_000,
+      serverLifetimeMs: 3_600_000,
+      serverIdleMs: 600_000,
+      idleInTransactionMs: 0,
+      loginRetryMs: 15_000,
+      maxPreparedStatements: 200,
+      sequences: 'keep',
+      affinity: 'prefer',
+    },
     admin: { host: '127.0.0.1', port: 0, token: null },
     health: { host: '127.0.0.1', port: 0 },
     rules: { file: null, text: rules, source: 'test rules', onInvalidStart: 'exit' },
@@ -124,6 +145,8 @@ export function makeTestSettings(
     stateDirectory: null,
     log: { level: 'silent' },
   };
+  const isShared = process.env[POOL_VARIABLE] !== undefined && overrides.auth?.mode !== 'passthrough';
+  const shared = isShared ? ({ mode: 'transaction', size: Number(process.env[POOL_VARIABLE]) } as const) : {};
   return {
     ...usual,
     ...overrides,
@@ -131,6 +154,7 @@ export function makeTestSettings(
     targets: { ...usual.targets, ...overrides.targets },
     auth: { ...usual.auth, ...overrides.auth },
     limits: { ...usual.limits, ...overrides.limits },
+    pool: { ...usual.pool, ...shared, ...overrides.pool },
     admin: { ...usual.admin, ...overrides.admin },
     health: { ...usual.health, ...overrides.health },
     rules: { ...usual.rules, ...overrides.rules },

@@ -127,6 +127,16 @@ spec:
   for: 15m
   severity: info
   summary: "{{`{{ $labels.pod }}`}} has statements that a rule routes and that cannot be routed"
+- name: PgweirPoolExhausted
+  expr: increase(pgweir_pool_wait_timeouts_total[5m]) > 0
+  for: 1m
+  severity: critical
+  summary: "{{`{{ $labels.pod }}`}} disconnects clients that waited in vain for a server connection to {{`{{ $labels.target }}`}}"
+- name: PgweirPoolPinned
+  expr: sum by (namespace, pod, target) (pgweir_server_connections{state="pinned"}) / sum by (namespace, pod, target) (pgweir_server_connections{state!="open"}) > 0.5
+  for: 15m
+  severity: info
+  summary: "more than half of the server connections of {{`{{ $labels.pod }}`}} to {{`{{ $labels.target }}`}} are pinned to one client each"
 {{- end }}
 
 {{/* Grafana, schema version 39: two columns of panels over one Prometheus. */}}
@@ -135,14 +145,18 @@ spec:
   (list "Statements by rule" "ops" `sum by (rule, action, mode) (rate(pgweir_statements_total{pod=~"$pod"}[$__rate_interval]))` `{{rule}} {{action}} {{mode}}`)
   (list "Effects of rules (would_* in observe mode)" "ops" `sum by (rule, effect) (rate(pgweir_rule_effects_total{pod=~"$pod"}[$__rate_interval]))` `{{rule}} {{effect}}`)
   (list "Clients" "short" `sum by (state) (pgweir_client_connections{pod=~"$pod"})` `{{state}}`)
-  (list "Server connections" "short" `sum by (target) (pgweir_server_connections{pod=~"$pod"})` `{{target}}`)
+  (list "Server connections" "short" `sum by (target, state) (pgweir_server_connections{pod=~"$pod"})` `{{target}} {{state}}`)
   (list "Statement time, 99th percentile" "s" `histogram_quantile(0.99, sum by (le, target) (rate(pgweir_statement_duration_seconds_bucket{pod=~"$pod"}[$__rate_interval])))` `{{target}}`)
   (list "Time to judge, 99th percentile" "s" `histogram_quantile(0.99, sum by (le) (rate(pgweir_decision_duration_seconds_bucket{pod=~"$pod"}[$__rate_interval])))` `p99`)
-  (list "Wait by limits, 99th percentile" "s" `histogram_quantile(0.99, sum by (le) (rate(pgweir_queue_wait_seconds_bucket{pod=~"$pod"}[$__rate_interval])))` `p99`)
+  (list "Wait for a limit or a connection, 99th percentile" "s" `histogram_quantile(0.99, sum by (le, cause) (rate(pgweir_queue_wait_seconds_bucket{pod=~"$pod"}[$__rate_interval])))` `{{cause}}`)
   (list "Errors that pgweir said, by SQLSTATE" "ops" `sum by (code) (rate(pgweir_errors_total{pod=~"$pod"}[$__rate_interval]))` `{{code}}`)
   (list "Event loop delay" "s" `pgweir_event_loop_delay_seconds{pod=~"$pod"}` `{{pod}}`)
   (list "Resident memory" "bytes" `process_resident_memory_bytes{pod=~"$pod"} and on (pod) pgweir_ready` `{{pod}}`)
   (list "Active rules (version by pod)" "short" `pgweir_rules_info{pod=~"$pod"}` `{{pod}} {{version}}`)
+  (list "Clients that wait for a server connection" "short" `sum by (target) (pgweir_pool_waiting_clients{pod=~"$pod"})` `{{target}}`)
+  (list "Pinned server connections by reason" "short" `sum by (reason) (pgweir_pool_pins{pod=~"$pod"})` `{{reason}}`)
+  (list "Statements by connection, shared or pinned" "ops" `sum by (connection) (rate(pgweir_pool_statements_total{pod=~"$pod"}[$__rate_interval]))` `{{connection}}`)
+  (list "Server connections handed over" "ops" `sum by (target) (rate(pgweir_pool_handovers_total{pod=~"$pod"}[$__rate_interval]))` `{{target}}`)
   (list "Bytes" "Bps" `sum(rate(pgweir_client_bytes_total{pod=~"$pod"}[$__rate_interval])) + sum(rate(pgweir_server_bytes_total{pod=~"$pod"}[$__rate_interval]))` `both ways`)
 -}}
 {{- $source := dict "type" "prometheus" "uid" "${datasource}" -}}

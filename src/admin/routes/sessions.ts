@@ -19,6 +19,11 @@ const SESSION = {
     state_seconds: { description: 'How long it has been in this state.', type: 'number' },
     target: { type: 'string' },
     server_pid: { type: ['integer', 'null'] },
+    holds: {
+      description: 'Why it holds a server connection: transaction, statement, or what is pinned. Empty: it holds none.',
+      type: 'array',
+      items: { type: 'string' },
+    },
     statement: { description: 'Literal-free text of the statement that runs, or ran last.', type: ['string', 'null'] },
     fingerprint: { type: ['string', 'null'] },
   },
@@ -31,6 +36,7 @@ interface SessionQuery {
   readonly database?: string;
   readonly application_name?: string;
   readonly state?: string;
+  readonly holds?: string;
   readonly limit: number;
 }
 
@@ -46,6 +52,7 @@ export function addSessionRoutes(server: FastifyInstance, control: ControlPlane)
         database: { type: 'string' },
         application_name: { type: 'string' },
         state: { type: 'string' },
+        holds: { description: 'Only those that hold a server connection for this reason.', type: 'string' },
         limit: { type: 'integer', minimum: 1, maximum: 100000, default: 1000 },
       },
     },
@@ -107,7 +114,8 @@ function isWanted(session: SessionSummary, query: SessionQuery): boolean {
     (query.user === undefined || session.user === query.user) &&
     (query.database === undefined || session.database === query.database) &&
     (query.application_name === undefined || session.applicationName === query.application_name) &&
-    (query.state === undefined || session.state === query.state)
+    (query.state === undefined || session.state === query.state) &&
+    (query.holds === undefined || session.holds.includes(query.holds))
   );
 }
 
@@ -125,6 +133,7 @@ function describe(session: SessionSummary, nowMs: number): Record<string, unknow
     state_seconds: secondsSince(session.stateSinceMs, nowMs),
     target: session.target,
     server_pid: session.serverPid,
+    holds: session.holds,
     statement: session.statement,
     fingerprint: session.fingerprint,
   };

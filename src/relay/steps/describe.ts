@@ -23,6 +23,7 @@ export function describeSession(connection: Connection, nowWallMs: number, nowMs
     stateSinceMs: connection.stateSinceMs(nowWallMs, nowMs),
     target: lease?.endpoint.name ?? '',
     serverPid: lease?.key ? processIdOf(lease.key) : null,
+    holds: connection.router.listHolds(),
     statement: shape?.normalized ?? null,
     fingerprint: shape?.fingerprint ?? null,
   };

@@ -2,13 +2,51 @@
 
 import { TERMINATE } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
+import { GATE } from '../gate.ts';
 
-/** The client's last words go to the server that is at work; another is told goodbye. */
+/**
+ * The client's last words go to the server that is at work; another is told goodbye. A shared one goes on working for
+ * others: it hears nothing of a goodbye.
+ */
 export function endInput(connection: Connection, lastWords: Buffer | null): void {
+  if (!connection.hasServer || isDoneWithShared(connection)) {
+    connection.close();
+    return;
+  }
+  if (connection.router.isShared && (lastWords === null || lastWords === TERMINATE)) return;
   connection.router.eachServer((server) => {
     if (server !== connection.active) server.outlet.write(TERMINATE);
     else if (lastWords !== null) server.outlet.write(lastWords);
     server.outlet.flush();
     server.lease.socket.end();
   });
+}
+
+/**
+ * The end came while the gate is closed. Nobody waits for a login that pgweir does, nor for a statement that waits, unless
+ * more was sent ahead; else the end is told when what was sent has been looked at.
+ */
+export function endEarly(connection: Connection, hasMore: boolean): void {
+  if (connection.login.pending !== null && connection.gate.has(GATE.login) && !hasMore) connection.close();
+  else if (connection.conduct.isWaiting) connection.client.socket.destroy();
+}
+
+/**
+ * Nobody is there to hear the answers. Statements that the server has still run: those under a kill rule or with a place
+ * under max_concurrent are seen to their end.
+ */
+export function loseClient(connection: Connection): void {
+  if (connection.isClosing) return;
+  connection.conduct.giveUp();
+  if (!connection.session.owed.some((run) => run.kill !== null || run.hold !== null)) {
+    connection.close();
+    return;
+  }
+  connection.clientEnded();
+  connection.resumeServer();
+}
+
+/** A shared server that owes no more ends of units has nothing to tell that the client waits for. */
+export function isDoneWithShared({ router, session, copyIn }: Connection): boolean {
+  return router.isShared && (session.owed.owedReadies === 0 || copyIn.isRunning);
 }

@@ -28,6 +28,11 @@ export class KillGuard {
     this.#context = context;
   }
 
+  /** A cancel is on its way, or a round trip that is to outlast it. */
+  get isBusy(): boolean {
+    return this.#watch !== null || this.#isCancelInFlight || this.#mustProbe;
+  }
+
   /** The statement goes to the server now. `usedMs`: what earlier Executes of its portal took. */
   watch(run: Run, timeoutMs: number, nowMs: number): void {
     const server = this.#connection.active;
@@ -112,6 +117,7 @@ export class KillGuard {
     if (this.#connection.isClosing) return;
     if (!this.#mustProbe) {
       this.#connection.gate.open(GATE.killing | GATE.killingAfterSync);
+      this.#connection.endTurn();
       return;
     }
     this.#mustProbe = false;

@@ -19,6 +19,7 @@ import { GATE } from '../gate.ts';
 import type { ServerSide } from '../server-side.ts';
 import { ClientLeft, makeAuthenticationRequest } from './login-dialogue.ts';
 import { proveClient } from './login-proof.ts';
+import { joinPool } from './shared-login.ts';
 
 /** Codes of Authentication messages. */
 const ASKS = { ok: 0, sasl: 10, saslFinal: 12 } as const;
@@ -78,7 +79,7 @@ export async function beginLogin(
       const lease = await context.pool.open(primary);
       if (isGone(connection, lease)) return;
       const server = connection.attach(lease, true);
-      connection.router.usePrimary(server);
+      connection.ownServers.usePrimary(server);
       server.outlet.write(packet);
       server.outlet.flush();
       server.resume();
@@ -104,10 +105,21 @@ async function logInForClient(
   const { secret, final, isNegotiated } = await proveClient(connection, context, startup);
   if (connection.isClosing) return;
   connection.login.secret = secret;
-  let lease: Lease;
+  let lease: Lease | null = null;
   let welcome: Welcome;
   try {
-    ({ lease, welcome } = await acquireFor(connection, context, settings.targets.primary, packet));
+    if (context.shared !== null && !connection.session.isReplication) {
+      welcome = await joinPool(
+        connection,
+        context,
+        context.shared,
+        startup,
+        packet,
+        secret ?? context.secrets.credentialFor(user),
+      );
+    } else {
+      ({ lease, welcome } = await acquireFor(connection, context, settings.targets.primary, packet));
+    }
   } catch (error) {
     const isSecretWrong = error instanceof LoginRefused ? error.sqlstate === INVALID_PASSWORD : true;
     if (isSecretWrong) users.forget(user);
@@ -116,19 +128,19 @@ async function logInForClient(
     return;
   }
   if (isGone(connection, lease)) return;
-  const server = connection.attach(lease, true);
-  connection.router.startup = packet;
+  const server = lease === null ? null : connection.attach(lease, true);
+  if (server !== null) connection.ownServers.usePrimary(server);
+  connection.ownServers.startup = packet;
   // Only a later login to a replica needs it.
-  if (settings.targets.replicas.length === 0) connection.login.secret = null;
-  connection.router.usePrimary(server);
+  if (server === null || settings.targets.replicas.length === 0) connection.login.secret = null;
   for (const [name, value] of welcome.parameters) connection.session.setParameter(name, value);
-  if (welcome.key !== null) cancelKeys.register(welcome.key, connection);
+  if (server !== null && welcome.key !== null) cancelKeys.register(welcome.key, connection);
   const { outlet } = connection.client;
   writeAuthenticated(connection, { final, negotiation: isNegotiated ? null : welcome.negotiation });
   outlet.write(welcome.messages);
   outlet.flush();
   connection.becomeReady();
-  server.resume();
+  server?.resume();
 }
 
 /** What the client hears before AuthenticationOk: NegotiateProtocolVersion as the server said it, once; AuthenticationSASLFinal. */
@@ -145,8 +157,8 @@ function writeAuthenticated(connection: Connection, { negotiation, final }: Prel
 }
 
 /** The client left while the server was being reached. */
-function isGone(connection: Connection, lease: Lease): boolean {
-  if (connection.isClosing) lease.release();
+function isGone(connection: Connection, lease: Lease | null): boolean {
+  if (connection.isClosing) lease?.release();
   return connection.isClosing;
 }
 

@@ -1,5 +1,5 @@
-// Which server a unit of work runs on, where a rule routes. A unit is a Query, or extended messages up to their Sync; it
-// runs on one server, and only when the session is idle and outside a transaction may the next one run on another.
+// The servers of one client's own, for its whole life: the primary, and a replica where a rule routes. A unit of work runs on
+// one of them, and only when the session is idle and outside a transaction may the next one run on another.
 //
 // A second server has to be told what the first one knows: settings are repeated there as the client made them, and
 // a prepared statement is prepared there before it is used. What cannot be carried over keeps the session on the primary:
@@ -9,15 +9,16 @@ import { describeError } from '../../base/errors.ts';
 import type { Endpoint } from '../../config/settings.ts';
 import { LoginRefused } from '../../pool/login.ts';
 import { OWED } from '../../session/owed.ts';
-import type { PreparedStatement } from '../../session/statements.ts';
 import type { StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
-import { makeCloseStatement, makeQuery } from '../../wire/writer.ts';
+import { makeQuery } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
+import type { Routing } from '../routing.ts';
 import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
+import { StatementCarrier } from './carry-statements.ts';
 import { acquireFor } from './login.ts';
 import { wantsReplica } from './look-ahead.ts';
 
@@ -30,15 +31,17 @@ const REST_MS = 2_000;
  * Queries and COPY TO. Whatever else a rule routes would fail on a standby, or be believed of a server on which it never
  * ran: a BEGIN there would leave what follows it without a transaction.
  */
-function mayRunElsewhere({ queryClass, kinds, unparsed }: StatementShape): boolean {
+export function mayRunElsewhere({ queryClass, kinds, unparsed }: StatementShape): boolean {
   if (unparsed !== null) return false;
   return queryClass === 'read' || queryClass === 'copy' || (queryClass === 'unknown' && kinds[0] === 'select');
 }
 
-export class Router {
+export class OwnServers implements Routing {
+  readonly isShared = false;
   readonly #connection: Connection;
   readonly #context: RelayContext;
   readonly #replicas: readonly Endpoint[];
+  readonly statements: StatementCarrier;
   #primary: ServerSide | null = null;
   #replica: ServerSide | null = null;
   #isOpening = false;
@@ -59,6 +62,7 @@ export class Router {
     this.#connection = connection;
     this.#context = context;
     this.#replicas = context.settings.auth.mode === 'passthrough' ? [] : context.settings.targets.replicas;
+    this.statements = new StatementCarrier(connection, this.#replicas.length > 0);
   }
 
   usePrimary(server: ServerSide): void {
@@ -69,11 +73,6 @@ export class Router {
   eachServer(act: (server: ServerSide) => void): void {
     if (this.#primary !== null) act(this.#primary);
     if (this.#replica !== null) act(this.#replica);
-  }
-
-  /** Parse messages are kept where another server may need them. */
-  get keepsParses(): boolean {
-    return this.#replicas.length > 0;
   }
 
   /** May this Query go now, and to the server that is active? `false`: the gate is closed until it may. */
@@ -100,48 +99,16 @@ export class Router {
     this.#isInUnit = false;
   }
 
-  /** Everything owed has been answered: a waiting unit may change servers. */
-  becomeQuiet(): void {
+  /** With everything owed answered, a waiting unit may change servers. */
+  endTurn(): void {
     if (!this.#isWaitingForQuiet || !this.#connection.session.isQuiet) return;
     this.#isWaitingForQuiet = false;
     this.#connection.gate.open(GATE.route);
   }
 
-  /** A Parse of that name is about to go out: what this server still has under it, though the client closed it, goes first. */
-  beforeParse(name: string): void {
-    if (!this.keepsParses || name === '') return;
-    const stale = this.#connection.active.known.get(name);
-    if (stale === undefined) return;
-    // A statement of SQL PREPARE that is still to be confirmed may hide the one that the client has kept.
-    let kept = this.#connection.session.statements.find(name);
-    while (kept !== null && kept !== stale) kept = kept.previous;
-    if (kept === null) this.#closeOn(this.#connection.active, name);
-  }
-
-  afterParse(statement: PreparedStatement): void {
-    if (this.keepsParses) this.#connection.active.noteParse(statement);
-  }
-
-  /** What the client calls `name` is about to be used: the active server must know it as the client does. */
-  beforeUse(name: string, statement: PreparedStatement | null): void {
-    if (!this.keepsParses) return;
-    const server = this.#connection.active;
-    const known = server.known.get(name) ?? null;
-    if (known === statement || (statement !== null && statement.parseMessage === null)) return;
-    // A Query whose answer is still to come has dropped it, perhaps: what the server has left is what the client has.
-    if (name === '' && statement !== null && server.hasBeenSent(statement)) return;
-    if (known !== null || name !== '') this.#closeOn(server, name);
-    if (statement === null || statement.parseMessage === null) return;
-    server.outlet.write(statement.parseMessage);
-    const owed = this.#connection.session.owed.push(OWED.parse);
-    owed.isSwallowed = true;
-    owed.closedName = name;
-    server.noteParse(statement);
-  }
-
   /** A statement has been completed. */
   noteStatement(statement: StatementFacts): void {
-    if (!this.keepsParses) return;
+    if (!this.statements.isKept) return;
     const { effect, shape } = statement;
     if (shape.queryClass === 'transaction') this.#mayUnitBeUndone = true;
     if (effect?.type === 'discard_all') {
@@ -173,12 +140,38 @@ export class Router {
     this.#mayUnitBeUndone = false;
   }
 
-  /** A replica's socket ended. True where the session can go on without it. */
-  forgetReplica(server: ServerSide): boolean {
+  /** A replica's socket ended: the session can go on without it. */
+  canLose(server: ServerSide): boolean {
     if (server === this.#primary || server !== this.#replica) return server !== this.#primary;
     if (this.#connection.active === server && !this.#connection.session.isQuiet) return false;
     this.#dropReplica();
     return true;
+  }
+
+  noteRun(): void {}
+
+  /** A client's view of its settings is the primary's: a replica only follows. */
+  wordParameter(server: ServerSide, _name: string, value: string): string | null {
+    return server.isPrimary ? value : null;
+  }
+
+  takeRefusal(): null {
+    return null;
+  }
+
+  abandonWait(): boolean {
+    return false;
+  }
+
+  listHolds(): readonly string[] {
+    return this.#primary === null ? [] : ['session'];
+  }
+
+  leave(isMidMessage: boolean): void {
+    this.eachServer(({ lease }) => {
+      if (lease.key !== null) this.#context.cancelKeys.forget(lease.key, this.#connection);
+      lease.release(isMidMessage);
+    });
   }
 
   #isRoutable(facts: TextFacts): boolean {
@@ -224,14 +217,6 @@ export class Router {
       this.#connection.session.owed.push(OWED.query).isSwallowed = true;
     }
     return true;
-  }
-
-  #closeOn(server: ServerSide, name: string): void {
-    server.outlet.write(makeCloseStatement(name));
-    const owed = this.#connection.session.owed.push(OWED.close);
-    owed.isSwallowed = true;
-    owed.closedName = name;
-    server.known.delete(name);
   }
 
   #hasReplicaToTry(): boolean {

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -149,14 +150,15 @@ func checkNotify(ctx context.Context, listener *pgx.Conn) (string, error) {
 		return "", err
 	}
 	defer speaker.Close(ctx)
-	if _, err = speaker.Exec(ctx, "SELECT pg_notify('news', 'hello ✓')"); err != nil {
-		return "", err
-	}
+	sender := value[uint32](ctx, speaker, "SELECT pg_backend_pid() FROM pg_notify('news', 'hello ✓')")
 	heard, err := listener.WaitForNotification(ctx)
 	if err != nil {
 		return "", err
 	}
-	expect(heard.PID, speaker.PgConn().PID())
+	expect(heard.PID, sender)
+	if !isPooled {
+		expect(sender, speaker.PgConn().PID())
+	}
 	if _, err = listener.Exec(ctx, "NOTIFY news, 'self'"); err != nil {
 		return "", err
 	}
@@ -227,7 +229,7 @@ func checkErrors(ctx context.Context, connection *pgx.Conn) (string, error) {
 }
 
 func checkRefused(ctx context.Context, connection *pgx.Conn) (string, error) {
-	pid := value[int](ctx, connection, "SELECT pg_backend_pid()")
+	mark := value[string](ctx, connection, os.Getenv("SESSION_MARK"))
 	told := []string{}
 	for _, mode := range []pgx.QueryExecMode{
 		pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeCacheStatement,
@@ -235,7 +237,7 @@ func checkRefused(ctx context.Context, connection *pgx.Conn) (string, error) {
 		_, err := connection.Exec(ctx, guarded, mode, 1)
 		told = append(told, describe(err))
 	}
-	expect(value[int](ctx, connection, "SELECT pg_backend_pid()"), pid)
+	expect(value[string](ctx, connection, os.Getenv("SESSION_SEEN")), mark)
 	expect(connection.PgConn().TxStatus(), byte('I'))
 	return "*pgconn.PgError " + strings.Join(told, "; "), nil
 }

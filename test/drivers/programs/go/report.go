@@ -14,6 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// isPooled says that server connections are shared: a session is served by another process with each transaction.
+var isPooled = os.Getenv("CHECKS_POOLED") == "1"
+
 type check func(ctx context.Context, connection *pgx.Conn) (string, error)
 
 func runCheck(name string, perform check) {

@@ -5,7 +5,16 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
-import { describe, expect, failureOf, NoApi, readTlsOptions, runChecks } from './report.mjs';
+import {
+  describe,
+  expect,
+  failureOf,
+  NoApi,
+  readTlsOptions,
+  runChecks,
+  SESSION_MARK,
+  SESSION_SEEN,
+} from './report.mjs';
 
 const open = (options = {}) =>
   postgres({
@@ -123,11 +132,11 @@ await runChecks({
     );
   }),
   refused: withClient(async (sql) => {
-    const pid = await readValue(sql`SELECT pg_backend_pid()`);
+    const mark = await readValue(sql.unsafe(SESSION_MARK));
     const simple = await failureOf(sql`DELETE FROM guarded`.simple().execute());
     const extended = await failureOf(sql`DELETE FROM guarded WHERE id = ${1}`.execute());
     const again = await failureOf(sql`DELETE FROM guarded WHERE id = ${2}`.execute());
-    expect(await readValue(sql`SELECT pg_backend_pid()`), pid);
+    expect(await readValue(sql.unsafe(SESSION_SEEN)), mark);
     return `${simple.name} ${[simple, extended, again].map(describe).join('; ')}`;
   }),
   refused_in_transaction: withClient(async (sql) => {

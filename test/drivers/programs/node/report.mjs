@@ -38,4 +38,10 @@ export function readTlsOptions() {
   return process.env.PGSSLMODE === 'disable' ? false : { ca: readFileSync(process.env.PGSSLROOTCERT, 'utf8') };
 }
 
+/** Server connections are shared: a session is served by another process with each transaction. */
+export const isPooled = process.env.CHECKS_POOLED === '1';
+
+/** SQL that marks a session, and that shows the same value in this very session only. */
+export const { SESSION_MARK, SESSION_SEEN } = process.env;
+
 export const describe = (error) => `${error.code} ${error.message} / ${error.detail} / ${error.hint}`;

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import sys
 import traceback
 
@@ -22,6 +23,13 @@ CHECKS = (
     "refused_in_batch",
     "limited",
 )
+
+# Server connections are shared: a session is served by another process with each transaction.
+IS_POOLED = os.environ["CHECKS_POOLED"] == "1"
+
+# SQL that marks a session, and that shows the same value in this very session only.
+SESSION_MARK = os.environ["SESSION_MARK"]
+SESSION_SEEN = os.environ["SESSION_SEEN"]
 
 
 class NoApi(Exception):

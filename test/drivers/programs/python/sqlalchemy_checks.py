@@ -6,7 +6,7 @@ import time
 
 from sqlalchemy import URL, create_engine, exc, text as sql
 
-from report import NoApi, expect, run_checks
+from report import SESSION_MARK, SESSION_SEEN, NoApi, expect, run_checks
 
 engine = create_engine(URL.create("postgresql+psycopg"))
 
@@ -137,13 +137,13 @@ def error_fields():
 
 def refused():
     with engine.connect() as connection:
-        pid = connection.scalar(sql("SELECT pg_backend_pid()"))
-        connection.rollback()
+        mark = connection.scalar(sql(SESSION_MARK))
+        connection.commit()
         simple = failure(connection, "DELETE FROM guarded")
         connection.rollback()
         extended = failure(connection, "DELETE FROM guarded WHERE id = :id", {"id": 1})
         connection.rollback()
-        expect(connection.scalar(sql("SELECT pg_backend_pid()")), pid)
+        expect(connection.scalar(sql(SESSION_SEEN)), mark)
     return f"{type(simple).__name__} {describe(simple)}; {describe(extended)}; pool {engine.pool.checkedin()} in"
 
 

@@ -98,8 +98,8 @@ async fn check_notify() -> Outcome {
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen("news").await?;
     let mut speaker = open().await?;
-    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut speaker).await?;
-    speaker.execute("SELECT pg_notify('news', 'hello ✓')").await?;
+    let sql = "SELECT pg_backend_pid() FROM pg_notify('news', 'hello ✓')";
+    let pid: i32 = sqlx::query_scalar(sql).fetch_one(&mut speaker).await?;
     let heard = listener.recv().await?;
     expect(i64::from(heard.process_id()), i64::from(pid))?;
     listener.execute("NOTIFY news, 'self'").await?;
@@ -122,12 +122,12 @@ async fn check_errors() -> Outcome {
 
 async fn check_refused() -> Outcome {
     let mut connection = open().await?;
-    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
+    let mark: String = sqlx::query_scalar(&setting("SESSION_MARK")).fetch_one(&mut connection).await?;
     let simple = fields_of(connection.execute(sqlx::raw_sql("DELETE FROM guarded")).await)?;
     let extended = fields_of(sqlx::query(GUARDED).bind(1).execute(&mut connection).await)?;
     let again = fields_of(sqlx::query(GUARDED).bind(2).execute(&mut connection).await)?;
-    let same: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
-    expect(same, pid)?;
+    let seen: String = sqlx::query_scalar(&setting("SESSION_SEEN")).fetch_one(&mut connection).await?;
+    expect(seen, mark)?;
     Ok(format!("Error::Database {}", [&simple, &extended, &again].map(|fields| describe(fields)).join("; ")))
 }
 

@@ -173,8 +173,8 @@ async fn check_notify() -> Outcome {
     let (listener, mut heard) = open_as(&setting("PGPASSWORD")).await?;
     listener.batch_execute("LISTEN news").await?;
     let speaker = open().await?;
-    let pid: i32 = speaker.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
-    speaker.batch_execute("SELECT pg_notify('news', 'hello ✓')").await?;
+    let sql = "SELECT pg_backend_pid() FROM pg_notify('news', 'hello ✓')";
+    let pid: i32 = speaker.query_one(sql, &[]).await?.get(0);
     let first = heard.recv().await.ok_or("the connection is gone")?;
     expect(first.process_id(), pid)?;
     listener.batch_execute("NOTIFY news, 'self'").await?;

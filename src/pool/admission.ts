@@ -1,0 +1,62 @@
+// A client that has proved who it is comes to a pool.
+
+import { WeirError } from '../base/errors.ts';
+import type { Guest } from './guest.ts';
+import type { Welcome } from './login.ts';
+import type { LoginClass } from './login-class.ts';
+import type { Member } from './member.ts';
+import type { TransactionPool } from './transaction-pool.ts';
+
+/** What a client is told when it has logged in. */
+export interface Admission {
+  readonly welcome: Welcome;
+  /** The welcome is a new connection's, made for this client: notices in it are for it too. */
+  readonly isFresh: boolean;
+}
+
+/**
+ * Lets a client in: with a connection of its own where there is room, else on the word of one that is alike. Throws
+ * LoginRefused with the server's words, or WeirError, also when `signal` says that nobody waits any more.
+ *
+ * @param startup the client's own startup packet, for a connection that is opened for it
+ */
+export async function admit<Side>(
+  pools: TransactionPool<Side>,
+  guest: Guest<Side>,
+  loginClass: LoginClass<Side>,
+  startup: Buffer,
+  signal: AbortSignal,
+): Promise<Admission> {
+  const { pool, welcome } = loginClass;
+  // A login trigger runs for each login.
+  if (welcome !== null && !pool.catalog.last.hasLoginTrigger) {
+    const free = pool.findHomeless(loginClass, guest.generation);
+    if (free !== null) {
+      pools.settleHome(free, guest);
+      return { welcome, isFresh: false };
+    }
+    const isFull = pool.waiters.size > 0 || pool.isPaused || !pools.shares.hasRoom(pool);
+    if (isFull && pool.members.size > 0) return { welcome, isFresh: false };
+  }
+  const member = await awaitNew(pools, guest, loginClass, startup, signal);
+  pools.giveBack(member);
+  return { welcome: member.welcome, isFresh: true };
+}
+
+function awaitNew<Side>(
+  pools: TransactionPool<Side>,
+  guest: Guest<Side>,
+  loginClass: LoginClass<Side>,
+  startup: Buffer,
+  signal: AbortSignal,
+): Promise<Member<Side>> {
+  return new Promise((grant, refuse) => {
+    const sinceMs = pools.clock.monotonicMs();
+    const waiter = { guest, loginClass, startup, isPatient: false, sinceMs, isDone: false, grant, refuse };
+    signal.addEventListener('abort', () => {
+      pools.abandon(waiter);
+      refuse(new WeirError('target_login_failed', 'the client has left'));
+    });
+    pools.enqueue(waiter);
+  });
+}

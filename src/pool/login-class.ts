@@ -1,0 +1,36 @@
+// Server connections that are alike from their first byte: same target, user, database and startup packet, but for
+// application_name, which is set again for each client. Within a class RESET leads every client back to its own values.
+
+import type { LoginSecret } from '../auth/verifier.ts';
+import type { Endpoint } from '../config/settings.ts';
+import type { Welcome } from './login.ts';
+import type { ServerPool } from './server-pool.ts';
+
+export class LoginClass<Side> {
+  readonly key: string;
+  readonly pool: ServerPool<Side>;
+  /** A startup packet of the class, and what to prove it with: of the client that came last. */
+  startup: Buffer;
+  secret: LoginSecret;
+  /** What the server said to the newest login; null before there was one. */
+  welcome: Welcome | null = null;
+  /** Clients and connections that are of it. */
+  users = 0;
+
+  constructor(key: string, pool: ServerPool<Side>, startup: Buffer, secret: LoginSecret) {
+    this.key = key;
+    this.pool = pool;
+    this.startup = startup;
+    this.secret = secret;
+  }
+
+  get endpoint(): Endpoint {
+    return this.pool.endpoint;
+  }
+}
+
+/** What two startup packets must have in common to be of one class. */
+export function classKeyOf(minor: number, parameters: ReadonlyMap<string, string>): string {
+  const rest = [...parameters].filter(([name]) => name !== 'application_name');
+  return JSON.stringify([minor, ...rest.sort(([left], [right]) => (left < right ? -1 : 1))]);
+}

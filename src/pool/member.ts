@@ -1,0 +1,96 @@
+// A server connection that many clients use in turn, and what it carries of the last one.
+//
+//   idle      free for anybody; the pool listens to it
+//   changing  pgweir itself talks on it: it is cleaned, or made ready for the next client
+//   held      one client has it
+//   closed    gone, or going
+
+import { WeirError } from '../base/errors.ts';
+import { NO_BELONGINGS } from '../session/belongings.ts';
+import { readParameterStatus } from '../wire/backend.ts';
+import { BACKEND } from '../wire/codes.ts';
+import { BackendMessages } from './backend-messages.ts';
+import type { Guest } from './guest.ts';
+import type { Welcome } from './login.ts';
+import type { LoginClass } from './login-class.ts';
+import type { Lease } from './server-connection.ts';
+
+export type MemberState = 'idle' | 'changing' | 'held' | 'closed';
+
+/** `Side` is what the relay makes of a server connection; it lasts as long as the connection. */
+export class Member<Side> {
+  readonly lease: Lease;
+  readonly loginClass: LoginClass<Side>;
+  readonly welcome: Welcome;
+  readonly openedAtMs: number;
+  /** Logins are renewed when what they depend on has changed: clients that came later want a later one. */
+  readonly generation: number;
+  /** application_name as it was in the startup packet: where RESET leads back to. */
+  readonly startupName: string;
+  state: MemberState = 'changing';
+  guest: Guest<Side> | null = null;
+  /** The client that used it last, and comes back to it while nobody else has taken it. */
+  home: Guest<Side> | null = null;
+  /** The client that had it last, whether it comes back or not: what it prepared is still known here. */
+  lastGuest: Guest<Side> | null = null;
+  side: Side | null = null;
+  belongings = NO_BELONGINGS;
+  /** What it reported by ParameterStatus. */
+  readonly reported: Map<string, string>;
+  /** Its client is quiet but has left traces: it can be asked for it. */
+  isReclaimable = false;
+  /** Bits of TRACE that keep it with its client. */
+  pins = 0;
+  /** Before that a pinned one is not asked again. */
+  askAgainAtMs = 0;
+  idleSinceMs = 0;
+  /** A cancel went out for what ran here: a round trip must follow before another client gets it. */
+  wasCancelled = false;
+  /** It is closed when it is next free. */
+  isRetiring = false;
+  /** Sequences were used here; currval() must not show that to the next client. */
+  hasDrawn = false;
+  #idleMessages: BackendMessages | null = null;
+
+  constructor(lease: Lease, loginClass: LoginClass<Side>, welcome: Welcome, generation: number, nowMs: number) {
+    this.lease = lease;
+    this.loginClass = loginClass;
+    this.welcome = welcome;
+    this.generation = generation;
+    this.openedAtMs = nowMs;
+    this.reported = new Map(welcome.parameters);
+    this.startupName = welcome.parameters.get('application_name') ?? '';
+  }
+
+  get applicationName(): string {
+    return this.reported.get('application_name') ?? '';
+  }
+
+  /** Reads what the server says to nobody: changed settings count, notices do not. `onEnd`: it can serve no more. */
+  listen(onEnd: () => void): void {
+    this.#idleMessages = null;
+    this.lease.inlet.receive = (buffer, length) => {
+      try {
+        this.#idleMessages ??= new BackendMessages();
+        for (const message of this.#idleMessages.take(buffer.subarray(0, length))) this.#hear(message);
+      } catch {
+        onEnd();
+      }
+    };
+    this.lease.socket.resume();
+  }
+
+  /** Nothing that it said is still unread. */
+  get isAtMessageBoundary(): boolean {
+    return this.#idleMessages?.isAtBoundary !== false;
+  }
+
+  #hear(message: Buffer): void {
+    if (message[0] === BACKEND.parameterStatus) {
+      const parameter = readParameterStatus(message, 0, message.length);
+      if (parameter !== null) this.reported.set(parameter.name, parameter.value);
+    } else if (message[0] !== BACKEND.notice && message[0] !== BACKEND.notification) {
+      throw new WeirError('target_protocol_violation', `message type ${message[0]} on an idle connection`);
+    }
+  }
+}

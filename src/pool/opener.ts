@@ -1,0 +1,91 @@
+// Opens the server connections of a pool, and says what pgweir itself has to say on them.
+
+import type { Clock } from '../base/clock.ts';
+import { describeError, WeirError } from '../base/errors.ts';
+import { CATALOG_QUERY, readCatalog } from './catalog-reader.ts';
+import type { Catalog } from './catalogs.ts';
+import { type Inquiry, inquire } from './inquiry.ts';
+import { LoginRefused } from './login.ts';
+import type { LoginClass } from './login-class.ts';
+import { Member } from './member.ts';
+import type { SessionPool } from './pool.ts';
+
+/** How long pgweir's own statements may take on a server connection. */
+const OWN_STATEMENT_MS = 5_000;
+/** SQLSTATEs of a server that may serve soon: too many connections, shutting down, starting up. */
+const PASSING: ReadonlySet<string> = new Set(['53300', '57P01', '57P02', '57P03']);
+
+export class Opener<Side> {
+  readonly #dialing: SessionPool;
+  readonly #loginTimeoutMs: number;
+  readonly #loginRetryMs: number;
+  readonly #clock: Clock;
+  readonly #never = new AbortController().signal;
+
+  constructor(dialing: SessionPool, loginTimeoutMs: number, loginRetryMs: number, clock: Clock) {
+    this.#dialing = dialing;
+    this.#loginTimeoutMs = loginTimeoutMs;
+    this.#loginRetryMs = loginRetryMs;
+    this.#clock = clock;
+  }
+
+  /** A connection of that class, logged in and knowing what its database holds. Throws LoginRefused or WeirError. */
+  async open(loginClass: LoginClass<Side>, startup: Buffer): Promise<Member<Side>> {
+    const { pool } = loginClass;
+    const { generation } = pool;
+    pool.opening++;
+    try {
+      const { lease, welcome } = await this.#dialing.acquire(pool.endpoint, {
+        startup,
+        user: pool.user,
+        secret: loginClass.secret,
+        timeoutMs: this.#loginTimeoutMs,
+        signal: this.#never,
+      });
+      const member = new Member(lease, loginClass, welcome, generation, this.#clock.monotonicMs());
+      if (pool.catalog.isUnknown) await this.learn(member).catch(() => undefined);
+      loginClass.welcome = welcome;
+      loginClass.users++;
+      pool.ledger.opened++;
+      pool.members.add(member);
+      pool.noteLogin(null, 0, 0);
+      return member;
+    } catch (error) {
+      pool.noteLogin(describeError(error), this.#clock.monotonicMs(), this.#loginRetryMs);
+      throw error;
+    } finally {
+      pool.opening--;
+    }
+  }
+
+  /** One Query of pgweir's own; its failure is an error here. Throws WeirError. */
+  async say(member: Member<Side>, text: string): Promise<Inquiry> {
+    const { lease } = member;
+    const inquiry = await inquire(lease, text, OWN_STATEMENT_MS);
+    for (const { name, value } of inquiry.parameters) member.reported.set(name, value);
+    // A cancel that came late has hit the statement that was there to wait for it.
+    if (inquiry.sqlstate !== null && text !== '')
+      throw new WeirError('target_protocol_violation', `${inquiry.sqlstate} ${inquiry.message}`);
+    return inquiry;
+  }
+
+  /** Asks what the definitions of the database are now. */
+  async learn(member: Member<Side>): Promise<void> {
+    const { catalog }: { catalog: Catalog } = member.loginClass.pool;
+    if (catalog.isLoading) return;
+    const { epoch } = catalog;
+    catalog.isLoading = true;
+    try {
+      const { rows } = await this.say(member, CATALOG_QUERY);
+      catalog.learn(readCatalog(rows), epoch, this.#clock.monotonicMs());
+    } finally {
+      catalog.isLoading = false;
+    }
+  }
+}
+
+/** The server does not serve now, but may in a moment: who has waited may wait on. */
+export function isPassing(error: unknown): boolean {
+  if (error instanceof LoginRefused) return PASSING.has(error.sqlstate);
+  return error instanceof WeirError && error.code === 'target_unreachable';
+}

@@ -1,0 +1,140 @@
+// What happens to shared server connections by the clock, and at an administrator's word.
+
+import { setTimeout } from 'node:timers/promises';
+import type { Clock } from '../base/clock.ts';
+import { WeirError } from '../base/errors.ts';
+import type { Member } from './member.ts';
+import type { PoolFilter, PoolSummary } from './pool-summary.ts';
+import type { ServerPool } from './server-pool.ts';
+import type { TransactionPool } from './transaction-pool.ts';
+
+const TICK_MS = 50;
+/** Longer than a server connection takes to be retired or given up. */
+const STOP_MS = 10_000;
+const STOP_LOOK_MS = 5;
+
+export class PoolKeeper<Side> {
+  readonly #pool: TransactionPool<Side>;
+  readonly #clock: Clock;
+  #timer: NodeJS.Timeout | null = null;
+  /** Who waits for a pause to be complete. */
+  readonly #pausing = new Set<{ readonly filter: PoolFilter; readonly resolve: () => void }>();
+  readonly #paused: PoolFilter[] = [];
+
+  constructor(pool: TransactionPool<Side>, clock: Clock) {
+    this.#pool = pool;
+    this.#clock = clock;
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  /** Every client has gone: so do the server connections. Resolves when the servers have let go of them. */
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    this.#pool.isStopping = true;
+    for (const pool of this.#pool.pools.values())
+      for (const member of pool.members) if (member.state === 'idle') this.#pool.close(member);
+    const deadlineMs = this.#clock.monotonicMs() + STOP_MS;
+    const isEmpty = (): boolean => [...this.#pool.pools.values()].every((pool) => pool.size === 0);
+    while (!isEmpty() && this.#clock.monotonicMs() < deadlineMs) await setTimeout(STOP_LOOK_MS);
+  }
+
+  summarize(): PoolSummary[] {
+    const nowMs = this.#clock.monotonicMs();
+    return [...this.#pool.pools.values()].map((pool) => pool.summarize(nowMs));
+  }
+
+  /** Nothing is lent any more, of pools that come later neither. Resolves when nothing is, or at the resumption. */
+  pause(filter: PoolFilter): Promise<void> {
+    this.#paused.push(filter);
+    for (const pool of this.#select(filter)) {
+      pool.isPaused = true;
+      for (const member of pool.members) if (member.isReclaimable) this.#pool.keep(member);
+    }
+    return new Promise((resolve) => {
+      this.#pausing.add({ filter, resolve });
+      this.#endPauses();
+    });
+  }
+
+  resume(filter: PoolFilter): void {
+    const isMeant = (other: PoolFilter): boolean =>
+      (filter.database ?? other.database) === other.database && (filter.user ?? other.user) === other.user;
+    this.#paused.splice(0, this.#paused.length, ...this.#paused.filter((other) => !isMeant(other)));
+    for (const pause of this.#pausing) {
+      if (!isMeant(pause.filter)) continue;
+      this.#pausing.delete(pause);
+      pause.resolve();
+    }
+    for (const pool of this.#select(filter)) {
+      pool.isPaused = false;
+      this.#pool.dispatch(pool);
+    }
+  }
+
+  /** Every server connection is replaced, as soon as nobody uses it. */
+  reconnect(filter: PoolFilter): void {
+    for (const pool of this.#select(filter)) {
+      pool.renewLogins();
+      for (const member of pool.members) {
+        member.isRetiring = true;
+        if (member.state === 'idle') this.#pool.close(member);
+        else if (member.isReclaimable) this.#pool.keep(member);
+      }
+    }
+  }
+
+  #select({ database, user }: PoolFilter): ServerPool<Side>[] {
+    return [...this.#pool.pools.values()].filter(
+      (pool) => (database ?? pool.database) === pool.database && (user ?? pool.user) === pool.user,
+    );
+  }
+
+  #tick(): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.#pool.catalogs.expire(nowMs);
+    for (const filter of this.#paused) for (const pool of this.#select(filter)) pool.isPaused = true;
+    for (const pool of this.#pool.pools.values()) {
+      this.#endWaits(pool, nowMs);
+      // A reserve that has opened, a retry that is due, a pinned connection that may be asked again.
+      if (pool.waiters.size > 0) this.#pool.dispatch(pool);
+      for (const member of pool.members) this.#look(member, nowMs);
+      this.#keepSpares(pool, nowMs);
+    }
+    this.#endPauses();
+  }
+
+  #endWaits(pool: ServerPool<Side>, nowMs: number): void {
+    for (const waiter of pool.waiters) {
+      if (nowMs - waiter.sinceMs < this.#pool.settings.queryWaitMs) return;
+      this.#pool.abandon(waiter);
+      pool.ledger.waitTimeouts++;
+      waiter.refuse(new WeirError('pool_exhausted'));
+    }
+  }
+
+  #look(member: Member<Side>, nowMs: number): void {
+    member.guest?.checkIdle(nowMs);
+    if (member.state !== 'idle') return;
+    const { serverIdleMs, serverLifetimeMs, minIdle } = this.#pool.settings;
+    const isIdleTooLong = nowMs - member.idleSinceMs > serverIdleMs && member.loginClass.pool.members.size > minIdle;
+    if (isIdleTooLong || nowMs - member.openedAtMs > serverLifetimeMs) this.#pool.close(member);
+  }
+
+  #keepSpares(pool: ServerPool<Side>, nowMs: number): void {
+    if (pool.size >= this.#pool.settings.minIdle || pool.isPaused || nowMs < pool.retryAtMs) return;
+    const loginClass = pool.newestClass();
+    if (loginClass !== null) this.#pool.openSpare(loginClass);
+  }
+
+  #endPauses(): void {
+    for (const pause of this.#pausing) {
+      if (this.#select(pause.filter).some((pool) => pool.ledger.held > 0 || pool.opening > 0)) continue;
+      this.#pausing.delete(pause);
+      pause.resolve();
+    }
+  }
+}

@@ -1,0 +1,209 @@
+// The server connections that one user has in one database of one target, and who waits for them.
+
+import type { LoginSecret } from '../auth/verifier.ts';
+import type { Endpoint, PoolSettings } from '../config/settings.ts';
+import { NO_BELONGINGS } from '../session/belongings.ts';
+import type { Catalog } from './catalogs.ts';
+import type { Guest } from './guest.ts';
+import { isTainted, makeHandover } from './handover.ts';
+import { Ledger } from './ledger.ts';
+import { classKeyOf, LoginClass } from './login-class.ts';
+import type { Member } from './member.ts';
+import type { PoolSummary } from './pool-summary.ts';
+import type { Waiter } from './waiter.ts';
+
+/** A login that fails is not tried again for that long at first, and twice as long each time. */
+const FIRST_RETRY_MS = 100;
+
+export class ServerPool<Side> {
+  readonly endpoint: Endpoint;
+  readonly database: string;
+  readonly user: string;
+  readonly catalog: Catalog;
+  readonly ledger = new Ledger();
+  readonly members = new Set<Member<Side>>();
+  /** In the order in which they came. */
+  readonly waiters = new Set<Waiter<Side>>();
+  /** Connections that are being opened, or that the server has not let go of yet. */
+  opening = 0;
+  closing = 0;
+  isPaused = false;
+  /** Raised when what a login depends on has changed. */
+  generation = 0;
+  lastError: string | null = null;
+  retryAtMs = 0;
+  readonly #settings: PoolSettings;
+  readonly #classes = new Map<string, LoginClass<Side>>();
+  #retryDelayMs = FIRST_RETRY_MS;
+
+  constructor(endpoint: Endpoint, database: string, user: string, catalog: Catalog, settings: PoolSettings) {
+    this.endpoint = endpoint;
+    this.database = database;
+    this.user = user;
+    this.catalog = catalog;
+    this.#settings = settings;
+  }
+
+  /** Server connections that it has, or will have in a moment. */
+  get size(): number {
+    return this.members.size + this.opening + this.closing;
+  }
+
+  get longestWaiter(): Waiter<Side> | null {
+    for (const waiter of this.waiters) return waiter;
+    return null;
+  }
+
+  /** So many it may have now: the reserve is there for who has waited long. */
+  limit(nowMs: number): number {
+    const { size, reserveSize, reserveAfterMs } = this.#settings;
+    const waiter = reserveSize > 0 ? this.longestWaiter : null;
+    return waiter !== null && nowMs - waiter.sinceMs >= reserveAfterMs ? size + reserveSize : size;
+  }
+
+  classOf(
+    minor: number,
+    parameters: ReadonlyMap<string, string>,
+    startup: Buffer,
+    secret: LoginSecret,
+  ): LoginClass<Side> {
+    const key = classKeyOf(minor, parameters);
+    let loginClass = this.#classes.get(key);
+    if (loginClass === undefined) {
+      for (const [other, { users }] of this.#classes) if (users === 0) this.#classes.delete(other);
+      loginClass = new LoginClass(key, this, startup, secret);
+      this.#classes.set(key, loginClass);
+    }
+    loginClass.secret = secret;
+    loginClass.users++;
+    return loginClass;
+  }
+
+  /** The class of the connection that was opened last. */
+  newestClass(): LoginClass<Side> | null {
+    let newest: LoginClass<Side> | null = null;
+    for (const { loginClass } of this.members) newest = loginClass;
+    return newest;
+  }
+
+  renewLogins(): void {
+    this.generation++;
+    for (const loginClass of this.#classes.values()) loginClass.welcome = null;
+  }
+
+  /** A connection of its class that is free and that no client comes back to. */
+  findHomeless(loginClass: LoginClass<Side>, generation: number): Member<Side> | null {
+    for (const member of this.members) {
+      const isFree = member.state === 'idle' && member.home === null && isOf(member, loginClass, generation);
+      if (isFree && !isTainted(member.belongings, NO_BELONGINGS)) return member;
+    }
+    return null;
+  }
+
+  /**
+   * The free connection that costs least to make ready: the client's own, then one that carries the same, then one that
+   * nobody comes back to, then the one that has been idle longest. `mayTakeHomes`: another client's own one, too.
+   */
+  pick(guest: Guest<Side>, loginClass: LoginClass<Side>, mayTakeHomes: boolean): Member<Side> | null {
+    let best: Member<Side> | null = null;
+    let bestScore = -1;
+    const isRotating = this.#settings.affinity === 'avoid';
+    for (const member of this.members) {
+      if (member.state !== 'idle' || !isOf(member, loginClass, guest.generation)) continue;
+      const isOwn = member.home === guest;
+      if (!isOwn && member.home !== null && !mayTakeHomes) continue;
+      if (isTainted(member.belongings, guest.belongings)) continue;
+      let score = 0;
+      if (isOwn) score = isRotating ? 0 : 8;
+      else score = 1 + (carriesSame(member, guest) ? 4 : 0) + (member.home === null ? 2 : 0);
+      if (score > bestScore || (score === bestScore && member.idleSinceMs < (best?.idleSinceMs ?? 0))) {
+        best = member;
+        bestScore = score;
+      }
+    }
+    return best;
+  }
+
+  /** A free connection that is of no use to who waits: it makes room. Longest idle first. */
+  findSpare(): Member<Side> | null {
+    let best: Member<Side> | null = null;
+    for (const member of this.members)
+      if (member.state === 'idle' && (best === null || member.idleSinceMs < best.idleSinceMs)) best = member;
+    return best;
+  }
+
+  /** A connection that its client keeps only until somebody needs it. */
+  findReclaimable(nowMs: number): Member<Side> | null {
+    let best: Member<Side> | null = null;
+    for (const member of this.members) {
+      if (!member.isReclaimable || member.askAgainAtMs > nowMs) continue;
+      if (best === null || member.idleSinceMs < best.idleSinceMs) best = member;
+    }
+    return best;
+  }
+
+  noteLogin(error: string | null, nowMs: number, maxDelayMs: number): void {
+    this.lastError = error;
+    if (error === null) {
+      this.retryAtMs = 0;
+      this.#retryDelayMs = FIRST_RETRY_MS;
+      return;
+    }
+    this.retryAtMs = nowMs + this.#retryDelayMs;
+    this.#retryDelayMs = Math.min(this.#retryDelayMs * 2, maxDelayMs);
+  }
+
+  summarize(nowMs: number): PoolSummary {
+    const { ledger } = this;
+    const connections = { idle: 0, active: 0, reclaimable: 0, pinned: 0, opening: this.opening };
+    for (const { state, isReclaimable, pins } of this.members) {
+      if (state === 'idle') connections.idle++;
+      else if (pins !== 0) connections.pinned++;
+      else if (isReclaimable) connections.reclaimable++;
+      else connections.active++;
+    }
+    const waiter = this.longestWaiter;
+    return {
+      target: this.endpoint.name,
+      database: this.database,
+      user: this.user,
+      isPaused: this.isPaused,
+      limit: this.#settings.size,
+      connections,
+      waiting: this.waiters.size,
+      longestWaitMs: waiter === null ? 0 : Math.round(nowMs - waiter.sinceMs),
+      acquires: ledger.acquires,
+      releases: ledger.releases,
+      held: ledger.held,
+      handovers: ledger.handovers,
+      settlements: ledger.settlements,
+      opened: ledger.opened,
+      closed: ledger.closed,
+      waitTimeouts: ledger.waitTimeouts,
+      statements: { shared: ledger.sharedStatements, pinned: ledger.pinnedStatements },
+      pins: ledger.pins(nowMs),
+      lastError: this.lastError,
+    };
+  }
+}
+
+/** What has to be said on a connection before that client may use it; null: nothing. */
+export function handoverText<Side>(member: Member<Side>, guest: Guest<Side>): string | null {
+  const texts: string[] = [];
+  if (member.hasDrawn && member.home !== guest) texts.push('DISCARD SEQUENCES');
+  const change = makeHandover(member.belongings, guest.belongings);
+  if (change !== null) texts.push(change);
+  if (member.applicationName !== guest.applicationName) {
+    const name = guest.applicationName.replaceAll("'", "''").replaceAll('\\', '\\\\');
+    texts.push(`SELECT pg_catalog.set_config('application_name', E'${name}', false)`);
+  }
+  return texts.length === 0 ? null : texts.join('; ');
+}
+
+function carriesSame<Side>(member: Member<Side>, guest: Guest<Side>): boolean {
+  return member.belongings === guest.belongings && member.applicationName === guest.applicationName;
+}
+
+function isOf<Side>(member: Member<Side>, loginClass: LoginClass<Side>, generation: number): boolean {
+  return member.loginClass === loginClass && member.generation >= generation && member.isAtMessageBoundary;
+}

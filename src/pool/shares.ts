@@ -1,0 +1,102 @@
+// Room for server connections: the limit of each pool, and those that pools share on a target. Under a shared limit a pool
+// that has less may take from one that has more, until they are even (max-min fairness).
+
+import type { Clock } from '../base/clock.ts';
+import type { PoolSettings } from '../config/settings.ts';
+import type { Member } from './member.ts';
+import type { ServerPool } from './server-pool.ts';
+
+export class Shares<Side> {
+  readonly #pools: ReadonlyMap<string, ServerPool<Side>>;
+  readonly #clock: Clock;
+  readonly #maxPerTarget: number;
+  readonly #maxPerDatabase: number;
+  readonly #maxPerUser: number;
+  /** Pools share nothing: each has only its own limit. */
+  readonly #isApart: boolean;
+
+  constructor(pools: ReadonlyMap<string, ServerPool<Side>>, settings: PoolSettings, clock: Clock) {
+    this.#pools = pools;
+    this.#clock = clock;
+    const [target, database, user] = [settings.maxPerTarget, settings.maxPerDatabase, settings.maxPerUser];
+    this.#maxPerTarget = target ?? Number.POSITIVE_INFINITY;
+    this.#maxPerDatabase = database ?? Number.POSITIVE_INFINITY;
+    this.#maxPerUser = user ?? Number.POSITIVE_INFINITY;
+    this.#isApart = target === null && database === null && user === null;
+  }
+
+  /** One more connection may be opened. */
+  hasRoom(pool: ServerPool<Side>): boolean {
+    if (pool.size >= pool.limit(this.#clock.monotonicMs())) return false;
+    if (this.#isApart) return true;
+    let [onTarget, inDatabase, ofUser] = [0, 0, 0];
+    for (const other of this.#pools.values()) {
+      if (other.endpoint !== pool.endpoint) continue;
+      onTarget += other.size;
+      if (other.database === pool.database) inDatabase += other.size;
+      if (other.user === pool.user) ofUser += other.size;
+    }
+    return onTarget < this.#maxPerTarget && inDatabase < this.#maxPerDatabase && ofUser < this.#maxPerUser;
+  }
+
+  /** Pools with clients that wait for room which others may leave, the one with the smallest share first. */
+  waiting(except: ServerPool<Side>): ServerPool<Side>[] {
+    if (this.#isApart) return [];
+    return [...this.#pools.values()]
+      .filter((pool) => pool !== except && pool.waiters.size > 0)
+      .sort((left, right) => left.size - right.size);
+  }
+
+  /** Somebody waits for room that this pool has more of than it should. */
+  isRoomOwed(pool: ServerPool<Side>): boolean {
+    if (this.#isApart) return false;
+    return this.waiting(pool).some(
+      (other) =>
+        !other.isPaused && !this.hasRoom(other) && this.#isBelowOwnLimit(other) && this.#rivals(other).includes(pool),
+    );
+  }
+
+  /** A free connection elsewhere that could make room for this pool. */
+  findSpare(pool: ServerPool<Side>): Member<Side> | null {
+    return this.#findAmongRivals(pool, (rival) => rival.findSpare());
+  }
+
+  /** The same of connections that clients only keep. */
+  findReclaimable(pool: ServerPool<Side>): Member<Side> | null {
+    const nowMs = this.#clock.monotonicMs();
+    return this.#findAmongRivals(pool, (rival) => rival.findReclaimable(nowMs));
+  }
+
+  #findAmongRivals(
+    pool: ServerPool<Side>,
+    find: (rival: ServerPool<Side>) => Member<Side> | null,
+  ): Member<Side> | null {
+    if (this.#isApart || !this.#isBelowOwnLimit(pool)) return null;
+    for (const rival of this.#rivals(pool)) {
+      const member = find(rival);
+      if (member !== null) return member;
+    }
+    return null;
+  }
+
+  #isBelowOwnLimit(pool: ServerPool<Side>): boolean {
+    return pool.size < pool.limit(this.#clock.monotonicMs());
+  }
+
+  /** Pools whose connections count against the same limits, and where nobody waits or more than a fair share is held. */
+  #rivals(pool: ServerPool<Side>): ServerPool<Side>[] {
+    return [...this.#pools.values()]
+      .filter(
+        (other) =>
+          other !== pool && this.#sharesLimit(pool, other) && (other.waiters.size === 0 || other.size > pool.size + 1),
+      )
+      .sort((left, right) => right.size - left.size);
+  }
+
+  #sharesLimit(one: ServerPool<Side>, other: ServerPool<Side>): boolean {
+    if (one.endpoint !== other.endpoint) return false;
+    if (this.#maxPerTarget !== Number.POSITIVE_INFINITY) return true;
+    if (this.#maxPerDatabase !== Number.POSITIVE_INFINITY && one.database === other.database) return true;
+    return this.#maxPerUser !== Number.POSITIVE_INFINITY && one.user === other.user;
+  }
+}

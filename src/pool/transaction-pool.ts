@@ -1,0 +1,397 @@
+// Server connections that many clients share. A client is lent one for a unit of work, or for a transaction, and comes back
+// to the same one while nobody else needs it; below the limits each has one of its own. At the limits who waits is served
+// in order, by what is given back, by what makes room, and by asking clients for what they only keep.
+//
+// A connection is handed over only when it carries what its next client left behind on its last one, and nothing else.
+
+import type { LoginSecret } from '../auth/verifier.ts';
+import type { Clock } from '../base/clock.ts';
+import { describeError } from '../base/errors.ts';
+import type { Histogram } from '../base/histogram.ts';
+import type { Log } from '../base/log.ts';
+import type { Endpoint, PoolSettings } from '../config/settings.ts';
+import { Catalogs } from './catalogs.ts';
+import type { Guest } from './guest.ts';
+import type { Inquiry } from './inquiry.ts';
+import type { LoginClass } from './login-class.ts';
+import type { Member } from './member.ts';
+import { isPassing, Opener } from './opener.ts';
+import type { SessionPool } from './pool.ts';
+import { handoverText, ServerPool } from './server-pool.ts';
+import { Shares } from './shares.ts';
+import type { Waiter } from './waiter.ts';
+
+export interface TransactionPoolParts {
+  readonly settings: PoolSettings;
+  readonly loginTimeoutMs: number;
+  readonly dialing: SessionPool;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly queueWaits: Histogram;
+}
+
+export class TransactionPool<Side> {
+  readonly settings: PoolSettings;
+  readonly catalogs = new Catalogs();
+  readonly clock: Clock;
+  /** What is given back is closed. */
+  isStopping = false;
+  readonly #parts: TransactionPoolParts;
+  readonly #pools = new Map<string, ServerPool<Side>>();
+  readonly shares: Shares<Side>;
+  readonly #opener: Opener<Side>;
+
+  constructor(parts: TransactionPoolParts) {
+    this.#parts = parts;
+    this.settings = parts.settings;
+    this.clock = parts.clock;
+    this.shares = new Shares(this.#pools, parts.settings, parts.clock);
+    this.#opener = new Opener(parts.dialing, parts.loginTimeoutMs, parts.settings.loginRetryMs, parts.clock);
+  }
+
+  get pools(): ReadonlyMap<string, ServerPool<Side>> {
+    return this.#pools;
+  }
+
+  /** The class of a client that has proved who it is; when it goes, `loginClass.users` goes down. */
+  classFor(
+    endpoint: Endpoint,
+    user: string,
+    database: string,
+    startup: { readonly packet: Buffer; readonly minor: number; readonly parameters: ReadonlyMap<string, string> },
+    secret: LoginSecret,
+  ): LoginClass<Side> {
+    const key = JSON.stringify([endpoint.name, database, user]);
+    let pool = this.#pools.get(key);
+    if (pool === undefined) {
+      pool = new ServerPool(endpoint, database, user, this.catalogs.of(endpoint.name, database), this.settings);
+      this.#pools.set(key, pool);
+    }
+    return pool.classOf(startup.minor, startup.parameters, startup.packet, secret);
+  }
+
+  /** A connection at once, made ready for the client; or a place in the queue: `guest.seat` or `guest.refuse` follows. */
+  request(guest: Guest<Side>, loginClass: LoginClass<Side>, isPatient: boolean): Member<Side> | Waiter<Side> {
+    const { home } = guest;
+    if (home !== null && this.#isAsLeft(home, guest, loginClass)) {
+      this.#lend(home, guest);
+      return home;
+    }
+    let granted: Member<Side> | null = null;
+    let isNow = true;
+    const waiter: Waiter<Side> = {
+      guest,
+      loginClass,
+      startup: null,
+      isPatient,
+      sinceMs: this.clock.monotonicMs(),
+      isDone: false,
+      grant: (member) => {
+        if (isNow) granted = member;
+        else guest.seat(member);
+      },
+      refuse: (error) => guest.refuse(error, loginClass),
+    };
+    this.enqueue(waiter);
+    isNow = false;
+    return granted ?? waiter;
+  }
+
+  /** Whatever lets the first of a queue go on serves the queue: nobody need look again for who comes last. */
+  enqueue(waiter: Waiter<Side>): void {
+    const { pool } = waiter.loginClass;
+    const isFirst = pool.waiters.size === 0;
+    pool.waiters.add(waiter);
+    if (isFirst) this.dispatch(pool);
+  }
+
+  /** The client comes back to that one, while nobody else takes it. */
+  settleHome(member: Member<Side>, guest: Guest<Side>): void {
+    if (guest.home === member) return;
+    this.#leaveHome(member);
+    if (guest.home !== null) guest.home.home = null;
+    guest.home = member;
+    member.home = guest;
+  }
+
+  /** Nobody waits for that any more. */
+  abandon(waiter: Waiter<Side>): void {
+    waiter.isDone = true;
+    waiter.loginClass.pool.waiters.delete(waiter);
+  }
+
+  /** The client is through, and left nothing that is not in its belongings. */
+  giveBack(member: Member<Side>): void {
+    this.#endLease(member);
+    if (member.wasCancelled) this.#sayThenRest(member, '');
+    else this.#rest(member);
+  }
+
+  /** The client is quiet, and keeps the connection until somebody needs it. */
+  keep(member: Member<Side>): void {
+    const { pool } = member.loginClass;
+    member.isReclaimable = true;
+    member.idleSinceMs = this.clock.monotonicMs();
+    const isWanted = pool.waiters.size > 0 || this.settings.affinity === 'avoid' || pool.isPaused || member.isRetiring;
+    if (isWanted || this.shares.isRoomOwed(pool)) this.#reclaim(member);
+  }
+
+  /** Why the connection stays with its client, bits of TRACE. */
+  setPins(member: Member<Side>, pins: number): void {
+    if (pins === member.pins) return;
+    member.loginClass.pool.ledger.changePins(member.pins, pins, this.clock.monotonicMs());
+    member.pins = pins;
+  }
+
+  /** One Query of pgweir's own on a connection that is at rest. Throws WeirError where that fails. */
+  say(member: Member<Side>, text: string): Promise<Inquiry> {
+    return this.#opener.say(member, text);
+  }
+
+  /** The client has left; `cleaning` makes the connection as good as new, null says that nothing can. */
+  cleanUp(member: Member<Side>, cleaning: string | null): void {
+    this.#endLease(member);
+    this.#leaveHome(member);
+    if (cleaning === null) this.close(member);
+    else this.#sayThenRest(member, cleaning);
+  }
+
+  /** The client has left in the middle of something: what runs is cancelled, and the connection ends. */
+  abort(member: Member<Side>, isMidMessage: boolean): void {
+    const { lease } = member;
+    const isRunning = lease.key !== null && !lease.socket.destroyed;
+    this.close(member, isMidMessage);
+    if (!isRunning || lease.key === null) return;
+    this.#parts.dialing
+      .cancel(lease.endpoint, lease.key)
+      .catch((error: unknown) => this.#parts.log.debug({ reason: describeError(error) }, 'a cancel was not delivered'));
+  }
+
+  /** Its socket has ended, or it is of no more use. Its room is free when the server has let go of it. */
+  close(member: Member<Side>, isMidMessage = false): void {
+    if (member.state === 'closed') return;
+    const { pool } = member.loginClass;
+    if (member.state === 'held') this.#endLease(member);
+    member.state = 'closed';
+    this.#leaveHome(member);
+    pool.members.delete(member);
+    pool.closing++;
+    pool.ledger.closed++;
+    member.loginClass.users--;
+    void member.lease.retire(isMidMessage).then(() => {
+      pool.closing--;
+      this.dispatch(pool);
+      for (const other of this.shares.waiting(pool)) this.dispatch(other);
+    });
+  }
+
+  /** What logins depend on has changed: clients that come from now on get connections that were opened after that. */
+  renewLogins(): void {
+    for (const pool of this.#pools.values()) pool.renewLogins();
+  }
+
+  /** Serves who waits, as far as that goes now. */
+  dispatch(pool: ServerPool<Side>): void {
+    if (pool.isPaused) return;
+    for (const waiter of pool.waiters) if (!this.#serve(waiter)) return;
+  }
+
+  /** Keeps a pool at `minIdle` connections. */
+  openSpare(loginClass: LoginClass<Side>): void {
+    if (!this.shares.hasRoom(loginClass.pool)) return;
+    this.#opener.open(loginClass, loginClass.startup).then(
+      (member) => this.#begin(member),
+      (error: unknown) =>
+        this.#parts.log.warn({ reason: describeError(error) }, 'no spare server connection could be opened'),
+    );
+  }
+
+  #isAsLeft(home: Member<Side>, guest: Guest<Side>, loginClass: LoginClass<Side>): boolean {
+    return (
+      home.state === 'idle' &&
+      home.home === guest &&
+      home.loginClass === loginClass &&
+      home.belongings === guest.belongings &&
+      home.isAtMessageBoundary &&
+      home.applicationName === guest.applicationName &&
+      this.settings.affinity === 'prefer' &&
+      !loginClass.pool.isPaused
+    );
+  }
+
+  /** False where it has to wait on. */
+  #serve(waiter: Waiter<Side>): boolean {
+    const { guest, loginClass, startup } = waiter;
+    const { pool } = loginClass;
+    const hasRoom = this.shares.hasRoom(pool) && (startup !== null || this.clock.monotonicMs() >= pool.retryAtMs);
+    const member = startup === null ? pool.pick(guest, loginClass, !hasRoom) : null;
+    const isSameAgain = member?.home === guest && this.settings.affinity === 'avoid';
+    if (member !== null && !(isSameAgain && hasRoom)) {
+      this.#endWait(waiter);
+      this.#makeReady(member, waiter);
+      return true;
+    }
+    if (hasRoom) {
+      this.#endWait(waiter);
+      this.#openFor(waiter);
+      return true;
+    }
+    // What makes room does so when the server has let go of it.
+    const spare = pool.closing > 0 ? null : (pool.findSpare() ?? this.shares.findSpare(pool));
+    if (spare !== null) this.close(spare);
+    else this.#askForOne(pool);
+    return false;
+  }
+
+  #endWait(waiter: Waiter<Side>): void {
+    waiter.loginClass.pool.waiters.delete(waiter);
+    this.#parts.queueWaits.observe((this.clock.monotonicMs() - waiter.sinceMs) / 1000);
+  }
+
+  #askForOne(pool: ServerPool<Side>): void {
+    const own = pool.findReclaimable(this.clock.monotonicMs());
+    const member = own ?? this.shares.findReclaimable(pool);
+    if (member === null) return;
+    if (member !== own) member.isRetiring = true;
+    this.#reclaim(member);
+  }
+
+  #reclaim(member: Member<Side>): void {
+    if (!member.isReclaimable || member.guest === null) return;
+    member.isReclaimable = false;
+    member.loginClass.pool.ledger.settlements++;
+    member.guest.reclaim(member);
+  }
+
+  #openFor(waiter: Waiter<Side>): void {
+    const { loginClass, startup } = waiter;
+    this.#opener.open(loginClass, startup ?? loginClass.startup).then(
+      (member) => {
+        this.#watch(member);
+        this.#makeReady(member, waiter);
+      },
+      (error: unknown) => {
+        if (waiter.isPatient && isPassing(error)) this.#waitAgain(waiter);
+        else if (!waiter.isDone) waiter.refuse(error);
+        this.dispatch(loginClass.pool);
+      },
+    );
+  }
+
+  /** Back to the front of the queue. */
+  #waitAgain(waiter: Waiter<Side>): void {
+    if (waiter.isDone) return;
+    const { pool } = waiter.loginClass;
+    const others = [...pool.waiters];
+    pool.waiters.clear();
+    for (const each of [waiter, ...others]) pool.waiters.add(each);
+  }
+
+  #begin(member: Member<Side>): void {
+    this.#watch(member);
+    this.#rest(member);
+  }
+
+  /** While a client holds it, the relay hears of its end. */
+  #watch(member: Member<Side>): void {
+    const onEnd = (): void => {
+      if (member.state !== 'held') this.close(member);
+    };
+    member.lease.socket.on('end', onEnd).on('close', onEnd);
+  }
+
+  #lend(member: Member<Side>, guest: Guest<Side>): void {
+    this.settleHome(member, guest);
+    member.state = 'held';
+    member.guest = guest;
+    member.loginClass.pool.ledger.acquires++;
+  }
+
+  #endLease(member: Member<Side>): void {
+    member.loginClass.pool.ledger.releases++;
+    member.guest = null;
+    member.isReclaimable = false;
+    member.state = 'changing';
+    this.setPins(member, 0);
+  }
+
+  #leaveHome(member: Member<Side>): void {
+    if (member.home?.home === member) member.home.home = null;
+    member.home = null;
+  }
+
+  #grant(member: Member<Side>, waiter: Waiter<Side>): void {
+    if (waiter.isDone) {
+      this.#rest(member);
+      return;
+    }
+    waiter.isDone = true;
+    this.#lend(member, waiter.guest);
+    waiter.grant(member);
+  }
+
+  /** Turns what the connection carries into what its next client has. */
+  #makeReady(member: Member<Side>, waiter: Waiter<Side>): void {
+    const { guest } = waiter;
+    const text = handoverText(member, guest);
+    if (text === null || waiter.isDone) {
+      this.#grant(member, waiter);
+      return;
+    }
+    member.state = 'changing';
+    member.loginClass.pool.ledger.handovers++;
+    this.say(member, text).then(
+      () => {
+        member.belongings = guest.belongings;
+        member.hasDrawn = false;
+        this.#grant(member, waiter);
+      },
+      (error: unknown) => {
+        const { log } = this.#parts;
+        log.warn({ reason: describeError(error) }, 'a server connection could not be made ready and is closed');
+        this.close(member);
+        this.#waitAgain(waiter);
+      },
+    );
+  }
+
+  /** Nobody has it: it is closed where it is not wanted any more, and else free for who waits. */
+  #rest(member: Member<Side>, mayLearn = true): void {
+    const { pool } = member.loginClass;
+    if (member.state === 'closed') return;
+    if (member.lease.socket.destroyed || this.#isOver(member)) {
+      this.close(member);
+      return;
+    }
+    if (mayLearn && pool.catalog.isWanted && (pool.waiters.size > 0 || this.settings.affinity === 'avoid')) {
+      member.state = 'changing';
+      this.#opener.learn(member).then(
+        () => this.#rest(member, false),
+        () => this.close(member),
+      );
+      return;
+    }
+    member.state = 'idle';
+    member.idleSinceMs = this.clock.monotonicMs();
+    this.dispatch(pool);
+    if (member.state === 'idle') member.listen(() => this.close(member));
+  }
+
+  #isOver(member: Member<Side>): boolean {
+    const { pool } = member.loginClass;
+    const ageMs = this.clock.monotonicMs() - member.openedAtMs;
+    return (
+      this.isStopping || member.isRetiring || ageMs > this.settings.serverLifetimeMs || this.shares.isRoomOwed(pool)
+    );
+  }
+
+  #sayThenRest(member: Member<Side>, text: string): void {
+    this.say(member, text).then(
+      () => {
+        member.wasCancelled = false;
+        this.#rest(member);
+      },
+      () => this.close(member),
+    );
+  }
+}

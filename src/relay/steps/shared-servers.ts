@@ -1,0 +1,387 @@
+// Server connections that clients share: this client takes one for a unit of work or a transaction, and gives it back at
+// ReadyForQuery 'I' when nothing is owed. What its statements may have left behind in the session is added up as they go.
+// With nothing left behind the connection is anybody's. With something it stays here until somebody needs it: then the
+// server is asked what is there. What can follow the client is remembered, and the connection goes back; else it is pinned.
+
+import { randomBytes } from 'node:crypto';
+import { describeError, WeirError } from '../../base/errors.ts';
+import type { Refusal } from '../../policy/verdict.ts';
+import type { Guest } from '../../pool/guest.ts';
+import { makeCleaning } from '../../pool/handover.ts';
+import { LoginRefused } from '../../pool/login.ts';
+import type { LoginClass } from '../../pool/login-class.ts';
+import type { Member } from '../../pool/member.ts';
+import { makeSettlementQuery, readSettlement } from '../../pool/settlement.ts';
+import type { TransactionPool } from '../../pool/transaction-pool.ts';
+import type { Waiter } from '../../pool/waiter.ts';
+import { NO_BELONGINGS } from '../../session/belongings.ts';
+import { resolveStatements } from '../../session/statements.ts';
+import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import { nameTraces } from '../../sql/traces.ts';
+import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
+import { TRANSACTION } from '../../wire/codes.ts';
+import { makeParameterStatus } from '../../wire/writer.ts';
+import type { Connection } from '../connection.ts';
+import type { RelayContext } from '../context.ts';
+import { GATE } from '../gate.ts';
+import type { Routing } from '../routing.ts';
+import type { Run } from '../run.ts';
+import type { ServerSide } from '../server-side.ts';
+import { StatementCarrier } from './carry-statements.ts';
+import { Leavings } from './leavings.ts';
+import { refusalOf } from './refuse.ts';
+import type { SharedTargets } from './shared-targets.ts';
+
+/** A connection that was found pinned is not asked again before that. */
+const ASK_AGAIN_MS = 50;
+/** What logins depend on: who comes after such a statement gets a connection that was opened after it. */
+const CHANGES_LOGINS = /^(?:alter|create|drop)_(?:role|database|event_trigger)$|^alter_system$/;
+/** The views of what is prepared, and the function behind them. */
+const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
+
+export class SharedServers implements Routing, Guest<ServerSide> {
+  readonly isShared = true;
+  readonly statements: StatementCarrier;
+  readonly generation: number;
+  belongings = NO_BELONGINGS;
+  home: Member<ServerSide> | null = null;
+  readonly #connection: Connection;
+  readonly #context: RelayContext;
+  readonly #pool: TransactionPool<ServerSide>;
+  readonly #targets: SharedTargets;
+  /** application_name as RESET gives it. */
+  readonly #startupName: string;
+  #cancelKey: string | null = null;
+  #member: Member<ServerSide> | null = null;
+  #waiter: Waiter<ServerSide> | null = null;
+  #isAsking = false;
+  #refusal: Refusal | null = null;
+  readonly #leavings: Leavings;
+  /** Statements since the connection was taken. */
+  #ran = 0;
+  #hasChangedDefinitions = false;
+  #hasChangedLogins = false;
+  #idleInTransactionSinceMs = 0;
+
+  constructor(
+    connection: Connection,
+    context: RelayContext,
+    pool: TransactionPool<ServerSide>,
+    targets: SharedTargets,
+    startupName: string,
+  ) {
+    this.#connection = connection;
+    this.#context = context;
+    this.#pool = pool;
+    this.#targets = targets;
+    this.#startupName = startupName;
+    this.generation = targets.primary.pool.generation;
+    this.statements = new StatementCarrier(connection, true);
+    this.#leavings = new Leavings(targets.primary.pool.catalog, pool.settings.sequences);
+  }
+
+  get applicationName(): string {
+    return this.#connection.session.parameters.get('application_name') ?? this.#startupName;
+  }
+
+  /** A key for the client's CancelRequests: the process that the client was shown, and a secret of pgweir's own. */
+  makeCancelKey(serverKey: string): string {
+    const key = serverKey.slice(0, 4) + randomBytes(serverKey.length - 4).toString('latin1');
+    this.#context.cancelKeys.register(key, this.#connection);
+    this.#cancelKey = key;
+    return key;
+  }
+
+  eachServer(act: (server: ServerSide) => void): void {
+    if (this.#member?.side) act(this.#member.side);
+  }
+
+  isReadyForQuery(run: Run): boolean {
+    return this.#holdsOne() || this.#take(this.#targets.forQuery(run));
+  }
+
+  isReadyForUnit(): boolean {
+    return this.#holdsOne() || this.#take(this.#targets.forUnit());
+  }
+
+  #holdsOne(): boolean {
+    if (this.#member === null || this.#isAsking) return false;
+    this.#member.isReclaimable = false;
+    return true;
+  }
+
+  #take(loginClass: LoginClass<ServerSide>): boolean {
+    if (this.#waiter !== null || this.#isAsking) return false;
+    const answer = this.#pool.request(this, loginClass, loginClass === this.#targets.primary);
+    if ('lease' in answer) {
+      this.#sit(answer);
+      return true;
+    }
+    this.#waiter = answer;
+    this.#connection.gate.close(GATE.seat);
+    return false;
+  }
+
+  seat(member: Member<ServerSide>): void {
+    this.#waiter = null;
+    if (this.#connection.isClosing) {
+      this.#pool.giveBack(member);
+      return;
+    }
+    this.#sit(member);
+    this.#connection.gate.open(GATE.seat);
+  }
+
+  refuse(error: unknown, loginClass: LoginClass<ServerSide>): void {
+    this.#waiter = null;
+    const connection = this.#connection;
+    if (connection.isClosing) return;
+    if (loginClass !== this.#targets.primary) {
+      this.#targets.rest(loginClass);
+      connection.gate.open(GATE.seat);
+      return;
+    }
+    if (error instanceof LoginRefused) {
+      connection.countError(error.sqlstate);
+      connection.client.outlet.write(error.packet);
+      connection.close();
+    } else if (error instanceof WeirError && error.code === 'pool_exhausted') {
+      this.#refusal = refusalOf('pool_exhausted', 'pool.query_wait_ms', null);
+      connection.gate.open(GATE.seat);
+    } else if (error instanceof WeirError) {
+      connection.fail(error.code, error.detail);
+    } else {
+      connection.fail('internal', describeError(error));
+    }
+  }
+
+  takeRefusal(): Refusal | null {
+    const refusal = this.#refusal;
+    this.#refusal = null;
+    return refusal;
+  }
+
+  abandonWait(): boolean {
+    if (this.#waiter === null) return false;
+    this.#pool.abandon(this.#waiter);
+    this.#waiter = null;
+    this.#refusal = refusalOf('wait_cancelled', 'cancel', null);
+    this.#connection.gate.open(GATE.seat);
+    return true;
+  }
+
+  endUnit(): void {}
+
+  noteRun(facts: TextFacts): void {
+    const { session } = this.#connection;
+    const { catalog } = this.#targets.primary.pool;
+    this.#ran++;
+    const statements = resolveStatements(facts, session.statements, session.portals, NOT_PREPARED_FACTS);
+    const changes = this.#leavings.add(statements, this.belongings);
+    if (changes.hasDrawn && this.#member !== null) this.#member.hasDrawn = true;
+    if (changes.isDefinition && !this.#hasChangedDefinitions) {
+      this.#hasChangedDefinitions = true;
+      catalog.beginChange();
+    }
+    if (facts.some((statement) => statement.effect !== null)) this.statements.beforeRun(facts, !session.isUnitOpen);
+    if (statements.some(looksAtPrepared)) this.statements.beforeLook();
+  }
+
+  noteStatement({ effect, shape }: StatementFacts): void {
+    if (effect?.type === 'discard_all') this.#leavings.discard();
+    if (shape.queryClass === 'ddl' && CHANGES_LOGINS.test(shape.kinds[0] ?? '')) this.#hasChangedLogins = true;
+  }
+
+  noteError(): void {}
+
+  noteReady(status: number): void {
+    if (status !== TRANSACTION.idle) return;
+    if (this.#hasChangedDefinitions) {
+      this.#hasChangedDefinitions = false;
+      this.#targets.primary.pool.catalog.endChange();
+    }
+    if (this.#hasChangedLogins) {
+      this.#hasChangedLogins = false;
+      this.#pool.renewLogins();
+    }
+  }
+
+  endTurn(): void {
+    const member = this.#member;
+    if (member === null || this.#isAsking) return;
+    const { session } = this.#connection;
+    if (session.isQuiet && session.status !== TRANSACTION.idle)
+      this.#idleInTransactionSinceMs = this.#context.clock.monotonicMs();
+    if (!this.#isAtRest()) return;
+    const { ledger } = this.#targets.primary.pool;
+    if (this.#leavings.unaskable === 0 && this.#leavings.traces === 0 && member.pins === 0) {
+      ledger.sharedStatements += this.#ran;
+      this.#ran = 0;
+      this.#giveBack(member);
+      return;
+    }
+    if (this.#leavings.unaskable !== 0) this.#pool.setPins(member, member.pins | this.#leavings.unaskable);
+    if (member.pins === 0) ledger.sharedStatements += this.#ran;
+    else ledger.pinnedStatements += this.#ran;
+    this.#ran = 0;
+    if (this.#leavings.unaskable === 0 && this.#leavings.traces !== 0) this.#pool.keep(member);
+  }
+
+  /** Somebody needs the connection: what has been left on it? */
+  reclaim(member: Member<ServerSide>): void {
+    this.#isAsking = true;
+    this.#connection.gate.close(GATE.seat);
+    this.#ask(member)
+      .catch((error: unknown) => {
+        this.#context.log.debug({ reason: describeError(error) }, 'a server connection could not be asked');
+        this.#pool.setPins(member, this.#leavings.traces);
+      })
+      .finally(() => {
+        this.#isAsking = false;
+        if (!this.#connection.isClosing) this.#connection.gate.open(GATE.seat);
+      });
+  }
+
+  /** Nobody may see a ParameterStatus that does not concern the client's own view. */
+  wordParameter(server: ServerSide, name: string, value: string): string | null {
+    const member = this.#member;
+    if (member === null || member.side !== server) return null;
+    member.reported.set(name, value);
+    if (!server.isPrimary) return null;
+    // RESET leads to the startup packet of the client that opened the connection.
+    const isForeign = name === 'application_name' && value === member.startupName && value !== this.#startupName;
+    return isForeign && this.#isResetting() ? this.#startupName : value;
+  }
+
+  listHolds(): readonly string[] {
+    const member = this.#member;
+    if (member === null) return this.#waiter === null ? [] : ['waiting'];
+    const { session } = this.#connection;
+    if (!session.isQuiet || session.isUnitOpen) return ['statement'];
+    if (session.status !== TRANSACTION.idle) return ['transaction'];
+    if (member.pins !== 0) return nameTraces(member.pins);
+    return ['reclaimable'];
+  }
+
+  checkIdle(nowMs: number): void {
+    const { idleInTransactionMs } = this.#pool.settings;
+    const { session } = this.#connection;
+    if (idleInTransactionMs === 0 || !session.isQuiet || session.isUnitOpen) return;
+    if (session.status === TRANSACTION.idle || session.phase !== 'ready') return;
+    if (nowMs - this.#idleInTransactionSinceMs >= idleInTransactionMs)
+      this.#connection.fail('idle_in_transaction', null);
+  }
+
+  canLose(): boolean {
+    return false;
+  }
+
+  leave(isMidMessage: boolean): void {
+    if (this.#cancelKey !== null) this.#context.cancelKeys.forget(this.#cancelKey, this.#connection);
+    if (this.#waiter !== null) this.#pool.abandon(this.#waiter);
+    this.#waiter = null;
+    if (this.#hasChangedDefinitions) this.#targets.primary.pool.catalog.endChange();
+    const member = this.#member;
+    this.#member = null;
+    if (member !== null) this.#leaveMember(member, isMidMessage);
+    if (this.home !== null) this.home.home = null;
+    this.home = null;
+    this.#targets.leave();
+  }
+
+  #leaveMember(member: Member<ServerSide>, isMidMessage: boolean): void {
+    const { side } = member;
+    const isUsable = this.#isAtRest() && !this.#isAsking && !isMidMessage && !member.lease.socket.destroyed;
+    side?.unbind();
+    if (!isUsable) {
+      this.#pool.abort(member, isMidMessage);
+      return;
+    }
+    const cleaning = makeCleaning(this.#leavings.traces | this.#leavings.unaskable | member.pins);
+    side?.forgetAll();
+    member.belongings = NO_BELONGINGS;
+    this.#pool.cleanUp(member, cleaning);
+  }
+
+  #sit(member: Member<ServerSide>): void {
+    const connection = this.#connection;
+    this.#member = member;
+    const side = member.side;
+    if (side === null) member.side = connection.attach(member.lease, this.#isPrimary(member));
+    else side.bind(connection, member.lastGuest === this);
+    const isAgain = member.lastGuest === this;
+    member.lastGuest = this;
+    if (member.side === null) return;
+    connection.useServer(member.side);
+    member.side.resume();
+    if (isAgain) return;
+    this.#showParameters(member);
+    this.statements.trim(this.#pool.settings.maxPreparedStatements);
+  }
+
+  #isPrimary({ lease }: Member<ServerSide>): boolean {
+    return lease.endpoint === this.#context.settings.targets.primary;
+  }
+
+  /** The client hears of what is otherwise here than it was where it came from. */
+  #showParameters(member: Member<ServerSide>): void {
+    const { session, client } = this.#connection;
+    if (!this.#isPrimary(member)) return;
+    for (const [name, value] of member.reported) {
+      if (session.parameters.get(name) === value) continue;
+      session.setParameter(name, value);
+      client.outlet.write(makeParameterStatus(name, value));
+    }
+  }
+
+  #isAtRest(): boolean {
+    const { session, copyIn } = this.#connection;
+    return (
+      session.isQuiet &&
+      !session.isUnitOpen &&
+      !session.owed.isSkipping &&
+      session.status === TRANSACTION.idle &&
+      !copyIn.isRunning &&
+      !this.#connection.isCancelling
+    );
+  }
+
+  #giveBack(member: Member<ServerSide>): void {
+    member.belongings = this.belongings;
+    member.wasCancelled = this.#connection.takeWasCancelled();
+    this.#member = null;
+    member.side?.unbind();
+    this.#connection.dropServer();
+    this.#pool.giveBack(member);
+  }
+
+  async #ask(member: Member<ServerSide>): Promise<void> {
+    const connection = this.#connection;
+    const { user } = this.#targets.primary.pool;
+    const { traces } = this.#leavings;
+    const question = makeSettlementQuery(traces, this.#leavings.names(this.belongings), this.belongings);
+    const { rows, asides } = await this.#pool.say(member, question);
+    if (connection.isClosing) return;
+    if (asides.length > 0) {
+      connection.client.outlet.write(asides);
+      connection.client.outlet.flush();
+    }
+    const settlement = readSettlement(rows, user, traces, this.belongings);
+    this.belongings = settlement.belongings;
+    member.belongings = settlement.belongings;
+    this.#leavings.settle();
+    this.#pool.setPins(member, settlement.found | this.#leavings.unaskable);
+    if (member.pins === 0) this.#giveBack(member);
+    else member.askAgainAtMs = this.#context.clock.monotonicMs() + ASK_AGAIN_MS;
+  }
+
+  #isResetting(): boolean {
+    const facts = this.#connection.lastRun?.facts ?? [];
+    return facts.some(({ effect, shape }) => effect?.type === 'discard_all' || shape.kinds[0] === 'reset');
+  }
+}
+
+function looksAtPrepared({ shape }: StatementFacts): boolean {
+  const isNamed = (name: string): boolean => LOOKS_AT_PREPARED.test(name);
+  return shape.tables.some(isNamed) || shape.functions.some(isNamed);
+}

@@ -1,0 +1,283 @@
+// What a statement may leave behind in its session when its transaction is over, from its facts and what is known of the
+// database's objects. Zero must be right: the next statement on the connection may be another client's. More than zero may
+// be too much: then the server is asked, or the session keeps its connection.
+
+import { allTraces, scanBody, scanCoarsely } from './body-scan.ts';
+import { readTokens } from './body-tokens.ts';
+import { builtinTraces, RUNS_TEXT } from './builtin-traces.ts';
+import type { CatalogKnowledge } from './catalog-knowledge.ts';
+import type { StatementFacts, StatementShape } from './facts.ts';
+import { RUNS_ARGUMENT, TRACE, UNASKABLE } from './trace-bits.ts';
+
+export { DISCARDED, TRACE, UNASKABLE } from './trace-bits.ts';
+
+const NAMES: readonly (readonly [number, string])[] = [
+  [TRACE.settings, 'settings'],
+  [TRACE.hidden, 'hidden'],
+  [TRACE.temporary, 'temporary'],
+  [TRACE.heldCursor, 'held_cursor'],
+  [TRACE.advisoryLock, 'advisory_lock'],
+  [TRACE.listen, 'listen'],
+  [TRACE.preparedSql, 'prepared_sql'],
+  [TRACE.sequence, 'sequence'],
+  [TRACE.seed, 'seed'],
+  [TRACE.library, 'library'],
+  [TRACE.extension, 'extension'],
+  [TRACE.opaqueSetting, 'opaque_setting'],
+  [TRACE.definition, 'definition'],
+];
+
+/** The public names of the bits, as the ledger and the metrics have them. */
+export function nameTraces(traces: number): string[] {
+  return NAMES.filter(([bit]) => (traces & bit) !== 0).map(([, name]) => name);
+}
+
+/** All that can be asked for by name; what DISCARD ALL may have taken away. */
+const ASKABLE: number =
+  TRACE.settings | TRACE.temporary | TRACE.heldCursor | TRACE.advisoryLock | TRACE.listen | TRACE.preparedSql;
+
+/** What kinds of statements leave by themselves. Those that read tables or call functions are not here. */
+const BY_KIND: ReadonlyMap<string, number> = new Map([
+  ...[
+    ...['begin', 'commit', 'rollback', 'savepoint', 'release', 'rollback_to', 'prepare_transaction'],
+    ...['commit_prepared', 'rollback_prepared', 'show', 'set_constraints', 'notify', 'lock', 'checkpoint'],
+    ...['fetch', 'move', 'execute', 'alter_system'],
+  ].map((kind): [string, number] => [kind, 0]),
+  ['reset', TRACE.settings],
+  ['listen', TRACE.listen],
+  ['unlisten', TRACE.listen],
+  ['close', TRACE.heldCursor],
+  ['prepare', TRACE.preparedSql],
+  ['deallocate', TRACE.preparedSql],
+  ['load', TRACE.library],
+]);
+
+/** They run no code but that of tables and functions, which are looked at by themselves. */
+const RUNS_RELATIONS = new Set([
+  ...['select', 'insert', 'update', 'delete', 'merge', 'copy', 'truncate', 'explain', 'declare', 'call'],
+  ...['vacuum', 'analyze', 'reindex', 'cluster'],
+]);
+/** Without a table they take all of them. */
+const TAKES_ALL = new Set(['vacuum', 'analyze', 'reindex', 'cluster']);
+/** Definitions that change nothing of what is known, and run no code but event triggers. */
+const HARMLESS_DEFINITION = /^(?:comment|grant|revoke|security_label|(?:create|alter|drop)_(?:role|tablespace))$/;
+/** Definitions that evaluate what they define. */
+const EVALUATES = /^(?:create_table_as|create_materialized_view|refresh_materialized_view)$/;
+
+type TraceCache = WeakMap<StatementShape | StatementFacts, number>;
+
+/** Of a shape whose texts have to be read one by one. */
+const BY_TEXT = -1;
+
+const caches = new WeakMap<CatalogKnowledge, TraceCache>();
+// One database is the rule: the last one's cache is at hand.
+let lastCatalog: CatalogKnowledge | null = null;
+let lastCache: TraceCache = new WeakMap();
+
+/** Bits of TRACE that the statement may leave; zero where it surely leaves nothing. About 10 ns for a known shape. */
+export function traceOf(statement: StatementFacts, catalog: CatalogKnowledge): number {
+  if (catalog !== lastCatalog) {
+    lastCatalog = catalog;
+    lastCache = caches.get(catalog) ?? new WeakMap();
+    caches.set(catalog, lastCache);
+  }
+  const known = lastCache.get(statement.shape);
+  return known !== undefined && known !== BY_TEXT ? known : judge(statement, catalog, lastCache, known === BY_TEXT);
+}
+
+function judge(statement: StatementFacts, catalog: CatalogKnowledge, cache: TraceCache, isByText: boolean): number {
+  const { shape } = statement;
+  if (!isByText && !needsText(shape, catalog)) {
+    const traces = shapeTraces(statement, catalog);
+    // Only what the shape shows; a text that hidden code may run is another matter.
+    if ((traces & RUNS_ARGUMENT) === 0) {
+      cache.set(shape, traces);
+      return traces;
+    }
+  }
+  cache.set(shape, BY_TEXT);
+  const known = cache.get(statement);
+  if (known !== undefined) return known;
+  const traces = textTraces(statement, catalog) & ~RUNS_ARGUMENT;
+  cache.set(statement, traces);
+  return traces;
+}
+
+function needsText({ unparsed, kinds, functions }: StatementShape, _catalog: CatalogKnowledge): boolean {
+  if (unparsed === 'function_call' || unparsed === 'not_prepared') return false;
+  return unparsed !== null || kinds[0] === 'do' || functions.some((name) => isBuiltin(name, 'set_config'));
+}
+
+function textTraces(statement: StatementFacts, catalog: CatalogKnowledge): number {
+  const { shape, text } = statement;
+  if (shape.unparsed !== null) return scanCoarsely(text).traces | (catalog.hiddenTraces & UNASKABLE);
+  if (shape.kinds[0] === 'do') return doTraces(text, catalog);
+  let traces = shapeTraces(statement, catalog);
+  const scan = scanBody(text);
+  if (shape.functions.some((name) => isBuiltin(name, 'set_config')) && runsFunctions(shape)) {
+    traces |= scan.traces & (TRACE.settings | TRACE.opaqueSetting | TRACE.seed);
+  }
+  if ((traces & RUNS_ARGUMENT) !== 0 && scan.strings !== null) traces |= wordTraces(scan.strings, catalog);
+  return traces;
+}
+
+/** What a body may leave, with all that its words may mean in this database. */
+function wordTraces(scan: { words: ReadonlySet<string>; traces: number }, catalog: CatalogKnowledge): number {
+  let { traces } = scan;
+  const draws = scan.words.has('insert') || scan.words.has('merge') || scan.words.has('copy');
+  for (const word of scan.words) {
+    traces |= catalog.tracesOfWord(word);
+    if (draws && catalog.drawsSequence(word)) traces |= TRACE.sequence;
+  }
+  return traces | catalog.operatorTraces;
+}
+
+/** DO: its code is a string of the text, in the language that it names. */
+function doTraces(text: string, catalog: CatalogKnowledge): number {
+  const tokens = readTokens(text);
+  const languageAt = tokens.findIndex(({ kind, text: word }) => kind === 'word' && word === 'language');
+  const language = languageAt < 0 ? 'plpgsql' : (tokens[languageAt + 1]?.text ?? '');
+  if (language !== 'plpgsql') return scanCoarsely(text).traces | TRACE.extension;
+  let traces = 0;
+  for (const [index, token] of tokens.entries()) {
+    if (token.kind === 'unreadable') traces |= TRACE.hidden | UNASKABLE;
+    if (token.kind !== 'string' || index === languageAt + 1) continue;
+    const scan = scanBody(token.text);
+    traces |= wordTraces(scan, catalog);
+    if ((traces & RUNS_ARGUMENT) !== 0 && scan.strings !== null)
+      traces |= allTraces(scan.strings) | wordTraces(scan.strings, catalog);
+  }
+  return traces;
+}
+
+function shapeTraces(statement: StatementFacts, catalog: CatalogKnowledge): number {
+  const { shape } = statement;
+  const [kind] = shape.kinds;
+  if (kind === undefined || shape.unparsed !== null) return TRACE.hidden;
+  if (shape.queryClass === 'ddl') return definitionTraces(statement, kind, catalog);
+  let traces = ownTraces(statement, kind);
+  if (kind === 'prepare') return traces;
+  if (shape.kinds.some((each) => RUNS_RELATIONS.has(each))) traces |= codeTraces(shape, catalog);
+  return traces;
+}
+
+function ownTraces({ shape, effect }: StatementFacts, kind: string): number {
+  if (effect?.type === 'set' && kind === 'set') return settingTraces(effect.name ?? '', effect.isLocal);
+  if (effect?.type === 'declare') return effect.isHeld ? TRACE.heldCursor : 0;
+  if (kind === 'discard') {
+    if (effect?.type === 'discard_all') return ASKABLE;
+    return /\btemp(?:orary)?\b/i.test(shape.normalized) ? TRACE.temporary : 0;
+  }
+  const own = BY_KIND.get(kind);
+  if (own !== undefined) return own;
+  if (TAKES_ALL.has(kind)) return shape.tables.length === 0 ? TRACE.hidden : 0;
+  if (kind === 'truncate') return /\bcascade\b/i.test(shape.normalized) ? TRACE.hidden : 0;
+  return RUNS_RELATIONS.has(kind) ? 0 : TRACE.hidden;
+}
+
+function settingTraces(name: string, isLocal: boolean): number {
+  if (name === 'seed') return TRACE.seed;
+  // A placeholder stays as '' when its local value is gone.
+  return isLocal && !name.includes('.') ? 0 : TRACE.settings;
+}
+
+function definitionTraces({ shape, effect }: StatementFacts, kind: string, catalog: CatalogKnowledge): number {
+  if (kind === 'alter_system') return 0;
+  let traces = catalog.definitionTraces;
+  if (HARMLESS_DEFINITION.test(kind)) return traces;
+  if (effect?.type === 'create_temporary') traces |= TRACE.temporary;
+  else traces |= TRACE.definition | TRACE.hidden;
+  const fills = kind === 'alter_table' && /\badd\b|\busing\b/i.test(shape.normalized);
+  if (fills && /\b(?:big|small)?serial[248]?\b|\bidentity\b/i.test(shape.normalized)) traces |= TRACE.sequence;
+  if (fills || shape.kinds.some((each) => EVALUATES.test(each))) traces |= codeTraces(shape, catalog);
+  return traces;
+}
+
+/** What the relations, functions and operators of a statement leave. */
+function codeTraces(shape: StatementShape, catalog: CatalogKnowledge): number {
+  const isPlanned = !runsFunctions(shape);
+  let traces = catalog.operatorTraces;
+  for (const name of shape.tables) traces |= catalog.tracesOfRelation(name);
+  for (const name of shape.functions) traces |= functionTraces(name, isPlanned, catalog);
+  for (const [name, behind] of catalog.attributeFunctions) if (shape.normalized.includes(name)) traces |= behind;
+  if (!isPlanned && drawsSequence(shape, catalog)) traces |= TRACE.sequence;
+  if (shape.tables.some((name) => isBuiltin(name, 'pg_settings')) && shape.queryClass !== 'read') {
+    traces |= TRACE.settings;
+  }
+  return traces;
+}
+
+/** EXPLAIN without ANALYZE only plans: nothing volatile runs. */
+function runsFunctions({ kinds }: StatementShape): boolean {
+  return kinds[0] !== 'explain' || kinds.length > 1;
+}
+
+function functionTraces(name: string, isPlanned: boolean, catalog: CatalogKnowledge): number {
+  const behind = catalog.tracesOfFunction(name);
+  const [schema, bare] = name.startsWith('pg_catalog.') ? ['pg_catalog', name.slice(11)] : ['', name];
+  // Calls of set_config are read in the text.
+  const own = bare === 'set_config' ? 0 : builtinTraces(bare);
+  const builtin = own === null || isPlanned ? own : own | (RUNS_TEXT.has(bare) ? RUNS_ARGUMENT : 0);
+  const atMost = isPlanned && builtin !== null ? 0 : builtin;
+  if (schema === 'pg_catalog' && behind === null) return atMost ?? TRACE.hidden;
+  if (behind === null) return atMost ?? TRACE.hidden;
+  return behind | (atMost ?? 0);
+}
+
+/** The target of an INSERT, MERGE or COPY comes first among the tables; inside other statements it may be any. */
+function drawsSequence(shape: StatementShape, catalog: CatalogKnowledge): boolean {
+  const { kinds, tables, normalized } = shape;
+  const writing = kinds.filter((kind) => kind === 'insert' || kind === 'merge' || kind === 'copy');
+  const isDefault = kinds.includes('update') && /\bdefault\b/i.test(normalized);
+  if (isDefault) return tables.some((name) => catalog.drawsSequence(name));
+  if (writing.length === 0 || (writing[0] === 'copy' && shape.queryClass !== 'write')) return false;
+  const isFirst = writing.length === 1 && kinds[0] === writing[0];
+  return (isFirst ? tables.slice(0, 1) : tables).some((name) => catalog.drawsSequence(name));
+}
+
+function isBuiltin(name: string, builtin: string): boolean {
+  return name === builtin || name === `pg_catalog.${builtin}`;
+}
+
+const NO_NAMES: readonly string[] = Object.freeze([]);
+const namesByStatement = new WeakMap<StatementFacts, readonly string[]>();
+
+/** Dotted setting names that the text sets, in lower case: SET, SET LOCAL, RESET, and set_config with a literal name. */
+export function customSettingsIn(statement: StatementFacts): readonly string[] {
+  const { effect, shape, text } = statement;
+  if (effect?.type === 'set') return effect.name?.includes('.') === true ? [effect.name] : NO_NAMES;
+  const isRead =
+    shape.unparsed !== null || shape.kinds[0] === 'do' || shape.functions.some((name) => isBuiltin(name, 'set_config'));
+  if (!isRead) return NO_NAMES;
+  let names = namesByStatement.get(statement);
+  if (names === undefined) {
+    names = (shape.unparsed === null ? scanBody(text) : scanCoarsely(text)).customNames;
+    namesByStatement.set(statement, names);
+  }
+  return names;
+}
+
+/** Bits that the statement can only take away: they matter where they may be there. CLOSE, RESET, UNLISTEN and the like. */
+export function clearedBy({ shape, effect }: StatementFacts): number {
+  if (effect?.type === 'discard_all') return ASKABLE;
+  switch (shape.kinds[0]) {
+    case 'reset':
+      return effect?.type === 'set' && effect.name?.includes('.') === true ? 0 : TRACE.settings;
+    case 'close':
+      return TRACE.heldCursor;
+    case 'deallocate':
+      return TRACE.preparedSql;
+    case 'unlisten':
+      return TRACE.listen;
+    case 'discard':
+      return TRACE.temporary;
+    default:
+      return 0;
+  }
+}
+
+/** What no question finds and a statement's definitions mention, until the catalogs have been read again. */
+export function definedTraces({ shape, text }: StatementFacts): number {
+  if (shape.queryClass !== 'ddl' && shape.unparsed === null) return 0;
+  return scanCoarsely(text).traces & UNASKABLE;
+}

@@ -1,0 +1,104 @@
+// Runs a model of clients for so many steps, and tells a failure by its seed and by the shortest list of steps that shows it.
+
+import { Dice } from './dice.ts';
+import { Difference, Player } from './player.ts';
+import { shrink } from './shrink.ts';
+import type { Road, RoadKind, Stage } from './stage.ts';
+import { describeStep, type SendStep, type Step } from './steps.ts';
+
+export interface Model {
+  /** Made from the statuses of the sessions as the bare server has them. */
+  next(statusOf: (client: number) => string | null): Step;
+  /** Told when a client's own step is through. */
+  learn?(step: SendStep, isFailed: boolean): void;
+}
+
+export interface ModelRun {
+  readonly stage: Stage;
+  readonly kind: RoadKind;
+  /** A new model with the same choices for the same dice. */
+  readonly makeModel: (dice: Dice, poolSize: number | null) => Model;
+  readonly steps: number;
+  readonly seed: number;
+  /** Applied to each line before it is compared. */
+  readonly mask?: (line: string) => string;
+  /** Takes out what cannot be compared once other steps have been left out. */
+  readonly repair?: (steps: readonly Step[]) => Step[];
+}
+
+export interface ModelReport {
+  readonly steps: number;
+  readonly seconds: number;
+  readonly ledger: string;
+}
+
+/** So many steps are kept for the search of a short failure. */
+const KEPT_STEPS = 4_000;
+const REPLAY_DEADLINE_MS = 4_000;
+const DEFAULT_SHRINK_MS = 60_000;
+
+const isError = (line: string): boolean => line.startsWith('ErrorResponse');
+
+/** Resolves where the road under test never differed and its ledger adds up in the end. */
+export async function runModel(run: ModelRun): Promise<ModelReport> {
+  const startedAt = performance.now();
+  const road = await run.stage.openRoad(run.kind);
+  const player = new Player(road.roads, run.mask === undefined ? {} : { mask: run.mask });
+  const poolSize = typeof run.kind === 'string' || run.kind.mode !== 'transaction' ? null : (run.kind.size ?? null);
+  const model = run.makeModel(new Dice(run.seed), typeof run.kind === 'string' ? 1 : poolSize);
+  const played: Step[] = [];
+  try {
+    let count = 0;
+    while (count < run.steps) {
+      const step = model.next((client) => player.status(client));
+      played.push(step);
+      if (played.length > KEPT_STEPS * 2) played.splice(0, KEPT_STEPS);
+      count += step.kind === 'meanwhile' ? 1 + step.others.length : 1;
+      const answer = await player.play(step);
+      const own = step.kind === 'meanwhile' ? step.waiter : step;
+      if (own.kind === 'send') model.learn?.(own, answer?.lines.some(isError) ?? true);
+    }
+    await player.end();
+    await road.checkLedger();
+    const ledger = road.describe();
+    await road.stop();
+    return { steps: count, seconds: (performance.now() - startedAt) / 1_000, ledger };
+  } catch (error) {
+    player.destroy();
+    await road.stop().catch(() => undefined);
+    throw error instanceof Difference ? await explainFailure(run, played, error) : error;
+  }
+}
+
+async function explainFailure(run: ModelRun, played: readonly Step[], error: Difference): Promise<Error> {
+  const budgetMs = Number(process.env.PGWEIR_SHRINK_MS ?? DEFAULT_SHRINK_MS);
+  const short = await shrink(played.slice(-KEPT_STEPS), (steps) => replay(run, steps, error), budgetMs);
+  const list = (short.failure === null ? short.steps.slice(-40) : short.steps).map(describeStep);
+  const heading =
+    short.failure === null
+      ? `the last steps, as no replay of ${short.replays} failed:`
+      : `${list.length} steps show it (${short.replays} replays):`;
+  return new Error(
+    `seed ${run.seed}, road ${JSON.stringify(run.kind)}, after ${played.length} steps\n${error.message}\n\n${heading}\n${list.join('\n')}\n\nwhich end with:\n${short.failure ?? ''}`,
+  );
+}
+
+/** What goes wrong where that is the same as before: another step that fails would be another matter. */
+async function replay(run: ModelRun, steps: readonly Step[], wanted: Difference): Promise<string | null> {
+  let road: Road | null = null;
+  let player: Player | null = null;
+  try {
+    road = await run.stage.openRoad(run.kind);
+    player = new Player(road.roads, {
+      deadlineMs: REPLAY_DEADLINE_MS,
+      ...(run.mask === undefined ? {} : { mask: run.mask }),
+    });
+    for (const step of run.repair?.(steps) ?? steps) await player.play(step);
+    return null;
+  } catch (error) {
+    return error instanceof Difference && describeStep(error.step) === describeStep(wanted.step) ? error.message : null;
+  } finally {
+    player?.destroy();
+    await road?.stop().catch(() => undefined);
+  }
+}

@@ -23,6 +23,7 @@ export function buildPoolSettings(raw: RawPool): PoolSettings {
     loginRetryMs: raw.login_retry_ms,
     maxPreparedStatements: raw.max_prepared_statements,
     sequences: raw.sequences,
+    logins: raw.logins,
     affinity: raw.affinity,
   };
 }

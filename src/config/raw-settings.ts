@@ -39,6 +39,7 @@ export interface RawPool {
   readonly login_retry_ms: number;
   readonly max_prepared_statements: number;
   readonly sequences: PoolSettings['sequences'];
+  readonly logins: PoolSettings['logins'];
   readonly affinity: PoolSettings['affinity'];
 }
 

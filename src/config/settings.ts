@@ -48,7 +48,7 @@ export interface PoolSettings {
   readonly maxPerDatabase: number | null;
   readonly maxPerUser: number | null;
   readonly maxPerTarget: number | null;
-  /** Then the client gets 53300 and its connection ends. */
+  /** Then the statement fails with 53300. */
   readonly queryWaitMs: number;
   readonly serverLifetimeMs: number;
   readonly serverIdleMs: number;
@@ -60,6 +60,8 @@ export interface PoolSettings {
   readonly maxPreparedStatements: number;
   /** `discard`: clients promise not to call currval and lastval outside the transaction that drew. */
   readonly sequences: 'keep' | 'discard';
+  /** `own`: a login opens a server connection where there is room; `shared`: only where no like one is free. */
+  readonly logins: 'own' | 'shared';
   /** `avoid`: never the same server connection twice in a row where another can be had; for tests. */
   readonly affinity: 'prefer' | 'avoid';
 }

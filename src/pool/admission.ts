@@ -28,15 +28,14 @@ export async function admit<Side>(
   signal: AbortSignal,
 ): Promise<Admission> {
   const { pool, welcome } = loginClass;
-  // A login trigger runs for each login.
-  if (welcome !== null && !pool.catalog.last.hasLoginTrigger) {
+  if (welcome !== null && !pool.catalog.hasLoginTrigger) {
     const free = pool.findHomeless(loginClass, guest.generation);
-    if (free !== null) {
+    if (free !== null && pools.settings.logins === 'shared') {
       pools.settleHome(free, guest);
       return { welcome, isFresh: false };
     }
-    const isFull = pool.waiters.size > 0 || pool.isPaused || !pools.shares.hasRoom(pool);
-    if (isFull && pool.members.size > 0) return { welcome, isFresh: false };
+    const hasRoom = pools.shares.hasRoom(pool) || free !== null;
+    if (pool.waiters.size > 0 || pool.isPaused || !hasRoom) return { welcome, isFresh: false };
   }
   const member = await awaitNew(pools, guest, loginClass, startup, signal);
   pools.giveBack(member);

@@ -12,6 +12,8 @@ export class Catalog {
   /** The last there was, for what changes rarely and must be overestimated rather than missed. */
   last: CatalogKnowledge = NO_KNOWLEDGE;
   isLoading = false;
+  /** Each login runs a trigger, or may do so. */
+  hasLoginTrigger = false;
   #loadedAtMs = 0;
   #epoch = 0;
   #changing = 0;
@@ -48,6 +50,7 @@ export class Catalog {
   /** What was asked for while the epoch was `epoch`. */
   learn(knowledge: CatalogKnowledge, epoch: number, nowMs: number): void {
     this.last = knowledge;
+    this.hasLoginTrigger = knowledge.hasLoginTrigger;
     if (epoch !== this.#epoch || this.#changing > 0) return;
     this.knowledge = knowledge;
     this.#loadedAtMs = nowMs;
@@ -74,6 +77,10 @@ export class Catalogs {
       this.#byDatabase.set(key, catalog);
     }
     return catalog;
+  }
+
+  forget(target: string, database: string): void {
+    this.#byDatabase.delete(`${target}\0${database}`);
   }
 
   expire(nowMs: number): void {

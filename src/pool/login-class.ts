@@ -3,7 +3,7 @@
 
 import type { LoginSecret } from '../auth/verifier.ts';
 import type { Endpoint } from '../config/settings.ts';
-import type { Welcome } from './login.ts';
+import type { LoginRefused, Welcome } from './login.ts';
 import type { ServerPool } from './server-pool.ts';
 
 export class LoginClass<Side> {
@@ -14,6 +14,8 @@ export class LoginClass<Side> {
   secret: LoginSecret;
   /** What the server said to the newest login; null before there was one. */
   welcome: Welcome | null = null;
+  /** Why the last login failed, in the server's words: others need not ask again for a while. */
+  failure: LoginRefused | null = null;
   /** Clients and connections that are of it. */
   users = 0;
 

@@ -45,12 +45,14 @@ export class Opener<Side> {
       const member = new Member(lease, loginClass, welcome, generation, this.#clock.monotonicMs());
       if (pool.catalog.isUnknown) await this.learn(member).catch(() => undefined);
       loginClass.welcome = welcome;
+      loginClass.failure = null;
       loginClass.users++;
       pool.ledger.opened++;
       pool.members.add(member);
       pool.noteLogin(null, 0, 0);
       return member;
     } catch (error) {
+      loginClass.failure = error instanceof LoginRefused ? error : null;
       pool.noteLogin(describeError(error), this.#clock.monotonicMs(), this.#loginRetryMs);
       throw error;
     } finally {

@@ -97,7 +97,8 @@ export class PoolKeeper<Side> {
     const nowMs = this.#clock.monotonicMs();
     this.#pool.catalogs.expire(nowMs);
     for (const filter of this.#paused) for (const pool of this.#select(filter)) pool.isPaused = true;
-    for (const pool of this.#pool.pools.values()) {
+    for (const [key, pool] of this.#pool.pools) {
+      if (nowMs >= pool.retryAtMs) this.#pool.forget(key);
       this.#endWaits(pool, nowMs);
       // A reserve that has opened, a retry that is due, a pinned connection that may be asked again.
       if (pool.waiters.size > 0) this.#pool.dispatch(pool);

@@ -49,6 +49,12 @@ export class ServerPool<Side> {
     return this.members.size + this.opening + this.closing;
   }
 
+  /** Clients, or connections, are of one of its classes. */
+  get hasClients(): boolean {
+    for (const { users } of this.#classes.values()) if (users > 0) return true;
+    return false;
+  }
+
   get longestWaiter(): Waiter<Side> | null {
     for (const waiter of this.waiters) return waiter;
     return null;
@@ -124,11 +130,14 @@ export class ServerPool<Side> {
     return best;
   }
 
-  /** A free connection that is of no use to who waits: it makes room. Longest idle first. */
+  /** A free connection that is of no use to who waits: it makes room. One that nobody comes back to, then the longest idle. */
   findSpare(): Member<Side> | null {
     let best: Member<Side> | null = null;
-    for (const member of this.members)
-      if (member.state === 'idle' && (best === null || member.idleSinceMs < best.idleSinceMs)) best = member;
+    for (const member of this.members) {
+      if (member.state !== 'idle') continue;
+      const isBetter = best === null || (best.home !== null && member.home === null) || isIdler(member, best);
+      if (isBetter) best = member;
+    }
     return best;
   }
 
@@ -190,14 +199,19 @@ export class ServerPool<Side> {
 /** What has to be said on a connection before that client may use it; null: nothing. */
 export function handoverText<Side>(member: Member<Side>, guest: Guest<Side>): string | null {
   const texts: string[] = [];
-  if (member.hasDrawn && member.home !== guest) texts.push('DISCARD SEQUENCES');
   const change = makeHandover(member.belongings, guest.belongings);
   if (change !== null) texts.push(change);
+  if (member.hasDrawn && member.home !== guest) texts.push('DISCARD SEQUENCES');
   if (member.applicationName !== guest.applicationName) {
     const name = guest.applicationName.replaceAll("'", "''").replaceAll('\\', '\\\\');
     texts.push(`SELECT pg_catalog.set_config('application_name', E'${name}', false)`);
   }
   return texts.length === 0 ? null : texts.join('; ');
+}
+
+/** Of two that are both somebody's home, or both nobody's, the one that has been idle longer. */
+function isIdler<Side>(one: Member<Side>, other: Member<Side>): boolean {
+  return (one.home === null) === (other.home === null) && one.idleSinceMs < other.idleSinceMs;
 }
 
 function carriesSame<Side>(member: Member<Side>, guest: Guest<Side>): boolean {

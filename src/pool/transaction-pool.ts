@@ -15,9 +15,10 @@ import type { Guest } from './guest.ts';
 import type { Inquiry } from './inquiry.ts';
 import type { LoginClass } from './login-class.ts';
 import type { Member } from './member.ts';
-import { isPassing, Opener } from './opener.ts';
+import { Opener } from './opener.ts';
 import type { SessionPool } from './pool.ts';
-import { handoverText, ServerPool } from './server-pool.ts';
+import { Seating } from './seating.ts';
+import { ServerPool } from './server-pool.ts';
 import { Shares } from './shares.ts';
 import type { Waiter } from './waiter.ts';
 
@@ -40,6 +41,7 @@ export class TransactionPool<Side> {
   readonly #pools = new Map<string, ServerPool<Side>>();
   readonly shares: Shares<Side>;
   readonly #opener: Opener<Side>;
+  readonly #seating: Seating<Side>;
 
   constructor(parts: TransactionPoolParts) {
     this.#parts = parts;
@@ -47,10 +49,20 @@ export class TransactionPool<Side> {
     this.clock = parts.clock;
     this.shares = new Shares(this.#pools, parts.settings, parts.clock);
     this.#opener = new Opener(parts.dialing, parts.loginTimeoutMs, parts.settings.loginRetryMs, parts.clock);
+    this.#seating = new Seating(this, this.#opener, parts.queueWaits, parts.log);
   }
 
   get pools(): ReadonlyMap<string, ServerPool<Side>> {
     return this.#pools;
+  }
+
+  /** A pool in which nobody ever got a connection, and nobody is, need not be remembered: anybody can make up names. */
+  forget(key: string): void {
+    const pool = this.#pools.get(key);
+    if (pool === undefined || pool.ledger.opened > 0 || pool.size > 0 || pool.hasClients) return;
+    this.#pools.delete(key);
+    if (![...this.#pools.values()].some((other) => other.catalog === pool.catalog))
+      this.catalogs.forget(pool.endpoint.name, pool.database);
   }
 
   /** The class of a client that has proved who it is; when it goes, `loginClass.users` goes down. */
@@ -74,7 +86,7 @@ export class TransactionPool<Side> {
   request(guest: Guest<Side>, loginClass: LoginClass<Side>, isPatient: boolean): Member<Side> | Waiter<Side> {
     const { home } = guest;
     if (home !== null && this.#isAsLeft(home, guest, loginClass)) {
-      this.#lend(home, guest);
+      this.lend(home, guest);
       return home;
     }
     let granted: Member<Side> | null = null;
@@ -124,7 +136,7 @@ export class TransactionPool<Side> {
   giveBack(member: Member<Side>): void {
     this.#endLease(member);
     if (member.wasCancelled) this.#sayThenRest(member, '');
-    else this.#rest(member);
+    else this.rest(member);
   }
 
   /** The client is quiet, and keeps the connection until somebody needs it. */
@@ -132,8 +144,9 @@ export class TransactionPool<Side> {
     const { pool } = member.loginClass;
     member.isReclaimable = true;
     member.idleSinceMs = this.clock.monotonicMs();
+    if (member.idleSinceMs < member.askAgainAtMs) return;
     const isWanted = pool.waiters.size > 0 || this.settings.affinity === 'avoid' || pool.isPaused || member.isRetiring;
-    if (isWanted || this.shares.isRoomOwed(pool)) this.#reclaim(member);
+    if (isWanted || this.shares.isRoomOwed(pool)) this.reclaim(member);
   }
 
   /** Why the connection stays with its client, bits of TRACE. */
@@ -187,13 +200,16 @@ export class TransactionPool<Side> {
 
   /** What logins depend on has changed: clients that come from now on get connections that were opened after that. */
   renewLogins(): void {
-    for (const pool of this.#pools.values()) pool.renewLogins();
+    for (const pool of this.#pools.values()) {
+      pool.catalog.hasLoginTrigger = true;
+      pool.renewLogins();
+    }
   }
 
   /** Serves who waits, as far as that goes now. */
   dispatch(pool: ServerPool<Side>): void {
     if (pool.isPaused) return;
-    for (const waiter of pool.waiters) if (!this.#serve(waiter)) return;
+    for (const waiter of pool.waiters) if (!this.#seating.serve(waiter)) return;
   }
 
   /** Keeps a pool at `minIdle` connections. */
@@ -219,88 +235,27 @@ export class TransactionPool<Side> {
     );
   }
 
-  /** False where it has to wait on. */
-  #serve(waiter: Waiter<Side>): boolean {
-    const { guest, loginClass, startup } = waiter;
-    const { pool } = loginClass;
-    const hasRoom = this.shares.hasRoom(pool) && (startup !== null || this.clock.monotonicMs() >= pool.retryAtMs);
-    const member = startup === null ? pool.pick(guest, loginClass, !hasRoom) : null;
-    const isSameAgain = member?.home === guest && this.settings.affinity === 'avoid';
-    if (member !== null && !(isSameAgain && hasRoom)) {
-      this.#endWait(waiter);
-      this.#makeReady(member, waiter);
-      return true;
-    }
-    if (hasRoom) {
-      this.#endWait(waiter);
-      this.#openFor(waiter);
-      return true;
-    }
-    // What makes room does so when the server has let go of it.
-    const spare = pool.closing > 0 ? null : (pool.findSpare() ?? this.shares.findSpare(pool));
-    if (spare !== null) this.close(spare);
-    else this.#askForOne(pool);
-    return false;
-  }
-
-  #endWait(waiter: Waiter<Side>): void {
-    waiter.loginClass.pool.waiters.delete(waiter);
-    this.#parts.queueWaits.observe((this.clock.monotonicMs() - waiter.sinceMs) / 1000);
-  }
-
-  #askForOne(pool: ServerPool<Side>): void {
-    const own = pool.findReclaimable(this.clock.monotonicMs());
-    const member = own ?? this.shares.findReclaimable(pool);
-    if (member === null) return;
-    if (member !== own) member.isRetiring = true;
-    this.#reclaim(member);
-  }
-
-  #reclaim(member: Member<Side>): void {
+  reclaim(member: Member<Side>): void {
     if (!member.isReclaimable || member.guest === null) return;
     member.isReclaimable = false;
     member.loginClass.pool.ledger.settlements++;
     member.guest.reclaim(member);
   }
 
-  #openFor(waiter: Waiter<Side>): void {
-    const { loginClass, startup } = waiter;
-    this.#opener.open(loginClass, startup ?? loginClass.startup).then(
-      (member) => {
-        this.#watch(member);
-        this.#makeReady(member, waiter);
-      },
-      (error: unknown) => {
-        if (waiter.isPatient && isPassing(error)) this.#waitAgain(waiter);
-        else if (!waiter.isDone) waiter.refuse(error);
-        this.dispatch(loginClass.pool);
-      },
-    );
-  }
-
-  /** Back to the front of the queue. */
-  #waitAgain(waiter: Waiter<Side>): void {
-    if (waiter.isDone) return;
-    const { pool } = waiter.loginClass;
-    const others = [...pool.waiters];
-    pool.waiters.clear();
-    for (const each of [waiter, ...others]) pool.waiters.add(each);
-  }
-
   #begin(member: Member<Side>): void {
-    this.#watch(member);
-    this.#rest(member);
+    this.watch(member);
+    this.rest(member);
   }
 
   /** While a client holds it, the relay hears of its end. */
-  #watch(member: Member<Side>): void {
+  watch(member: Member<Side>): void {
     const onEnd = (): void => {
       if (member.state !== 'held') this.close(member);
     };
     member.lease.socket.on('end', onEnd).on('close', onEnd);
   }
 
-  #lend(member: Member<Side>, guest: Guest<Side>): void {
+  lend(member: Member<Side>, guest: Guest<Side>): void {
     this.settleHome(member, guest);
     member.state = 'held';
     member.guest = guest;
@@ -320,43 +275,8 @@ export class TransactionPool<Side> {
     member.home = null;
   }
 
-  #grant(member: Member<Side>, waiter: Waiter<Side>): void {
-    if (waiter.isDone) {
-      this.#rest(member);
-      return;
-    }
-    waiter.isDone = true;
-    this.#lend(member, waiter.guest);
-    waiter.grant(member);
-  }
-
-  /** Turns what the connection carries into what its next client has. */
-  #makeReady(member: Member<Side>, waiter: Waiter<Side>): void {
-    const { guest } = waiter;
-    const text = handoverText(member, guest);
-    if (text === null || waiter.isDone) {
-      this.#grant(member, waiter);
-      return;
-    }
-    member.state = 'changing';
-    member.loginClass.pool.ledger.handovers++;
-    this.say(member, text).then(
-      () => {
-        member.belongings = guest.belongings;
-        member.hasDrawn = false;
-        this.#grant(member, waiter);
-      },
-      (error: unknown) => {
-        const { log } = this.#parts;
-        log.warn({ reason: describeError(error) }, 'a server connection could not be made ready and is closed');
-        this.close(member);
-        this.#waitAgain(waiter);
-      },
-    );
-  }
-
   /** Nobody has it: it is closed where it is not wanted any more, and else free for who waits. */
-  #rest(member: Member<Side>, mayLearn = true): void {
+  rest(member: Member<Side>, mayLearn = true): void {
     const { pool } = member.loginClass;
     if (member.state === 'closed') return;
     if (member.lease.socket.destroyed || this.#isOver(member)) {
@@ -366,7 +286,7 @@ export class TransactionPool<Side> {
     if (mayLearn && pool.catalog.isWanted && (pool.waiters.size > 0 || this.settings.affinity === 'avoid')) {
       member.state = 'changing';
       this.#opener.learn(member).then(
-        () => this.#rest(member, false),
+        () => this.rest(member, false),
         () => this.close(member),
       );
       return;
@@ -389,7 +309,7 @@ export class TransactionPool<Side> {
     this.say(member, text).then(
       () => {
         member.wasCancelled = false;
-        this.#rest(member);
+        this.rest(member);
       },
       () => this.close(member),
     );

@@ -4,7 +4,7 @@
 // do more than its text shows: it counts as hidden, and its strings as code.
 
 import { type BodyToken, readTokens } from './body-tokens.ts';
-import { builtinTracesOfWord, RUNS_TEXT } from './builtin-traces.ts';
+import { builtinTracesOfWord } from './builtin-traces.ts';
 import { RUNS_ARGUMENT, TRACE } from './trace-bits.ts';
 
 export interface BodyScan {
@@ -60,33 +60,20 @@ class Scanner {
 
   scan(text: string, isStatement: boolean, depth: number): BodyScan {
     this.#tokens = readTokens(text);
-    const inner: Scanner[] = [];
-    let strings: { words: Set<string>; traces: number; customNames: Set<string>; strings: BodyScan | null } | null =
-      null;
+    const strings: BodyScan[] = [];
     let isStart = isStatement;
     for (const [index, token] of this.#tokens.entries()) {
       if (token.kind === 'word' || token.kind === 'quoted') this.#readName(token, index, isStart);
       else if (token.kind === 'unreadable') this.#traces |= UNREADABLE;
       else if (token.kind === 'string' && depth < MAX_DEPTH) {
-        const scanner = new Scanner();
-        inner.push(scanner);
         // What stands behind || goes on with a statement that began before.
-        const found = scanner.scan(token.text, this.#tokens[index - 1]?.text !== '|', depth + 1);
-        strings ??= { words: new Set(), traces: 0, customNames: new Set(), strings: null };
-        for (const word of found.words) strings.words.add(word);
-        for (const name of found.customNames) strings.customNames.add(name);
-        strings.traces |= allTraces(found);
-        for (const word of found.strings?.words ?? []) strings.words.add(word);
+        strings.push(new Scanner().scan(token.text, this.#tokens[index - 1]?.text !== '|', depth + 1));
       }
       isStart = isOpener(token);
     }
-    for (const name of strings?.customNames ?? []) this.#customNames.add(name);
-    return {
-      words: this.#words,
-      traces: this.#traces,
-      customNames: [...this.#customNames],
-      strings: strings === null ? null : { ...strings, customNames: [...strings.customNames] },
-    };
+    const joined = joinScans(strings);
+    for (const name of joined?.customNames ?? []) this.#customNames.add(name);
+    return { words: this.#words, traces: this.#traces, customNames: [...this.#customNames], strings: joined };
   }
 
   #readName(token: BodyToken, index: number, isStart: boolean): void {
@@ -97,7 +84,6 @@ class Scanner {
     }
     this.#words.add(text);
     this.#traces |= builtinTracesOfWord(text);
-    if (RUNS_TEXT.has(text)) this.#traces |= RUNS_ARGUMENT;
     if (token.kind !== 'word') return;
     this.#traces |= ANYWHERE.get(text) ?? 0;
     if (!isStart) return;
@@ -144,10 +130,14 @@ class Scanner {
   }
 }
 
-/** What the scan alone knows of, with the strings where they are run. */
-export function allTraces(scan: BodyScan): number {
-  const isRun = (scan.traces & RUNS_ARGUMENT) !== 0 && scan.strings !== null;
-  return scan.traces | (isRun && scan.strings !== null ? allTraces(scan.strings) : 0);
+function joinScans(scans: readonly BodyScan[]): BodyScan | null {
+  if (scans.length === 0) return null;
+  return {
+    words: new Set(scans.flatMap(({ words }) => [...words])),
+    traces: scans.reduce((traces, scan) => traces | scan.traces, 0),
+    customNames: scans.flatMap(({ customNames }) => customNames),
+    strings: joinScans(scans.flatMap(({ strings }) => (strings === null ? [] : [strings]))),
+  };
 }
 
 function isOpener({ kind, text }: BodyToken): boolean {

@@ -16,7 +16,7 @@ const NUMBER = /\.?[0-9][0-9A-Za-z_.]*|\$[0-9]+/y;
 const WORD = /[A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*/y;
 const QUOTED = /"((?:[^"]|"")*)"/y;
 const PLAIN_STRING = /'((?:[^']|'')*)'/y;
-const ESCAPE_STRING = /[eE]'((?:[^'\\]|''|\\[^])*)'/y;
+const ESCAPE_STRING = /[eE]'((?:[^'\\]|''|\\[\s\S])*)'/y;
 const UNICODE = /[uU]&["']/y;
 const DOLLAR_TAG = /\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/y;
 
@@ -65,7 +65,7 @@ function sign(text: string): BodyToken {
 function escapeString(content: string): BodyToken {
   // Octal, hex and Unicode escapes may spell anything.
   if (/\\[0-7xuU]/.test(content)) return { kind: 'unreadable', text: '' };
-  return { kind: 'string', text: content.replace(/''|\\([^])/g, (all, escaped) => escaped ?? all.charAt(0)) };
+  return { kind: 'string', text: content.replace(/''|\\([\s\S])/g, (all, escaped) => escaped ?? all.charAt(0)) };
 }
 
 /** Block comments nest. */

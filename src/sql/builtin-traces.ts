@@ -1,23 +1,14 @@
 // What PostgreSQL's own functions leave behind in a session, by name.
 
 import { classOfFunction } from './function-class.ts';
-import { TRACE } from './trace-bits.ts';
+import { RUNS_ARGUMENT, TRACE } from './trace-bits.ts';
 
 const words = (text: string): string[] => text.trim().split(/\s+/);
-
-/** They run text or read relations that their arguments name. */
-export const RUNS_TEXT: ReadonlySet<string> = new Set(
-  words(`
-    query_to_xml query_to_xmlschema query_to_xml_and_xmlschema ts_stat ts_rewrite cursor_to_xml cursor_to_xmlschema
-    table_to_xml table_to_xmlschema table_to_xml_and_xmlschema schema_to_xml schema_to_xmlschema
-    schema_to_xml_and_xmlschema database_to_xml database_to_xmlschema database_to_xml_and_xmlschema
-  `),
-);
 
 const LEAVING: ReadonlyMap<string, number> = new Map([
   ...words('nextval setval currval lastval').map((name): [string, number] => [name, TRACE.sequence]),
   ['setseed', TRACE.seed],
-  // By the text of the call where that can be read (set-config.ts).
+  // Calls are read in the text, for the name of the setting (body-scan.ts); this is for where there is no text.
   ['set_config', TRACE.settings | TRACE.opaqueSetting],
   ...words(`
     pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared
@@ -38,7 +29,12 @@ const LEAVING: ReadonlyMap<string, number> = new Map([
     brin_desummarize_range brin_summarize_new_values brin_summarize_range gin_clean_pending_list
   `).map((name): [string, number] => [name, TRACE.hidden]),
   ['pg_import_system_collations', TRACE.definition],
-  ...[...RUNS_TEXT].map((name): [string, number] => [name, TRACE.hidden]),
+  // They run text, or read relations, that their arguments name.
+  ...words(`
+    query_to_xml query_to_xmlschema query_to_xml_and_xmlschema ts_stat ts_rewrite cursor_to_xml cursor_to_xmlschema
+    table_to_xml table_to_xmlschema table_to_xml_and_xmlschema schema_to_xml schema_to_xmlschema
+    schema_to_xml_and_xmlschema database_to_xml database_to_xmlschema database_to_xml_and_xmlschema
+  `).map((name): [string, number] => [name, TRACE.hidden | RUNS_ARGUMENT]),
 ]);
 
 /** Volatile, and of no class in function-class.ts, but nothing stays of them in the session. */

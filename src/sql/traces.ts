@@ -2,9 +2,9 @@
 // database's objects. Zero must be right: the next statement on the connection may be another client's. More than zero may
 // be too much: then the server is asked, or the session keeps its connection.
 
-import { allTraces, scanBody, scanCoarsely } from './body-scan.ts';
+import { type BodyScan, scanBody, scanCoarsely, scanForeignBody } from './body-scan.ts';
 import { readTokens } from './body-tokens.ts';
-import { builtinTraces, RUNS_TEXT } from './builtin-traces.ts';
+import { builtinTraces } from './builtin-traces.ts';
 import type { CatalogKnowledge } from './catalog-knowledge.ts';
 import type { StatementFacts, StatementShape } from './facts.ts';
 import { RUNS_ARGUMENT, TRACE, UNASKABLE } from './trace-bits.ts';
@@ -61,6 +61,8 @@ const RUNS_RELATIONS = new Set([
 const TAKES_ALL = new Set(['vacuum', 'analyze', 'reindex', 'cluster']);
 /** Definitions that change nothing of what is known, and run no code but event triggers. */
 const HARMLESS_DEFINITION = /^(?:comment|grant|revoke|security_label|(?:create|alter|drop)_(?:role|tablespace))$/;
+/** Kinds, and words of bodies, that put rows into a table. */
+const INSERTING: readonly string[] = ['insert', 'merge', 'copy'];
 /** Definitions that evaluate what they define. */
 const EVALUATES = /^(?:create_table_as|create_materialized_view|refresh_materialized_view)$/;
 
@@ -87,7 +89,7 @@ export function traceOf(statement: StatementFacts, catalog: CatalogKnowledge): n
 
 function judge(statement: StatementFacts, catalog: CatalogKnowledge, cache: TraceCache, isByText: boolean): number {
   const { shape } = statement;
-  if (!isByText && !needsText(shape, catalog)) {
+  if (!isByText && !needsText(shape)) {
     const traces = shapeTraces(statement, catalog);
     // Only what the shape shows; a text that hidden code may run is another matter.
     if ((traces & RUNS_ARGUMENT) === 0) {
@@ -103,7 +105,7 @@ function judge(statement: StatementFacts, catalog: CatalogKnowledge, cache: Trac
   return traces;
 }
 
-function needsText({ unparsed, kinds, functions }: StatementShape, _catalog: CatalogKnowledge): boolean {
+function needsText({ unparsed, kinds, functions }: StatementShape): boolean {
   if (unparsed === 'function_call' || unparsed === 'not_prepared') return false;
   return unparsed !== null || kinds[0] === 'do' || functions.some((name) => isBuiltin(name, 'set_config'));
 }
@@ -112,24 +114,11 @@ function textTraces(statement: StatementFacts, catalog: CatalogKnowledge): numbe
   const { shape, text } = statement;
   if (shape.unparsed !== null) return scanCoarsely(text).traces | (catalog.hiddenTraces & UNASKABLE);
   if (shape.kinds[0] === 'do') return doTraces(text, catalog);
-  let traces = shapeTraces(statement, catalog);
   const scan = scanBody(text);
-  if (shape.functions.some((name) => isBuiltin(name, 'set_config')) && runsFunctions(shape)) {
-    traces |= scan.traces & (TRACE.settings | TRACE.opaqueSetting | TRACE.seed);
-  }
-  if ((traces & RUNS_ARGUMENT) !== 0 && scan.strings !== null) traces |= wordTraces(scan.strings, catalog);
+  let traces = shapeTraces(statement, catalog);
+  if (runsFunctions(shape)) traces |= scan.traces & (TRACE.settings | TRACE.opaqueSetting | TRACE.seed);
+  if ((traces & RUNS_ARGUMENT) !== 0 && scan.strings !== null) traces |= scanTraces(scan.strings, catalog);
   return traces;
-}
-
-/** What a body may leave, with all that its words may mean in this database. */
-function wordTraces(scan: { words: ReadonlySet<string>; traces: number }, catalog: CatalogKnowledge): number {
-  let { traces } = scan;
-  const draws = scan.words.has('insert') || scan.words.has('merge') || scan.words.has('copy');
-  for (const word of scan.words) {
-    traces |= catalog.tracesOfWord(word);
-    if (draws && catalog.drawsSequence(word)) traces |= TRACE.sequence;
-  }
-  return traces | catalog.operatorTraces;
 }
 
 /** DO: its code is a string of the text, in the language that it names. */
@@ -137,17 +126,24 @@ function doTraces(text: string, catalog: CatalogKnowledge): number {
   const tokens = readTokens(text);
   const languageAt = tokens.findIndex(({ kind, text: word }) => kind === 'word' && word === 'language');
   const language = languageAt < 0 ? 'plpgsql' : (tokens[languageAt + 1]?.text ?? '');
-  if (language !== 'plpgsql') return scanCoarsely(text).traces | TRACE.extension;
+  if (language !== 'plpgsql') return scanForeignBody(text, language).traces;
   let traces = 0;
   for (const [index, token] of tokens.entries()) {
     if (token.kind === 'unreadable') traces |= TRACE.hidden | UNASKABLE;
-    if (token.kind !== 'string' || index === languageAt + 1) continue;
-    const scan = scanBody(token.text);
-    traces |= wordTraces(scan, catalog);
-    if ((traces & RUNS_ARGUMENT) !== 0 && scan.strings !== null)
-      traces |= allTraces(scan.strings) | wordTraces(scan.strings, catalog);
+    if (token.kind === 'string' && index !== languageAt + 1) traces |= scanTraces(scanBody(token.text), catalog);
   }
   return traces;
+}
+
+/** What code may leave, with all that its words may mean in this database. */
+function scanTraces(scan: BodyScan, catalog: CatalogKnowledge): number {
+  let traces = scan.traces | catalog.operatorTraces;
+  const isInserting = INSERTING.some((word) => scan.words.has(word));
+  for (const word of scan.words) {
+    traces |= catalog.tracesOfWord(word);
+    if (isInserting && catalog.drawsSequence(word)) traces |= TRACE.sequence;
+  }
+  return (traces & RUNS_ARGUMENT) === 0 || scan.strings === null ? traces : traces | scanTraces(scan.strings, catalog);
 }
 
 function shapeTraces(statement: StatementFacts, catalog: CatalogKnowledge): number {
@@ -199,11 +195,18 @@ function codeTraces(shape: StatementShape, catalog: CatalogKnowledge): number {
   let traces = catalog.operatorTraces;
   for (const name of shape.tables) traces |= catalog.tracesOfRelation(name);
   for (const name of shape.functions) traces |= functionTraces(name, isPlanned, catalog);
-  for (const [name, behind] of catalog.attributeFunctions) if (shape.normalized.includes(name)) traces |= behind;
+  if (catalog.attributeFunctions.size > 0) traces |= attributeTraces(shape.normalized.toLowerCase(), catalog);
   if (!isPlanned && drawsSequence(shape, catalog)) traces |= TRACE.sequence;
   if (shape.tables.some((name) => isBuiltin(name, 'pg_settings')) && shape.queryClass !== 'read') {
     traces |= TRACE.settings;
   }
+  return traces;
+}
+
+/** `row.name` calls a function that takes a row. */
+function attributeTraces(text: string, catalog: CatalogKnowledge): number {
+  let traces = 0;
+  for (const [name, behind] of catalog.attributeFunctions) if (text.includes(name.toLowerCase())) traces |= behind;
   return traces;
 }
 
@@ -213,21 +216,20 @@ function runsFunctions({ kinds }: StatementShape): boolean {
 }
 
 function functionTraces(name: string, isPlanned: boolean, catalog: CatalogKnowledge): number {
+  const isQualified = name.startsWith('pg_catalog.');
+  const bare = isQualified ? name.slice('pg_catalog.'.length) : name;
   const behind = catalog.tracesOfFunction(name);
-  const [schema, bare] = name.startsWith('pg_catalog.') ? ['pg_catalog', name.slice(11)] : ['', name];
+  const builtin = builtinTraces(bare);
+  if (builtin === null) return behind ?? TRACE.hidden;
   // Calls of set_config are read in the text.
-  const own = bare === 'set_config' ? 0 : builtinTraces(bare);
-  const builtin = own === null || isPlanned ? own : own | (RUNS_TEXT.has(bare) ? RUNS_ARGUMENT : 0);
-  const atMost = isPlanned && builtin !== null ? 0 : builtin;
-  if (schema === 'pg_catalog' && behind === null) return atMost ?? TRACE.hidden;
-  if (behind === null) return atMost ?? TRACE.hidden;
-  return behind | (atMost ?? 0);
+  const isPassing = isPlanned || bare === 'set_config';
+  return (isPassing ? 0 : builtin) | (behind ?? 0);
 }
 
 /** The target of an INSERT, MERGE or COPY comes first among the tables; inside other statements it may be any. */
 function drawsSequence(shape: StatementShape, catalog: CatalogKnowledge): boolean {
   const { kinds, tables, normalized } = shape;
-  const writing = kinds.filter((kind) => kind === 'insert' || kind === 'merge' || kind === 'copy');
+  const writing = kinds.filter((kind) => INSERTING.includes(kind));
   const isDefault = kinds.includes('update') && /\bdefault\b/i.test(normalized);
   if (isDefault) return tables.some((name) => catalog.drawsSequence(name));
   if (writing.length === 0 || (writing[0] === 'copy' && shape.queryClass !== 'write')) return false;

@@ -2,6 +2,7 @@
 // under test, so that nothing which one run does in its database can show in the other's.
 
 import type { Settings } from '../../src/config/settings.ts';
+import { ServerWatch } from '../relay/server-watch.ts';
 import { waitFor } from '../support/deadline.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { startTestWeir } from '../support/weir.ts';
@@ -37,21 +38,37 @@ export class Stage {
   readonly behind: TestPostgres;
   readonly #fixture: readonly string[];
 
+  readonly #watches: readonly ServerWatch[];
+
   private constructor(oracle: TestPostgres, behind: TestPostgres, fixture: readonly string[]) {
     this.oracle = oracle;
     this.behind = behind;
     this.#fixture = fixture;
+    this.#watches = [oracle, behind].map((server) => new ServerWatch(addressOf(server)));
   }
 
   static async open(options: StageOptions): Promise<Stage> {
     const settings = { max_prepared_transactions: '20', ...options.settings };
     const oracle = await startPostgres({ settings });
     try {
-      return new Stage(oracle, await startPostgres({ settings }), options.fixture);
+      const stage = new Stage(oracle, await startPostgres({ settings }), options.fixture);
+      for (const watch of stage.#watches) await watch.begin();
+      return stage;
     } catch (error) {
       await oracle.stop();
       throw error;
     }
+  }
+
+  /** Crashes of the two servers so far. */
+  get crashes(): number {
+    return this.#watches.reduce((sum, watch) => sum + watch.crashes, 0);
+  }
+
+  /** True where one of the servers has crashed since there were so many crashes; both are up again then. */
+  async hasCrashed(crashesBefore: number): Promise<boolean> {
+    for (const watch of this.#watches) await watch.hasCrashed(watch.crashes);
+    return this.crashes > crashesBefore;
   }
 
   /** The database new on both servers, and a road to the second one. */
@@ -81,6 +98,7 @@ export class Stage {
   }
 
   async stop(): Promise<void> {
+    for (const watch of this.#watches) await watch.end();
     await this.oracle.stop();
     await this.behind.stop();
   }

@@ -136,6 +136,7 @@ export function makeTestSettings(
       loginRetryMs: 15_000,
       maxPreparedStatements: 200,
       sequences: 'keep',
+      logins: 'shared',
       affinity: 'prefer',
     },
     admin: { host: '127.0.0.1', port: 0, token: null },

@@ -291,6 +291,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   #leaveMember(member: Member<ServerSide>, isMidMessage: boolean): void {
     const { side } = member;
+    member.lastGuest = null;
     const isUsable = this.#isAtRest() && !this.#isAsking && !isMidMessage && !member.lease.socket.destroyed;
     side?.unbind();
     if (!isUsable) {

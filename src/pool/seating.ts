@@ -1,0 +1,126 @@
+// Serves who waits for a server connection: with one that is free and made ready for it, with a new one where there is room,
+// or by making room.
+
+import { describeError } from '../base/errors.ts';
+import type { Histogram } from '../base/histogram.ts';
+import type { Log } from '../base/log.ts';
+import type { Member } from './member.ts';
+import { isPassing, type Opener } from './opener.ts';
+import { handoverText, type ServerPool } from './server-pool.ts';
+import type { TransactionPool } from './transaction-pool.ts';
+import type { Waiter } from './waiter.ts';
+
+export class Seating<Side> {
+  readonly #pools: TransactionPool<Side>;
+  readonly #opener: Opener<Side>;
+  readonly #queueWaits: Histogram;
+  readonly #log: Log;
+
+  constructor(pools: TransactionPool<Side>, opener: Opener<Side>, queueWaits: Histogram, log: Log) {
+    this.#pools = pools;
+    this.#opener = opener;
+    this.#queueWaits = queueWaits;
+    this.#log = log;
+  }
+
+  /** False where it has to wait on. */
+  serve(waiter: Waiter<Side>): boolean {
+    const { guest, loginClass, startup } = waiter;
+    const { pool } = loginClass;
+    if (startup !== null && loginClass.failure !== null && this.#pools.clock.monotonicMs() < pool.retryAtMs) {
+      this.#endWait(waiter);
+      waiter.refuse(loginClass.failure);
+      return true;
+    }
+    const hasRoom =
+      this.#pools.shares.hasRoom(pool) && (startup !== null || this.#pools.clock.monotonicMs() >= pool.retryAtMs);
+    const member = startup === null ? pool.pick(guest, loginClass, !hasRoom) : null;
+    const isSameAgain = member?.home === guest && this.#pools.settings.affinity === 'avoid';
+    if (member !== null && !(isSameAgain && hasRoom)) {
+      this.#endWait(waiter);
+      this.#makeReady(member, waiter);
+      return true;
+    }
+    if (hasRoom) {
+      this.#endWait(waiter);
+      this.#openFor(waiter);
+      return true;
+    }
+    // What makes room does so when the server has let go of it.
+    const spare = pool.closing > 0 ? null : (pool.findSpare() ?? this.#pools.shares.findSpare(pool));
+    if (spare !== null) this.#pools.close(spare);
+    else this.#askForOne(pool);
+    return false;
+  }
+
+  #endWait(waiter: Waiter<Side>): void {
+    waiter.loginClass.pool.waiters.delete(waiter);
+    this.#queueWaits.observe((this.#pools.clock.monotonicMs() - waiter.sinceMs) / 1000);
+  }
+
+  #askForOne(pool: ServerPool<Side>): void {
+    const own = pool.findReclaimable(this.#pools.clock.monotonicMs());
+    const member = own ?? this.#pools.shares.findReclaimable(pool);
+    if (member === null) return;
+    if (member !== own) member.isRetiring = true;
+    this.#pools.reclaim(member);
+  }
+
+  #openFor(waiter: Waiter<Side>): void {
+    const { loginClass, startup } = waiter;
+    this.#opener.open(loginClass, startup ?? loginClass.startup).then(
+      (member) => {
+        this.#pools.watch(member);
+        this.#makeReady(member, waiter);
+      },
+      (error: unknown) => {
+        if (waiter.isPatient && isPassing(error)) this.#waitAgain(waiter);
+        else if (!waiter.isDone) waiter.refuse(error);
+        this.#pools.dispatch(loginClass.pool);
+      },
+    );
+  }
+
+  /** Back to the front of the queue. */
+  #waitAgain(waiter: Waiter<Side>): void {
+    if (waiter.isDone) return;
+    const { pool } = waiter.loginClass;
+    const others = [...pool.waiters];
+    pool.waiters.clear();
+    for (const each of [waiter, ...others]) pool.waiters.add(each);
+  }
+
+  #grant(member: Member<Side>, waiter: Waiter<Side>): void {
+    if (waiter.isDone) {
+      this.#pools.rest(member);
+      return;
+    }
+    waiter.isDone = true;
+    this.#pools.lend(member, waiter.guest);
+    waiter.grant(member);
+  }
+
+  /** Turns what the connection carries into what its next client has. */
+  #makeReady(member: Member<Side>, waiter: Waiter<Side>): void {
+    const { guest } = waiter;
+    const text = handoverText(member, guest);
+    if (text === null || waiter.isDone) {
+      this.#grant(member, waiter);
+      return;
+    }
+    member.state = 'changing';
+    member.loginClass.pool.ledger.handovers++;
+    this.#opener.say(member, text).then(
+      () => {
+        member.belongings = guest.belongings;
+        member.hasDrawn = false;
+        this.#grant(member, waiter);
+      },
+      (error: unknown) => {
+        this.#log.warn({ reason: describeError(error) }, 'a server connection could not be made ready and is closed');
+        this.#pools.close(member);
+        this.#waitAgain(waiter);
+      },
+    );
+  }
+}

@@ -1,0 +1,241 @@
+// Waiting for a server connection, and what ends it: the deadline, a pause that is over, room that a limit leaves. Logins that
+// fail, transactions that idle, connections that grow old.
+
+import { afterEach, expect, test } from 'vitest';
+import { waitFor } from '../support/deadline.ts';
+import * as frontend from '../support/frontend-messages.ts';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+import { readFields } from '../support/transcript.ts';
+import { ServerError, WireClient } from '../support/wire-client.ts';
+import { type PoolGround, startPoolGround } from './pool-ground.ts';
+
+const postgres = sharedPostgres();
+let ground: PoolGround | null = null;
+
+afterEach(async () => {
+  try {
+    await ground?.checkLedger();
+  } finally {
+    await ground?.stop();
+    ground = null;
+  }
+});
+
+async function open(
+  ...args: Parameters<typeof startPoolGround> extends [unknown, ...infer Rest] ? Rest : never
+): Promise<PoolGround> {
+  ground = await startPoolGround(postgres, ...args);
+  return ground;
+}
+
+test('who waits longer than query_wait gets 53300 and no connection; who holds it notices nothing', async () => {
+  const { login, waitForQueue, pool } = await open({ queryWaitMs: 300 });
+  const [holder, waiter] = [await login(), await login()];
+  await holder.wire.rows('BEGIN');
+  waiter.wire.send(frontend.query('SELECT 1'));
+  await waitForQueue(1);
+  const said = await waiter.wire.readUntilEnd();
+  const errors = said.filter(({ type }) => type === 'E');
+  expect(errors).toHaveLength(1);
+  expect(readFields(errors[0]?.body ?? Buffer.alloc(0))).toMatchObject({ S: 'FATAL', C: '53300' });
+  expect(pool()).toMatchObject({ waiting: 0, waitTimeouts: 1 });
+  expect(await holder.wire.rows('SELECT 2')).toEqual([['2']]);
+  await holder.wire.rows('COMMIT');
+});
+
+test('who is let in before query_wait is over is answered', async () => {
+  const { login, waitForQueue, pool } = await open({ queryWaitMs: 5_000 });
+  const [holder, waiter] = [await login(), await login()];
+  await holder.wire.rows('BEGIN');
+  waiter.wire.send(frontend.query('SELECT 1'));
+  await waitForQueue(1);
+  await holder.wire.rows('COMMIT');
+  expect((await waiter.wire.readUntilReady()).map(({ type }) => type)).toEqual(['T', 'D', 'C', 'Z']);
+  expect(pool()).toMatchObject({ waiting: 0, waitTimeouts: 0 });
+});
+
+test('those who wait are let in in the order in which they came', async () => {
+  const { login, waitForQueue } = await open({});
+  const holder = await login();
+  const waiters = [await login(), await login(), await login()];
+  await holder.wire.rows('BEGIN');
+  const order: number[] = [];
+  const answers: Promise<unknown>[] = [];
+  for (const [index, { wire }] of waiters.entries()) {
+    wire.send(frontend.query('SELECT pg_sleep(0.01)'));
+    await waitForQueue(index + 1);
+    answers.push(wire.readUntilReady().then(() => order.push(index)));
+  }
+  await holder.wire.rows('COMMIT');
+  await Promise.all(answers);
+  expect(order).toEqual([0, 1, 2]);
+});
+
+test('a client that gives up while it waits leaves the queue', async () => {
+  const { login, waitForQueue } = await open({});
+  const [holder, waiter] = [await login(), await login()];
+  await holder.wire.rows('BEGIN');
+  waiter.wire.send(frontend.query('SELECT 1'));
+  await waitForQueue(1);
+  waiter.wire.destroy();
+  await waitForQueue(0);
+  await holder.wire.rows('COMMIT');
+});
+
+test('PAUSE is over when the last transaction is, lets nobody in, and RESUME lets everybody in', async () => {
+  const { weir, login, waitForQueue, pool } = await open({ size: 2 });
+  const [busy, idle] = [await login(), await login()];
+  await busy.wire.rows('BEGIN');
+  let isPaused = false;
+  const paused = weir.control.pausePools({}).then(() => {
+    isPaused = true;
+  });
+  idle.wire.send(frontend.query('SELECT 1'));
+  await waitForQueue(1);
+  expect(await busy.wire.rows('SELECT 2')).toEqual([['2']]);
+  expect([isPaused, pool().isPaused]).toEqual([false, true]);
+  await busy.wire.rows('COMMIT');
+  await paused;
+  expect(pool()).toMatchObject({ waiting: 1, held: 0 });
+  weir.control.resumePools({});
+  expect((await idle.wire.readUntilReady()).map(({ type }) => type)).toEqual(['T', 'D', 'C', 'Z']);
+  expect(pool().isPaused).toBe(false);
+});
+
+test('PAUSE of another database concerns nobody here', async () => {
+  const { weir, login } = await open({});
+  const client = await login();
+  await weir.control.pausePools({ database: 'another' });
+  expect(await client.wire.rows('SELECT 1')).toEqual([['1']]);
+});
+
+test('RECONNECT gives everybody a new server connection, a pinned client when it lets go', async () => {
+  const { weir, login } = await open({ size: 2 });
+  const [free, pinned] = [await login(), await login()];
+  const pidOf = async (client: typeof free): Promise<string | null | undefined> =>
+    (await client.wire.rows('SELECT pg_backend_pid()'))[0]?.[0];
+  await pinned.wire.rows('CREATE TEMP TABLE kept AS SELECT 7 AS seven');
+  const before = [await pidOf(free), await pidOf(pinned)];
+  weir.control.reconnectPools({});
+  expect(await pidOf(free)).not.toBe(before[0]);
+  expect(await pinned.wire.rows('SELECT seven FROM kept')).toEqual([['7']]);
+  expect(await pidOf(pinned)).toBe(before[1]);
+  await pinned.wire.rows('DROP TABLE kept');
+  expect(await pidOf(pinned)).not.toBe(before[1]);
+});
+
+test('a login that the server refused is refused again with its words, and not for ever', async () => {
+  await postgres.query('DROP ROLE IF EXISTS pooling_late');
+  const { weir, login } = await open({ loginRetryMs: 700 });
+  await login();
+  const refusal = (): Promise<unknown> =>
+    WireClient.login(weir, { user: 'pooling_late' }).then(
+      (client) => client.end(),
+      (error: unknown) => error,
+    );
+  const first = await refusal();
+  expect(first).toBeInstanceOf(ServerError);
+  expect(first).toMatchObject({ code: '28000', message: 'role "pooling_late" does not exist' });
+  await postgres.query('CREATE ROLE pooling_late LOGIN');
+  // The server would let it in now, but it is not asked yet.
+  expect(await refusal()).toMatchObject({ code: '28000', message: 'role "pooling_late" does not exist' });
+  const late = await waitFor(
+    () => WireClient.login(weir, { user: 'pooling_late' }),
+    5_000,
+    () => 'the refusal is remembered for ever',
+    50,
+  );
+  expect(await late.rows('SELECT current_user')).toEqual([['pooling_late']]);
+  await late.end();
+});
+
+test('a client that idles in its transaction gets 25P03 and the connection is free', async () => {
+  const { login, pool } = await open({ idleInTransactionMs: 250 });
+  const [idler, other] = [await login(), await login()];
+  await idler.wire.rows('BEGIN');
+  other.wire.send(frontend.query('SELECT 1'));
+  const said = await idler.wire.readUntilEnd();
+  const errors = said.filter(({ type }) => type === 'E').map(({ body }) => readFields(body));
+  expect(errors).toHaveLength(1);
+  expect(errors[0]).toMatchObject({ S: 'FATAL', C: '25P03' });
+  expect((await other.wire.readUntilReady()).map(({ type }) => type)).toEqual(['T', 'D', 'C', 'Z']);
+  expect(pool().held).toBe(0);
+});
+
+test('a transaction that works longer than that is left alone', async () => {
+  const { login } = await open({ idleInTransactionMs: 250 });
+  const worker = await login();
+  await worker.wire.rows('BEGIN');
+  await worker.wire.rows('SELECT pg_sleep(0.6)');
+  expect(await worker.wire.rows('SELECT 1')).toEqual([['1']]);
+  await worker.wire.rows('COMMIT');
+});
+
+test('a client that idles outside of a transaction is left alone', async () => {
+  const { login } = await open({ idleInTransactionMs: 100 });
+  const [idler, worker] = [await login(), await login()];
+  await idler.wire.rows('CREATE TEMP TABLE kept AS SELECT 7 AS seven');
+  await idler.wire.rows('DROP TABLE kept');
+  await worker.wire.rows('SELECT pg_sleep(0.4)');
+  expect(await idler.wire.rows('SELECT 1')).toEqual([['1']]);
+});
+
+test('the reserve is opened for who has waited long enough, and not before', async () => {
+  const { login, pool } = await open({ reserveSize: 1, reserveAfterMs: 200, queryWaitMs: 10_000 });
+  const [holder, waiter] = [await login(), await login()];
+  await holder.wire.rows('BEGIN');
+  const startedAt = performance.now();
+  expect(await waiter.wire.rows('SELECT 1')).toEqual([['1']]);
+  expect(performance.now() - startedAt).toBeGreaterThan(190);
+  expect(pool().limit).toBe(1);
+  await holder.wire.rows('COMMIT');
+});
+
+for (const limit of ['maxPerDatabase', 'maxPerUser', 'maxPerTarget'] as const) {
+  test(`${limit} is never passed`, async () => {
+    const { login, waitForQueue } = await open({ size: 5, [limit]: 2 });
+    const clients = [await login(), await login(), await login()];
+    const name = `limit ${limit}`;
+    for (const { wire } of clients.slice(0, 2)) {
+      await wire.rows(`SET application_name = '${name}'`);
+      await wire.rows('BEGIN');
+    }
+    clients[2]?.wire.send(frontend.query('SELECT 1'));
+    await waitForQueue(1);
+    const { rows } = await postgres.query(
+      'SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = $1',
+      [name],
+    );
+    expect(rows[0]?.n).toBe(2);
+    await clients[0]?.wire.rows('COMMIT');
+    await clients[2]?.wire.readUntilReady();
+    await clients[1]?.wire.rows('COMMIT');
+  });
+}
+
+test('a connection that nobody has used for server_idle is closed, down to min_idle', async () => {
+  const { login, pool } = await open({ size: 3, minIdle: 1, serverIdleMs: 200 });
+  const clients = [await login(), await login(), await login()];
+  for (const { wire } of clients) await wire.rows('BEGIN');
+  for (const { wire } of clients) await wire.rows('COMMIT');
+  await waitFor(
+    () => pool().connections.idle === 1 && pool().closed === 2,
+    5_000,
+    () => `connections: ${JSON.stringify(pool())}`,
+  );
+  for (const { wire } of clients) expect(await wire.rows('SELECT 1')).toEqual([['1']]);
+});
+
+test('a connection that is older than server_lifetime is replaced, and nobody notices', async () => {
+  const { login, pool } = await open({ serverLifetimeMs: 300 });
+  const client = await login();
+  await client.wire.rows("SET work_mem = '6MB'");
+  const [before] = await client.wire.rows('SELECT pg_backend_pid()');
+  await waitFor(
+    async () => (await client.wire.rows('SELECT pg_backend_pid()'))[0]?.[0] !== before?.[0],
+    5_000,
+    () => `the connection is never replaced: ${JSON.stringify(pool())}`,
+    50,
+  );
+  expect(await client.wire.rows('SHOW work_mem')).toEqual([['6MB']]);
+});

@@ -1,68 +1,81 @@
 // What is known of the definitions in each database, and since when: which statements can leave nothing behind in a session.
 // Knowledge ends with its time, and at once when a definition is changed through pgweir.
 
-import { type CatalogKnowledge, NO_KNOWLEDGE } from '../sql/catalog-knowledge.ts';
+import { type CatalogKnowledge, makeDoubtful, NO_KNOWLEDGE } from '../sql/catalog-knowledge.ts';
+import type { StatementFacts } from '../sql/facts.ts';
+import { definedTraces } from '../sql/traces.ts';
 
 /** Definitions that are changed past pgweir are known after that time at the latest. */
 const FRESH_MS = 10_000;
 
 export class Catalog {
-  /** NO_KNOWLEDGE where it may be out of date. */
+  /** As it is now: doubtful where it may be out of date. */
   knowledge: CatalogKnowledge = NO_KNOWLEDGE;
-  /** The last there was, for what changes rarely and must be overestimated rather than missed. */
+  /** As it was last read. */
   last: CatalogKnowledge = NO_KNOWLEDGE;
   isLoading = false;
   /** Each login runs a trigger, or may do so. */
   hasLoginTrigger = false;
+  #isFresh = false;
   #loadedAtMs = 0;
   #epoch = 0;
   #changing = 0;
+  /** What no question finds, and definitions mention that came since. */
+  #added = 0;
 
-  get isFresh(): boolean {
-    return this.knowledge !== NO_KNOWLEDGE;
-  }
-
-  /** It was never asked for. */
+  /** It was never read. */
   get isUnknown(): boolean {
     return this.last === NO_KNOWLEDGE;
   }
 
-  /** It could be loaded now, and would hold. */
+  /** It could be read now, and would hold. */
   get isWanted(): boolean {
-    return !this.isFresh && !this.isLoading && this.#changing === 0;
+    return !this.#isFresh && !this.isLoading && this.#changing === 0;
   }
 
   get epoch(): number {
     return this.#epoch;
   }
 
-  /** A statement that changes definitions goes to the server; `endChange` follows with the end of its transaction. */
+  /** Statements that change definitions go to the server; `endChange` follows with the end of their transaction. */
   beginChange(): void {
     this.#changing++;
-    this.#forget();
+  }
+
+  /** One of them. */
+  noteChange(statement: StatementFacts): void {
+    this.#added |= definedTraces(statement);
+    this.#epoch++;
+    this.#doubt();
   }
 
   endChange(): void {
     this.#changing--;
-    this.#forget();
+    this.#epoch++;
+    this.#doubt();
   }
 
-  /** What was asked for while the epoch was `epoch`. */
+  /** What was read while the epoch was `epoch`. */
   learn(knowledge: CatalogKnowledge, epoch: number, nowMs: number): void {
     this.last = knowledge;
     this.hasLoginTrigger = knowledge.hasLoginTrigger;
-    if (epoch !== this.#epoch || this.#changing > 0) return;
+    if (epoch !== this.#epoch || this.#changing > 0) {
+      this.#doubt();
+      return;
+    }
     this.knowledge = knowledge;
+    this.#isFresh = true;
+    this.#added = 0;
     this.#loadedAtMs = nowMs;
   }
 
   expire(nowMs: number): void {
-    if (this.isFresh && nowMs - this.#loadedAtMs > FRESH_MS) this.knowledge = NO_KNOWLEDGE;
+    if (this.#isFresh && nowMs - this.#loadedAtMs > FRESH_MS) this.#doubt();
   }
 
-  #forget(): void {
-    this.#epoch++;
-    this.knowledge = NO_KNOWLEDGE;
+  #doubt(): void {
+    this.#isFresh = false;
+    this.knowledge = this.isUnknown ? NO_KNOWLEDGE : makeDoubtful(this.last, this.#added);
   }
 }
 

@@ -51,6 +51,7 @@ export class Member<Side> {
   /** Sequences were used here; currval() must not show that to the next client. */
   hasDrawn = false;
   #idleMessages: BackendMessages | null = null;
+  #onEnd: () => void = () => undefined;
 
   constructor(lease: Lease, loginClass: LoginClass<Side>, welcome: Welcome, generation: number, nowMs: number) {
     this.lease = lease;
@@ -68,17 +69,20 @@ export class Member<Side> {
 
   /** Reads what the server says to nobody: changed settings count, notices do not. `onEnd`: it can serve no more. */
   listen(onEnd: () => void): void {
+    this.#onEnd = onEnd;
     this.#idleMessages = null;
-    this.lease.inlet.receive = (buffer, length) => {
-      try {
-        this.#idleMessages ??= new BackendMessages();
-        for (const message of this.#idleMessages.take(buffer.subarray(0, length))) this.#hear(message);
-      } catch {
-        onEnd();
-      }
-    };
+    this.lease.inlet.receive = this.#receive;
     this.lease.socket.resume();
   }
+
+  readonly #receive = (buffer: Buffer, length: number): void => {
+    try {
+      this.#idleMessages ??= new BackendMessages();
+      for (const message of this.#idleMessages.take(buffer.subarray(0, length))) this.#hear(message);
+    } catch {
+      this.#onEnd();
+    }
+  };
 
   /** Nothing that it said is still unread. */
   get isAtMessageBoundary(): boolean {

@@ -4,6 +4,7 @@ import { serialize } from 'pg-protocol';
 import { NO_SECRET } from '../../src/auth/verifier.ts';
 import { Inlet } from '../../src/base/inlet.ts';
 import { PLAIN_TRANSPORT } from '../../src/base/transport.ts';
+import { BackendMessages } from '../../src/pool/backend-messages.ts';
 import { makeHandover } from '../../src/pool/handover.ts';
 import { type Inquiry, type InquiryLine, inquire } from '../../src/pool/inquiry.ts';
 import { logIn } from '../../src/pool/login.ts';
@@ -11,6 +12,9 @@ import { Lease, openSocket } from '../../src/pool/server-connection.ts';
 import { makeSettlementQuery, readSettlement, type Settlement } from '../../src/pool/settlement.ts';
 import { type Belongings, NO_BELONGINGS } from '../../src/session/belongings.ts';
 import { TRACE } from '../../src/sql/traces.ts';
+import { BACKEND } from '../../src/wire/codes.ts';
+import { makeQuery } from '../../src/wire/writer.ts';
+import { withDeadline } from '../support/deadline.ts';
 
 export interface LineOptions {
   readonly user?: string;
@@ -42,6 +46,24 @@ export class ServerLine {
     const { rows, sqlstate, message } = await this.ask(sql);
     if (sqlstate !== null) throw new Error(`${sqlstate} ${message}: ${sql}`);
     return rows;
+  }
+
+  /** One Query within a transaction that goes on, whatever the server says to it. */
+  step(sql: string): Promise<void> {
+    const { socket, inlet } = this.line;
+    const messages = new BackendMessages();
+    return withDeadline(
+      new Promise((resolve) => {
+        inlet.receive = (buffer, length) => {
+          const taken = messages.take(Buffer.from(buffer.subarray(0, length)));
+          if (taken.some(([type]) => type === BACKEND.readyForQuery)) resolve();
+        };
+        socket.write(makeQuery(sql));
+        socket.resume();
+      }),
+      10_000,
+      () => `no answer to ${sql}`,
+    );
   }
 
   /** The first column of the first row. */

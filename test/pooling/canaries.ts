@@ -8,14 +8,14 @@ import type { Step } from './steps.ts';
 /** Why a client may keep its connection after a doing, and what must be done so that it need not. */
 export type Pin = 'temporary' | 'cursor' | 'lock' | 'listen' | 'plan' | 'sequence' | 'seed' | 'opaque';
 
-/** Statements that end a pin; none: only DISCARD ALL or the end of the session does. */
+/** Statements that end a pin, beside DISCARD ALL; none: only the end of the session does. */
 export const RELEASES: Readonly<Record<Pin, readonly string[]>> = {
   temporary: ['DISCARD TEMP', 'DROP TABLE IF EXISTS pg_temp.canary, pg_temp.hidden_canary, pg_temp.more'],
   cursor: ['CLOSE ALL'],
   lock: ['SELECT pg_advisory_unlock_all()'],
   listen: ['UNLISTEN *'],
   plan: ['DEALLOCATE ALL'],
-  sequence: [],
+  sequence: ['DISCARD SEQUENCES'],
   seed: [],
   opaque: [],
 };

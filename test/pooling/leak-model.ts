@@ -65,14 +65,14 @@ class LeakClient implements Doings {
   letGo(status: string): (SendStep | LeaveStep)[] {
     const dice = this.#dice;
     const steps: (SendStep | LeaveStep)[] = [];
-    if (this.#pins.has('seed') || dice.chance(0.05)) {
+    if ([...this.#pins].some((pin) => RELEASES[pin].length === 0) || dice.chance(0.05)) {
       this.#forget();
       return [{ kind: 'leave', client: this.#client, how: dice.pick(['terminate', 'vanish']) }];
     }
     if (status !== 'I') steps.push(this.#say(dice.pick(['COMMIT', 'ROLLBACK'])));
     const pins = [...this.#pins];
     this.#pins.clear();
-    if (pins.some((pin) => RELEASES[pin].length === 0) || (pins.length > 0 && dice.chance(0.2))) {
+    if (pins.length > 0 && dice.chance(0.2)) {
       steps.push(simple(this.#client, 'DISCARD ALL'));
     } else {
       // Under another role some of what must go could not be touched.
@@ -102,7 +102,7 @@ class LeakClient implements Doings {
       [10, () => this.#do(makeSessionState(this.#ground()))],
       [10, () => this.#do(makeHidden(this.#ground()))],
       [8, () => this.#say(status === 'I' ? dice.pick(['BEGIN', 'BEGIN', 'COMMIT']) : this.#inTransaction())],
-      [4, () => this.#named()],
+      [0, () => this.#named()],
       [2, () => this.#fastPath()],
       [2, () => this.#together()],
       [1, () => this.#discard(status)],
@@ -111,7 +111,6 @@ class LeakClient implements Doings {
 
   learn({ label }: SendStep, isFailed: boolean): void {
     if (!isFailed && /setseed|SET seed|hide_seed/.test(label)) this.#hasSeed = true;
-    if (label.startsWith('DISCARD ALL') && !isFailed) this.#hasSeed = false;
   }
 
   #forget(): void {

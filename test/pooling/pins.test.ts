@@ -60,19 +60,21 @@ const PINNINGS: readonly Pinning[] = [
   {
     reason: 'sequence',
     take: ["SELECT nextval('pooling_pins')"],
-    releases: ['DISCARD ALL'],
+    releases: ['DISCARD SEQUENCES', 'DISCARD ALL'],
     twins: [['SELECT last_value FROM pooling_pins'], ['INSERT INTO pooling_plain VALUES (1)']],
   },
   {
     reason: 'seed',
     take: ['SELECT setseed(0.5)'],
-    releases: ['DISCARD ALL'],
+    // After DISCARD ALL, random() goes on as it was seeded.
+    releases: [],
     twins: [['SELECT random() < 2']],
   },
   {
     reason: 'opaque_setting',
     take: ["SELECT set_config('pooling.' || 'pinned', 'x', false)"],
-    releases: ['DISCARD ALL'],
+    // A custom setting that was once set is there for as long as the connection is.
+    releases: [],
     twins: [["SELECT set_config('pooling.plain', 'x', false)"], ["SET work_mem = '5MB'"], ['SET ROLE app']],
   },
   {

@@ -20,9 +20,12 @@ export interface Answer {
 /** The road under test said something else than the bare server, or nothing at all. */
 export class Difference extends Error {
   readonly step: Step;
-  constructor(step: Step, what: string) {
+  /** How many other clients had an open transaction when an answer did not come; null where it was another answer. */
+  readonly othersInTransaction: number | null;
+  constructor(step: Step, what: string, othersInTransaction: number | null = null) {
     super(`${describeStep(step)}\n${what}`);
     this.step = step;
+    this.othersInTransaction = othersInTransaction;
   }
 }
 
@@ -141,7 +144,10 @@ export class Player {
     } catch (error) {
       const lines = transcribe(said).join('\n');
       if (!(error instanceof ConnectionEnded)) {
-        throw new Difference(step, `${String(error)}; so far:\n${lines}\n${this.#roads.explain()}`);
+        const others = [...this.#sessions.values()].filter(({ oracle, subject }) => {
+          return subject !== client && oracle !== client && oracle.status !== 'I';
+        });
+        throw new Difference(step, `${String(error)}; so far:\n${lines}\n${this.#roads.explain()}`, others.length);
       }
       extra.push(ENDED);
     }

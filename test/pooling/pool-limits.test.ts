@@ -2,7 +2,7 @@
 // fail, transactions that idle, connections that grow old.
 
 import { afterEach, expect, test } from 'vitest';
-import { waitFor } from '../support/deadline.ts';
+import { waitFor, withDeadline } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { readFields } from '../support/transcript.ts';
@@ -100,6 +100,15 @@ test('PAUSE is over when the last transaction is, lets nobody in, and RESUME let
   weir.control.resumePools({});
   expect((await idle.wire.readUntilReady()).map(({ type }) => type)).toEqual(['T', 'D', 'C', 'Z']);
   expect(pool().isPaused).toBe(false);
+});
+
+test('PAUSE does not wait for a client that left nothing but settings behind', async () => {
+  const { weir, login } = await open({ size: 2 });
+  const client = await login();
+  await client.wire.rows("SET work_mem = '6MB'");
+  await withDeadline(weir.control.pausePools({}), 5_000, () => 'the pause waits for a client that does nothing');
+  weir.control.resumePools({});
+  expect(await client.wire.rows('SHOW work_mem')).toEqual([['6MB']]);
 });
 
 test('PAUSE of another database concerns nobody here', async () => {

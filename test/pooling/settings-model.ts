@@ -59,13 +59,19 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
 const NAMES = Object.keys(VALUES);
 const ROLES = ['app', 'weir', 'scram_user', 'none', 'nobody_like_it'];
 
-/** All that is not as it was built in, and what pg_settings leaves out. */
+/**
+ * All that is not as it was built in, and what pg_settings leaves out. Clients that differ in application_name alone share
+ * connections, so that its reset_val is not theirs; what RESET makes of it is.
+ */
 export const PROBE =
-  `SELECT pg_catalog.string_agg(pg_catalog.concat_ws('|', name, setting, reset_val), '; ' ORDER BY name COLLATE pg_catalog."C"),
+  `SELECT pg_catalog.string_agg(pg_catalog.concat_ws('|', name, setting, CASE WHEN name <> 'application_name' THEN reset_val END), '; ' ORDER BY name COLLATE pg_catalog."C"),
  pg_catalog.current_setting('app.one', true), pg_catalog.current_setting('app.two', true), pg_catalog.current_setting('app.rare', true),
  pg_catalog.current_setting('role'), current_user, session_user, pg_catalog.current_setting('is_superuser')
  FROM pg_catalog.pg_settings WHERE context IN ('user', 'superuser', 'backend', 'superuser-backend') AND name NOT LIKE 'plpgsql.%'
- AND (setting IS DISTINCT FROM boot_val OR reset_val IS DISTINCT FROM boot_val)`.replace(/\s+/g, ' ');
+ AND (setting IS DISTINCT FROM boot_val OR (reset_val IS DISTINCT FROM boot_val AND name <> 'application_name'))`.replace(
+    /\s+/g,
+    ' ',
+  );
 
 const STARTS: readonly Readonly<Record<string, string>>[] = [
   {},

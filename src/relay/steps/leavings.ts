@@ -41,7 +41,6 @@ export class Leavings {
       if (own !== 0) traces |= this.#refine(statement, own, belongings);
     }
     if (traces === 0) return NONE;
-    if ((traces & TRACE.hidden) !== 0) traces |= this.#catalog.last.hiddenTraces;
     const hasDrawn = !this.#followsSequences && (traces & TRACE.sequence) !== 0;
     if (hasDrawn) traces &= ~TRACE.sequence;
     this.traces |= traces & ~UNASKABLE & ~TRACE.definition;

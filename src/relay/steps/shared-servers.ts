@@ -16,11 +16,10 @@ import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import type { Waiter } from '../../pool/waiter.ts';
 import { NO_BELONGINGS } from '../../session/belongings.ts';
 import { resolveStatements } from '../../session/statements.ts';
-import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import type { StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
 import { nameTraces } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
-import { makeParameterStatus } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
@@ -28,14 +27,14 @@ import type { Routing } from '../routing.ts';
 import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
 import { StatementCarrier } from './carry-statements.ts';
+import { ClientView } from './client-view.ts';
+import { DefinitionWatch } from './definition-watch.ts';
 import { Leavings } from './leavings.ts';
 import { refusalOf } from './refuse.ts';
 import type { SharedTargets } from './shared-targets.ts';
 
 /** A connection that was found pinned is not asked again before that. */
 const ASK_AGAIN_MS = 50;
-/** What logins depend on: who comes after such a statement gets a connection that was opened after it. */
-const CHANGES_LOGINS = /^(?:alter|create|drop)_(?:role|database|event_trigger)$|^alter_system$/;
 /** The views of what is prepared, and the function behind them. */
 const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
 
@@ -49,18 +48,18 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   readonly #context: RelayContext;
   readonly #pool: TransactionPool<ServerSide>;
   readonly #targets: SharedTargets;
-  /** application_name as RESET gives it. */
-  readonly #startupName: string;
+  readonly #view: ClientView;
   #cancelKey: string | null = null;
   #member: Member<ServerSide> | null = null;
   #waiter: Waiter<ServerSide> | null = null;
   #isAsking = false;
+  #isInUnit = false;
+  #isWaitingForQuiet = false;
   #refusal: Refusal | null = null;
   readonly #leavings: Leavings;
   /** Statements since the connection was taken. */
   #ran = 0;
-  #hasChangedDefinitions = false;
-  #hasChangedLogins = false;
+  readonly #definitions: DefinitionWatch;
   #idleInTransactionSinceMs = 0;
 
   constructor(
@@ -74,14 +73,15 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     this.#context = context;
     this.#pool = pool;
     this.#targets = targets;
-    this.#startupName = startupName;
+    this.#view = new ClientView(connection, startupName);
     this.generation = targets.primary.pool.generation;
     this.statements = new StatementCarrier(connection, true);
+    this.#definitions = new DefinitionWatch(targets.primary.pool.catalog, () => pool.renewLogins());
     this.#leavings = new Leavings(targets.primary.pool.catalog, pool.settings.sequences);
   }
 
   get applicationName(): string {
-    return this.#connection.session.parameters.get('application_name') ?? this.#startupName;
+    return this.#view.applicationName;
   }
 
   /** A key for the client's CancelRequests: the process that the client was shown, and a secret of pgweir's own. */
@@ -97,17 +97,34 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   isReadyForQuery(run: Run): boolean {
-    return this.#holdsOne() || this.#take(this.#targets.forQuery(run));
+    return this.#isAt(this.#targets.forQuery(run));
   }
 
   isReadyForUnit(): boolean {
-    return this.#holdsOne() || this.#take(this.#targets.forUnit());
+    if (this.#isInUnit && this.#member !== null) return true;
+    this.#isInUnit = this.#isAt(this.#targets.forUnit());
+    return this.#isInUnit;
   }
 
-  #holdsOne(): boolean {
-    if (this.#member === null || this.#isAsking) return false;
-    this.#member.isReclaimable = false;
-    return true;
+  /** A connection of that class is held, or one that the client cannot leave now. */
+  #isAt(loginClass: LoginClass<ServerSide>): boolean {
+    const member = this.#member;
+    if (member === null) return this.#take(loginClass);
+    if (this.#isAsking) return false;
+    const { session, gate } = this.#connection;
+    const isFixed = session.isTransactionAhead || member.pins !== 0 || this.#leavings.unaskable !== 0;
+    if (member.loginClass === loginClass || isFixed) {
+      member.isReclaimable = false;
+      return true;
+    }
+    // What runs elsewhere has to end first, and what it leaves behind comes along.
+    if (this.#isAtRest()) {
+      this.#pool.reclaim(member);
+    } else {
+      this.#isWaitingForQuiet = true;
+      gate.close(GATE.route);
+    }
+    return false;
   }
 
   #take(loginClass: LoginClass<ServerSide>): boolean {
@@ -170,40 +187,36 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     return true;
   }
 
-  endUnit(): void {}
+  endUnit(): void {
+    this.#isInUnit = false;
+  }
 
   noteRun(facts: TextFacts): void {
     const { session } = this.#connection;
-    const { catalog } = this.#targets.primary.pool;
     this.#ran++;
     const statements = resolveStatements(facts, session.statements, session.portals, NOT_PREPARED_FACTS);
     const changes = this.#leavings.add(statements, this.belongings);
     if (changes.hasDrawn && this.#member !== null) this.#member.hasDrawn = true;
-    if (changes.isDefinition && !this.#hasChangedDefinitions) {
-      this.#hasChangedDefinitions = true;
-      catalog.beginChange();
+    if (changes.isDefinition) this.#definitions.begin(statements);
+    let namesStatements = false;
+    for (const { effect } of facts) if (effect !== null) namesStatements = true;
+    if (namesStatements) this.statements.beforeRun(facts, !session.isUnitOpen);
+    for (const { shape } of statements) {
+      if (!looksAtPrepared(shape)) continue;
+      this.statements.beforeLook();
+      return;
     }
-    if (facts.some((statement) => statement.effect !== null)) this.statements.beforeRun(facts, !session.isUnitOpen);
-    if (statements.some(looksAtPrepared)) this.statements.beforeLook();
   }
 
-  noteStatement({ effect, shape }: StatementFacts): void {
-    if (effect?.type === 'discard_all') this.#leavings.discard();
-    if (shape.queryClass === 'ddl' && CHANGES_LOGINS.test(shape.kinds[0] ?? '')) this.#hasChangedLogins = true;
+  noteStatement(statement: StatementFacts): void {
+    if (statement.effect?.type === 'discard_all') this.#leavings.discard();
+    this.#definitions.complete(statement);
   }
 
   noteError(): void {}
 
   noteReady(status: number): void {
-    if (status !== TRANSACTION.idle) return;
-    if (this.#hasChangedDefinitions) {
-      this.#hasChangedDefinitions = false;
-      this.#targets.primary.pool.catalog.endChange();
-    }
-    if (this.#hasChangedLogins) {
-      this.#hasChangedLogins = false;
-      this.#pool.renewLogins();
-    }
+    if (status === TRANSACTION.idle && this.#connection.session.isQuiet) this.#definitions.end();
   }
 
   endTurn(): void {
@@ -213,6 +226,13 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (session.isQuiet && session.status !== TRANSACTION.idle)
       this.#idleInTransactionSinceMs = this.#context.clock.monotonicMs();
     if (!this.#isAtRest()) return;
+    this.#endUse(member);
+    if (!this.#isWaitingForQuiet) return;
+    this.#isWaitingForQuiet = false;
+    this.#connection.gate.open(GATE.route);
+  }
+
+  #endUse(member: Member<ServerSide>): void {
     const { ledger } = this.#targets.primary.pool;
     if (this.#leavings.unaskable === 0 && this.#leavings.traces === 0 && member.pins === 0) {
       ledger.sharedStatements += this.#ran;
@@ -248,9 +268,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (member === null || member.side !== server) return null;
     member.reported.set(name, value);
     if (!server.isPrimary) return null;
-    // RESET leads to the startup packet of the client that opened the connection.
-    const isForeign = name === 'application_name' && value === member.startupName && value !== this.#startupName;
-    return isForeign && this.#isResetting() ? this.#startupName : value;
+    return this.#view.word(member, name, value);
   }
 
   listHolds(): readonly string[] {
@@ -280,7 +298,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (this.#cancelKey !== null) this.#context.cancelKeys.forget(this.#cancelKey, this.#connection);
     if (this.#waiter !== null) this.#pool.abandon(this.#waiter);
     this.#waiter = null;
-    if (this.#hasChangedDefinitions) this.#targets.primary.pool.catalog.endChange();
+    this.#definitions.end();
     const member = this.#member;
     this.#member = null;
     if (member !== null) this.#leaveMember(member, isMidMessage);
@@ -316,23 +334,12 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     connection.useServer(member.side);
     member.side.resume();
     if (isAgain) return;
-    this.#showParameters(member);
+    if (this.#isPrimary(member)) this.#view.show(member);
     this.statements.trim(this.#pool.settings.maxPreparedStatements);
   }
 
   #isPrimary({ lease }: Member<ServerSide>): boolean {
     return lease.endpoint === this.#context.settings.targets.primary;
-  }
-
-  /** The client hears of what is otherwise here than it was where it came from. */
-  #showParameters(member: Member<ServerSide>): void {
-    const { session, client } = this.#connection;
-    if (!this.#isPrimary(member)) return;
-    for (const [name, value] of member.reported) {
-      if (session.parameters.get(name) === value) continue;
-      session.setParameter(name, value);
-      client.outlet.write(makeParameterStatus(name, value));
-    }
   }
 
   #isAtRest(): boolean {
@@ -375,14 +382,17 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (member.pins === 0) this.#giveBack(member);
     else member.askAgainAtMs = this.#context.clock.monotonicMs() + ASK_AGAIN_MS;
   }
+}
 
-  #isResetting(): boolean {
-    const facts = this.#connection.lastRun?.facts ?? [];
-    return facts.some(({ effect, shape }) => effect?.type === 'discard_all' || shape.kinds[0] === 'reset');
+/** Remembered by shape. */
+function looksAtPrepared(shape: StatementShape): boolean {
+  let doesLook = lookers.get(shape);
+  if (doesLook === undefined) {
+    const isNamed = (name: string): boolean => LOOKS_AT_PREPARED.test(name);
+    doesLook = shape.tables.some(isNamed) || shape.functions.some(isNamed);
+    lookers.set(shape, doesLook);
   }
+  return doesLook;
 }
 
-function looksAtPrepared({ shape }: StatementFacts): boolean {
-  const isNamed = (name: string): boolean => LOOKS_AT_PREPARED.test(name);
-  return shape.tables.some(isNamed) || shape.functions.some(isNamed);
-}
+const lookers = new WeakMap<StatementShape, boolean>();

@@ -51,7 +51,17 @@ function awaitNew<Side>(
 ): Promise<Member<Side>> {
   return new Promise((grant, refuse) => {
     const sinceMs = pools.clock.monotonicMs();
-    const waiter = { guest, loginClass, startup, isPatient: false, sinceMs, isDone: false, grant, refuse };
+    const waiter = {
+      guest,
+      loginClass,
+      startup,
+      isForNew: true,
+      isPatient: false,
+      sinceMs,
+      isDone: false,
+      grant,
+      refuse,
+    };
     signal.addEventListener('abort', () => {
       pools.abandon(waiter);
       refuse(new WeirError('target_login_failed', 'the client has left'));

@@ -33,6 +33,8 @@ export class Member<Side> {
   home: Guest<Side> | null = null;
   /** The client that had it last, whether it comes back or not: what it prepared is still known here. */
   lastGuest: Guest<Side> | null = null;
+  /** Libraries may be loaded that its next client has not asked for, by other clients or by pgweir's questions. */
+  isMixed = false;
   side: Side | null = null;
   belongings = NO_BELONGINGS;
   /** What it reported by ParameterStatus. */

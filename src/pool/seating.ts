@@ -25,7 +25,7 @@ export class Seating<Side> {
 
   /** False where it has to wait on. */
   serve(waiter: Waiter<Side>): boolean {
-    const { guest, loginClass, startup } = waiter;
+    const { guest, loginClass, startup, isForNew } = waiter;
     const { pool } = loginClass;
     if (startup !== null && loginClass.failure !== null && this.#pools.clock.monotonicMs() < pool.retryAtMs) {
       this.#endWait(waiter);
@@ -34,7 +34,7 @@ export class Seating<Side> {
     }
     const hasRoom =
       this.#pools.shares.hasRoom(pool) && (startup !== null || this.#pools.clock.monotonicMs() >= pool.retryAtMs);
-    const member = startup === null ? pool.pick(guest, loginClass, !hasRoom) : null;
+    const member = isForNew ? null : pool.pick(guest, loginClass, !hasRoom);
     const isSameAgain = member?.home === guest && this.#pools.settings.affinity === 'avoid';
     if (member !== null && !(isSameAgain && hasRoom)) {
       this.#endWait(waiter);

@@ -83,9 +83,14 @@ export class TransactionPool<Side> {
   }
 
   /** A connection at once, made ready for the client; or a place in the queue: `guest.seat` or `guest.refuse` follows. */
-  request(guest: Guest<Side>, loginClass: LoginClass<Side>, isPatient: boolean): Member<Side> | Waiter<Side> {
+  request(
+    guest: Guest<Side>,
+    loginClass: LoginClass<Side>,
+    isPatient: boolean,
+    isForNew: boolean,
+  ): Member<Side> | Waiter<Side> {
     const { home } = guest;
-    if (home !== null && this.#isAsLeft(home, guest, loginClass)) {
+    if (home !== null && !(isForNew && home.isMixed) && this.#isAsLeft(home, guest, loginClass)) {
       this.lend(home, guest);
       return home;
     }
@@ -95,6 +100,7 @@ export class TransactionPool<Side> {
       guest,
       loginClass,
       startup: null,
+      isForNew,
       isPatient,
       sinceMs: this.clock.monotonicMs(),
       isDone: false,
@@ -165,6 +171,7 @@ export class TransactionPool<Side> {
   cleanUp(member: Member<Side>, cleaning: string | null): void {
     this.#endLease(member);
     this.#leaveHome(member);
+    member.isMixed = true;
     if (cleaning === null) this.close(member);
     else this.#sayThenRest(member, cleaning);
   }
@@ -256,6 +263,7 @@ export class TransactionPool<Side> {
   }
 
   lend(member: Member<Side>, guest: Guest<Side>): void {
+    if (member.lastGuest !== null && member.lastGuest !== guest) member.isMixed = true;
     this.settleHome(member, guest);
     member.state = 'held';
     member.guest = guest;

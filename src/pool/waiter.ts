@@ -7,8 +7,10 @@ import type { Member } from './member.ts';
 export interface Waiter<Side> {
   readonly guest: Guest<Side>;
   readonly loginClass: LoginClass<Side>;
-  /** Its own startup packet where it logs in just now: it gets a connection that nobody has used. */
+  /** Its own startup packet where it logs in just now. */
   readonly startup: Buffer | null;
+  /** It takes only one that nobody has used. */
+  readonly isForNew: boolean;
   /** It waits for a server that does not serve right now; else it has another way. */
   readonly isPatient: boolean;
   readonly sinceMs: number;

@@ -86,6 +86,38 @@ describe('belongings', () => {
     expect((await settle(other)).settings.size).toBe(0);
   });
 
+  test('with every setting that a session can change look the same on another connection', async () => {
+    const [home, other] = [await open(), await open()];
+    const fresh = await other.view();
+    // What ends statements or sessions is set high; of settings that exclude each other the first is taken.
+    const refused = await home.run(`
+      CREATE FUNCTION pg_temp.change(name text, value text) RETURNS text LANGUAGE plpgsql AS
+        $$BEGIN PERFORM set_config(name, value, false); RETURN NULL; EXCEPTION WHEN OTHERS THEN RETURN name; END$$;
+      SELECT refused FROM (
+        SELECT pg_temp.change(name, CASE
+          WHEN vartype = 'bool' THEN CASE setting WHEN 'on' THEN 'off' ELSE 'on' END
+          WHEN vartype = 'enum' THEN enumvals[array_length(enumvals, 1)]
+          WHEN name ~ 'timeout|delay|deadlock' THEN '3600000'
+          WHEN vartype = 'integer' THEN (setting::bigint + 1)::text
+          WHEN vartype = 'real' THEN (setting::numeric + 0.125)::text
+          WHEN name = 'TimeZone' THEN 'Europe/Rome'
+          WHEN name = 'DateStyle' THEN 'German'
+          WHEN name LIKE 'lc%' THEN 'C'
+          WHEN name LIKE '%tablespace%' THEN 'pg_default'
+          WHEN name = 'search_path' THEN 'a, "B", pg_catalog'
+          ELSE '' END) AS refused
+        FROM pg_settings WHERE context IN ('user', 'superuser') AND name <> 'exit_on_error' AND name NOT LIKE 'transaction_%') c
+      WHERE refused IS NOT NULL`);
+    expect(refused.length).toBeLessThan(25);
+    const before = await home.view();
+    const belongings = await settle(home);
+    expect(belongings.settings.size).toBeGreaterThan(150);
+    await other.takeOver(NO_BELONGINGS, belongings);
+    expect(await other.view()).toBe(before);
+    await other.takeOver(belongings, NO_BELONGINGS);
+    expect(await other.view()).toBe(fresh);
+  });
+
   test('lead back to what the login gave, of role, setting and placeholder', async () => {
     const [home, other] = [await open('hand_default'), await open('hand_default')];
     const fresh = await other.view(NAMES);

@@ -49,9 +49,10 @@ export class Crew {
     if (!(isHolding(this.#last) && this.#dice.chance(PERSISTENCE))) this.#last = this.#dice.below(this.#members.length);
     const chosen = this.#last;
     const member = this.#memberOf(chosen);
+    const isHolder = isHolding(chosen);
     const isAlone = this.#members.every((_, client) => client === chosen || (statusOf(client) ?? 'I') === 'I');
     const step = member.next(statusOf(chosen), isAlone);
-    if (step.kind === 'meanwhile' || step.kind === 'leave' || isHolding(chosen)) return step;
+    if (step.kind === 'meanwhile' || step.kind === 'leave' || isHolder) return step;
     const holders = this.#members.flatMap((other, client) =>
       other.pool === member.pool && client !== chosen && isHolding(client) ? [client] : [],
     );

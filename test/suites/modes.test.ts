@@ -8,9 +8,9 @@ test('a mode is named by its login, or by how many connections clients share', (
   expect(readMode('transaction-8')).toEqual({
     name: 'transaction-8',
     login: 'trust',
-    pool: { size: 8, affinity: 'prefer' },
+    pool: { size: 8, affinity: 'prefer', logins: 'own' },
   });
-  expect(readMode('transaction-20-avoid')?.pool).toEqual({ size: 20, affinity: 'avoid' });
+  expect(readMode('transaction-20-avoid')?.pool).toEqual({ size: 20, affinity: 'avoid', logins: 'own' });
 });
 
 test('a name of nothing is refused', () => {

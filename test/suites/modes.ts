@@ -15,7 +15,7 @@ export interface Mode {
   /** Modes of one login have the direct run in common: without pgweir they are the same. */
   readonly login: Login;
   /** Of pool.mode transaction; null where each client has a server connection of its own. */
-  readonly pool: { readonly size: number; readonly affinity: 'prefer' | 'avoid' } | null;
+  readonly pool: { readonly size: number; readonly affinity: 'prefer' | 'avoid'; readonly logins: 'own' } | null;
 }
 
 /**
@@ -27,5 +27,9 @@ export function readMode(name: string): Mode | null {
   if (login !== undefined) return { name, login, pool: null };
   const [, size, avoid] = /^transaction-([1-9]\d{0,4})(-avoid)?$/.exec(name) ?? [];
   if (size === undefined) return null;
-  return { name, login: 'trust', pool: { size: Number(size), affinity: avoid === undefined ? 'prefer' : 'avoid' } };
+  return {
+    name,
+    login: 'trust',
+    pool: { size: Number(size), affinity: avoid === undefined ? 'prefer' : 'avoid', logins: 'own' },
+  };
 }

@@ -1,7 +1,7 @@
 // What the statements of one client may have left behind in its session, added up until the server is asked.
 
 import type { Catalog } from '../../pool/catalogs.ts';
-import type { Belongings } from '../../session/belongings.ts';
+import { type Belongings, makeBelongings, NO_BELONGINGS } from '../../session/belongings.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { customSettingsIn, TRACE, traceOf, UNASKABLE } from '../../sql/traces.ts';
 
@@ -53,6 +53,12 @@ export class Leavings {
     const names = new Set([...this.#customNames, ...belongings.custom.keys()]);
     if ((this.traces & TRACE.hidden) !== 0) for (const name of this.#catalog.last.customSettings) names.add(name);
     return [...names];
+  }
+
+  /** What DISCARD ALL leaves: custom settings lose their values, but are known. */
+  remains({ custom }: Belongings): Belongings {
+    const names = [...this.#customNames, ...custom.keys()];
+    return names.length === 0 ? NO_BELONGINGS : makeBelongings({ custom: new Map(names.map((name) => [name, ''])) });
   }
 
   /** The server has told what is there. */

@@ -11,7 +11,6 @@ import { makeCleaning } from '../../pool/handover.ts';
 import { LoginRefused } from '../../pool/login.ts';
 import type { LoginClass } from '../../pool/login-class.ts';
 import type { Member } from '../../pool/member.ts';
-import { makeSettlementQuery, readSettlement } from '../../pool/settlement.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import type { Waiter } from '../../pool/waiter.ts';
 import { NO_BELONGINGS } from '../../session/belongings.ts';
@@ -26,6 +25,7 @@ import { GATE } from '../gate.ts';
 import type { Routing } from '../routing.ts';
 import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
+import { askWhatIsLeft } from './ask-what-is-left.ts';
 import { StatementCarrier } from './carry-statements.ts';
 import { ClientView } from './client-view.ts';
 import { DefinitionWatch } from './definition-watch.ts';
@@ -35,6 +35,7 @@ import type { SharedTargets } from './shared-targets.ts';
 
 /** A connection that was found pinned is not asked again before that. */
 const ASK_AGAIN_MS = 50;
+const LIBRARY_SETTING = /^(?:plpgsql|plperl|plpython|pltcl)\./;
 /** The views of what is prepared, and the function behind them. */
 const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
 
@@ -97,23 +98,24 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   isReadyForQuery(run: Run): boolean {
-    return this.#isAt(this.#targets.forQuery(run));
+    return this.#isAt(this.#targets.forQuery(run), run.facts.some(touchesLibrary));
   }
 
   isReadyForUnit(): boolean {
     if (this.#isInUnit && this.#member !== null) return true;
-    this.#isInUnit = this.#isAt(this.#targets.forUnit());
+    this.#isInUnit = this.#isAt(this.#targets.forUnit(), false);
     return this.#isInUnit;
   }
 
-  /** A connection of that class is held, or one that the client cannot leave now. */
-  #isAt(loginClass: LoginClass<ServerSide>): boolean {
+  /** A connection of that class is held, or one that the client cannot leave now. `isForNew`: one with nothing loaded. */
+  #isAt(loginClass: LoginClass<ServerSide>, isForNew: boolean): boolean {
     const member = this.#member;
-    if (member === null) return this.#take(loginClass);
+    if (member === null) return this.#take(loginClass, isForNew);
     if (this.#isAsking) return false;
     const { session, gate } = this.#connection;
     const isFixed = session.isTransactionAhead || member.pins !== 0 || this.#leavings.unaskable !== 0;
-    if (member.loginClass === loginClass || isFixed) {
+    const isRight = member.loginClass === loginClass && !(isForNew && member.isMixed && this.#isAtRest());
+    if (isRight || isFixed) {
       member.isReclaimable = false;
       return true;
     }
@@ -127,9 +129,9 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     return false;
   }
 
-  #take(loginClass: LoginClass<ServerSide>): boolean {
+  #take(loginClass: LoginClass<ServerSide>, isForNew: boolean): boolean {
     if (this.#waiter !== null || this.#isAsking) return false;
-    const answer = this.#pool.request(this, loginClass, loginClass === this.#targets.primary);
+    const answer = this.#pool.request(this, loginClass, loginClass === this.#targets.primary, isForNew);
     if ('lease' in answer) {
       this.#sit(answer);
       return true;
@@ -249,6 +251,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   /** Somebody needs the connection: what has been left on it? */
   reclaim(member: Member<ServerSide>): void {
+    if (!this.#isAtRest()) return;
     this.#isAsking = true;
     this.#connection.gate.close(GATE.seat);
     this.#ask(member)
@@ -318,7 +321,8 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     }
     const cleaning = makeCleaning(this.#leavings.traces | this.#leavings.unaskable | member.pins);
     side?.forgetAll();
-    member.belongings = NO_BELONGINGS;
+    member.belongings = this.#leavings.remains(this.belongings);
+    member.hasDrawn = false;
     this.#pool.cleanUp(member, cleaning);
   }
 
@@ -364,24 +368,21 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   async #ask(member: Member<ServerSide>): Promise<void> {
-    const connection = this.#connection;
-    const { user } = this.#targets.primary.pool;
-    const { traces } = this.#leavings;
-    const question = makeSettlementQuery(traces, this.#leavings.names(this.belongings), this.belongings);
-    const { rows, asides } = await this.#pool.say(member, question);
-    if (connection.isClosing) return;
-    if (asides.length > 0) {
-      connection.client.outlet.write(asides);
-      connection.client.outlet.flush();
-    }
-    const settlement = readSettlement(rows, user, traces, this.belongings);
-    this.belongings = settlement.belongings;
-    member.belongings = settlement.belongings;
+    const left = await askWhatIsLeft(this.#connection, this.#pool, member, this.#leavings, this.belongings);
+    if (this.#connection.isClosing) return;
+    this.belongings = left.belongings;
+    member.belongings = left.belongings;
     this.#leavings.settle();
-    this.#pool.setPins(member, settlement.found | this.#leavings.unaskable);
+    this.#pool.setPins(member, left.found | this.#leavings.unaskable);
     if (member.pins === 0) this.#giveBack(member);
     else member.askAgainAtMs = this.#context.clock.monotonicMs() + ASK_AGAIN_MS;
   }
+}
+
+/** LOAD, and settings of libraries: they differ where another client has had the library loaded. */
+function touchesLibrary({ effect, shape }: StatementFacts): boolean {
+  if (effect?.type === 'set') return LIBRARY_SETTING.test(effect.name ?? '');
+  return shape.kinds[0] === 'load';
 }
 
 /** Remembered by shape. */

@@ -1,0 +1,33 @@
+// One question to a server connection at rest: what has its client left there?
+
+import type { Member } from '../../pool/member.ts';
+import { makeSettlementQuery, readSettlement, type Settlement } from '../../pool/settlement.ts';
+import type { TransactionPool } from '../../pool/transaction-pool.ts';
+import type { Belongings } from '../../session/belongings.ts';
+import { TRACE, UNASKABLE } from '../../sql/traces.ts';
+import type { Connection } from '../connection.ts';
+import type { ServerSide } from '../server-side.ts';
+import type { Leavings } from './leavings.ts';
+
+/** Throws WeirError where the server does not answer. What it says meanwhile to the client goes on to it. */
+export async function askWhatIsLeft(
+  connection: Connection,
+  pool: TransactionPool<ServerSide>,
+  member: Member<ServerSide>,
+  leavings: Leavings,
+  belongings: Belongings,
+): Promise<Settlement> {
+  // What was found before may be there still.
+  const traces = leavings.traces | (member.pins & ~UNASKABLE);
+  const { hasPlpgsql } = member.loginClass.pool.catalog.last;
+  if ((traces & TRACE.hidden) !== 0) member.isMixed = true;
+  const { rows, asides } = await pool.say(
+    member,
+    makeSettlementQuery(traces, leavings.names(belongings), belongings, hasPlpgsql),
+  );
+  if (asides.length > 0 && !connection.isClosing) {
+    connection.client.outlet.write(asides);
+    connection.client.outlet.flush();
+  }
+  return readSettlement(rows, member.loginClass.pool.user, traces, belongings);
+}

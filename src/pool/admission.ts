@@ -34,7 +34,7 @@ export async function admit<Side>(
       pools.settleHome(free, guest);
       return { welcome, isFresh: false };
     }
-    const hasRoom = pools.shares.hasRoom(pool) || free !== null;
+    const hasRoom = pools.shares.hasRoom(pool) || (pools.settings.logins === 'own' && pool.hasHomeless);
     if (pool.waiters.size > 0 || pool.isPaused || !hasRoom) return { welcome, isFresh: false };
   }
   const member = await awaitNew(pools, guest, loginClass, startup, signal);

@@ -97,6 +97,12 @@ export class ServerPool<Side> {
     for (const loginClass of this.#classes.values()) loginClass.welcome = null;
   }
 
+  /** There is a free connection that no client comes back to. */
+  get hasHomeless(): boolean {
+    for (const { state, home } of this.members) if (state === 'idle' && home === null) return true;
+    return false;
+  }
+
   /** A connection of its class that is free and that no client comes back to. */
   findHomeless(loginClass: LoginClass<Side>, generation: number): Member<Side> | null {
     for (const member of this.members) {

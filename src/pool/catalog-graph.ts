@@ -32,8 +32,7 @@ export interface CatalogObjects {
   /** Parsed expressions that may call one of them. */
   readonly calls: readonly (readonly [owner: Oid, tree: string])[];
   readonly drawing: readonly Oid[];
-  /** Pairs of a view and a relation that it reads, as JSON. */
-  readonly reads: readonly string[];
+  readonly reads: readonly (readonly [view: Oid, relation: Oid])[];
   readonly reaches: readonly (readonly [from: Oid, to: Oid])[];
   /** Relations with rules of users. */
   readonly rules: readonly Oid[];
@@ -48,6 +47,7 @@ interface Node {
   /** Reached as well where it runs text. */
   readonly inStrings: Set<Node>;
   draws: boolean;
+  isCompiled: boolean;
   scan: BodyScan | null;
 }
 
@@ -132,8 +132,10 @@ class Graph {
       this.#functions.set(oid, node);
       this.#nameWord(node);
       if (language === 'internal') node.traces = builtinTracesOfWord(body ?? '');
-      else if (language === 'c') node.traces = extensionTraces(name, volatility, extension);
-      else if (body === null) node.traces = ANYTHING;
+      else if (language === 'c') {
+        node.isCompiled = true;
+        node.traces = extensionTraces(name, volatility, extension);
+      } else if (body === null) node.traces = ANYTHING;
       else if (language === 'sql' || language === 'plpgsql') this.#readBody(node, body);
       else this.#readForeignBody(node, body, language);
       // Of its SET clauses a placeholder stays, though empty.
@@ -168,11 +170,13 @@ class Graph {
     for (const [what, owner, uses] of this.#objects.uses) {
       const used = this.#functions.get(uses);
       if (used === undefined) continue;
+      // Compiled code behind an operator or a type often is volatile only because nobody has said what it is.
+      if (what === 'operator' && used.isCompiled) continue;
       if (what === 'operator') this.#operators.reached.add(used);
       else if (what === 'function') this.#functions.get(owner)?.reached.add(used);
       else this.#relations.get(owner)?.reached.add(used);
     }
-    const reads = this.#objects.reads.map((pair): readonly [Oid, Oid] => JSON.parse(pair));
+    const { reads } = this.#objects;
     for (const [from, to] of [...reads, ...this.#objects.reaches]) {
       const reached = this.#relations.get(to);
       if (reached !== undefined) this.#relations.get(from)?.reached.add(reached);
@@ -243,7 +247,7 @@ class Graph {
 }
 
 function makeNode(name: string): Node {
-  return { name, traces: 0, reached: new Set(), inStrings: new Set(), draws: false, scan: null };
+  return { name, traces: 0, reached: new Set(), inStrings: new Set(), draws: false, isCompiled: false, scan: null };
 }
 
 function tracesByName(nodes: Iterable<Node>): Map<string, number> {

@@ -93,9 +93,10 @@ const SECTIONS: Readonly<Record<keyof CatalogObjects, string>> = {
       UNION ALL SELECT attrelid FROM pg_type y JOIN pg_attribute a ON a.atttypid = y.oid
         WHERE y.typtype = 'd' AND strpos(y.typdefaultbin::text, '${NEXTVAL}') > 0) drawing`,
   reads: `
-    SELECT json_agg(DISTINCT json_build_array(r.ev_class, d.refobjid)::text)
-    FROM pg_rewrite r JOIN pg_depend d ON d.classid = 2618 AND d.objid = r.oid AND d.refclassid = 1259
-    WHERE r.oid >= 16384 AND d.refobjid <> r.ev_class`,
+    SELECT json_agg(json_build_array(view, relation)) FROM (
+      SELECT DISTINCT r.ev_class AS view, d.refobjid AS relation
+      FROM pg_rewrite r JOIN pg_depend d ON d.classid = 2618 AND d.objid = r.oid AND d.refclassid = 1259
+      WHERE r.oid >= 16384 AND d.refobjid <> r.ev_class) read`,
   // Statements on a parent reach its children; cascades of a foreign key reach the tables that refer to it.
   reaches: `
     SELECT json_agg(json_build_array(parent, child)) FROM (

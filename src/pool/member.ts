@@ -50,6 +50,8 @@ export class Member<Side> {
   wasCancelled = false;
   /** It is closed when it is next free. */
   isRetiring = false;
+  /** Temporary objects were used here: their buffers stay as they were set up. Nobody else gets it. */
+  isSpoiled = false;
   /** Sequences were used here; currval() must not show that to the next client. */
   hasDrawn = false;
   #idleMessages: BackendMessages | null = null;

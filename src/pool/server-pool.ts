@@ -55,6 +55,13 @@ export class ServerPool<Side> {
     return false;
   }
 
+  /** A client is in it, whether it has a connection or not. */
+  get hasGuests(): boolean {
+    let users = 0;
+    for (const loginClass of this.#classes.values()) users += loginClass.users;
+    return users > this.members.size;
+  }
+
   get longestWaiter(): Waiter<Side> | null {
     for (const waiter of this.waiters) return waiter;
     return null;
@@ -107,7 +114,7 @@ export class ServerPool<Side> {
   findHomeless(loginClass: LoginClass<Side>, generation: number): Member<Side> | null {
     for (const member of this.members) {
       const isFree = member.state === 'idle' && member.home === null && isOf(member, loginClass, generation);
-      if (isFree && !isTainted(member.belongings, NO_BELONGINGS)) return member;
+      if (isFree && !member.isSpoiled && !isTainted(member.belongings, NO_BELONGINGS)) return member;
     }
     return null;
   }
@@ -123,8 +130,8 @@ export class ServerPool<Side> {
     for (const member of this.members) {
       if (member.state !== 'idle' || !isOf(member, loginClass, guest.generation)) continue;
       const isOwn = member.home === guest;
-      if (!isOwn && member.home !== null && !mayTakeHomes) continue;
-      if (isTainted(member.belongings, guest.belongings)) continue;
+      if (!isOwn && (member.isSpoiled || (member.home !== null && !mayTakeHomes))) continue;
+      if (member.belongings !== guest.belongings && isTainted(member.belongings, guest.belongings)) continue;
       let score = 0;
       if (isOwn) score = isRotating ? 0 : 8;
       else score = 1 + (carriesSame(member, guest) ? 4 : 0) + (member.home === null ? 2 : 0);

@@ -10,6 +10,7 @@ import { describeError } from '../base/errors.ts';
 import type { Histogram } from '../base/histogram.ts';
 import type { Log } from '../base/log.ts';
 import type { Endpoint, PoolSettings } from '../config/settings.ts';
+import { TRACE } from '../sql/trace-bits.ts';
 import { Catalogs } from './catalogs.ts';
 import type { Guest } from './guest.ts';
 import type { Inquiry } from './inquiry.ts';
@@ -158,6 +159,7 @@ export class TransactionPool<Side> {
   /** Why the connection stays with its client, bits of TRACE. */
   setPins(member: Member<Side>, pins: number): void {
     if (pins === member.pins) return;
+    if ((pins & TRACE.temporary) !== 0) member.isSpoiled = true;
     member.loginClass.pool.ledger.changePins(member.pins, pins, this.clock.monotonicMs());
     member.pins = pins;
   }
@@ -172,7 +174,7 @@ export class TransactionPool<Side> {
     this.#endLease(member);
     this.#leaveHome(member);
     member.isMixed = true;
-    if (cleaning === null) this.close(member);
+    if (cleaning === null || member.isSpoiled) this.close(member);
     else this.#sayThenRest(member, cleaning);
   }
 
@@ -189,7 +191,11 @@ export class TransactionPool<Side> {
 
   /** Its socket has ended, or it is of no more use. Its room is free when the server has let go of it. */
   close(member: Member<Side>, isMidMessage = false): void {
-    if (member.state === 'closed') return;
+    if (member.state !== 'closed') void this.#retire(member, isMidMessage);
+  }
+
+  /** Resolves when the server has let go of it. */
+  #retire(member: Member<Side>, isMidMessage: boolean): Promise<void> {
     const { pool } = member.loginClass;
     if (member.state === 'held') this.#endLease(member);
     member.state = 'closed';
@@ -198,7 +204,7 @@ export class TransactionPool<Side> {
     pool.closing++;
     pool.ledger.closed++;
     member.loginClass.users--;
-    void member.lease.retire(isMidMessage).then(() => {
+    return member.lease.retire(isMidMessage).then(() => {
       pool.closing--;
       this.dispatch(pool);
       for (const other of this.shares.waiting(pool)) this.dispatch(other);
@@ -211,6 +217,19 @@ export class TransactionPool<Side> {
       pool.catalog.hasLoginTrigger = true;
       pool.renewLogins();
     }
+  }
+
+  /**
+   * Closes the connections to databases in which there are no clients any more: DROP DATABASE and its kin want them gone. Null
+   * where there are none; else it resolves when the server has let go of them.
+   */
+  closeDeserted(): Promise<unknown> | null {
+    const inhabited = new Set([...this.#pools.values()].filter((pool) => pool.hasGuests).map((pool) => pool.catalog));
+    const closing: Promise<void>[] = [];
+    for (const pool of this.#pools.values())
+      for (const member of pool.members)
+        if (!inhabited.has(pool.catalog) && member.state === 'idle') closing.push(this.#retire(member, false));
+    return closing.length === 0 ? null : Promise.all(closing);
   }
 
   /** Serves who waits, as far as that goes now. */

@@ -13,6 +13,7 @@ import { endEarly } from './steps/end-input.ts';
 import { takeLoginAnswer } from './steps/login.ts';
 
 const NOTHING = Buffer.alloc(0);
+const MAX_READ_AHEAD_BYTES = 65_536;
 /** What may come while the server takes COPY data. */
 const COPY_COMPANIONS: ReadonlySet<number> = new Set([
   FRONTEND.copyData,
@@ -141,11 +142,20 @@ export class ClientSide implements FrameSink {
 
   /** The client is read while nothing waits and the server takes what comes. */
   #updateReading(): void {
-    const isReading = this.#isOpen && this.#backlog === null && !this.#connection.isServerCongested;
+    const isReading =
+      (this.#isOpen ? this.#backlog === null : this.#mayReadAhead) && !this.#connection.isServerCongested;
     if (isReading === this.#isReading) return;
     this.#isReading = isReading;
     if (isReading) this.socket.resume();
     else this.socket.pause();
+  }
+
+  /**
+   * Who waits for a shared server is read on for a while: mostly nothing comes, and to stop and start reading costs more
+   * than a whole transaction's reads and writes.
+   */
+  get #mayReadAhead(): boolean {
+    return this.#connection.gate.hasOnly(GATE.seat) && (this.#backlog?.length ?? 0) < MAX_READ_AHEAD_BYTES;
   }
 
   #end(): void {

@@ -230,6 +230,7 @@ function functionTraces(name: string, isPlanned: boolean, catalog: CatalogKnowle
 function drawsSequence(shape: StatementShape, catalog: CatalogKnowledge): boolean {
   const { kinds, tables, normalized } = shape;
   const writing = kinds.filter((kind) => INSERTING.includes(kind));
+  if (kinds[0] === 'merge' && kinds.length === 1 && !/\binsert\b/i.test(normalized)) return false;
   const isDefault = kinds.includes('update') && /\bdefault\b/i.test(normalized);
   if (isDefault) return tables.some((name) => catalog.drawsSequence(name));
   if (writing.length === 0 || (writing[0] === 'copy' && shape.queryClass !== 'write')) return false;

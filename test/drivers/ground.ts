@@ -18,7 +18,7 @@ export const WAY_TEXTS: Readonly<Record<Way, string>> = {
   sidecar: '`auth.mode: passthrough`, TLS (verify-full) up to pgweir, none behind it; a certificate of its own',
   scram: '`auth.mode: scram`, TLS (verify-full) on both legs; a certificate of its own',
   transaction:
-    '`auth.mode: scram`, `pool.mode: transaction`: 4 server connections, after each transaction another one (`affinity: avoid`)',
+    '`auth.mode: scram`, `pool.mode: transaction` with 4 server connections, after each transaction another one; TLS as in `scram`',
 };
 
 /** Whether clients share server connections: then none is theirs, and no program may ask for that. */

@@ -102,7 +102,7 @@ class LeakClient implements Doings {
       [10, () => this.#do(makeSessionState(this.#ground()))],
       [10, () => this.#do(makeHidden(this.#ground()))],
       [8, () => this.#say(status === 'I' ? dice.pick(['BEGIN', 'BEGIN', 'COMMIT']) : this.#inTransaction())],
-      [0, () => this.#named()],
+      [4, () => this.#named()],
       [2, () => this.#fastPath()],
       [2, () => this.#together()],
       [1, () => this.#discard(status)],

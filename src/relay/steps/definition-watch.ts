@@ -2,20 +2,38 @@
 // their transaction has ended.
 
 import type { Catalog } from '../../pool/catalogs.ts';
+import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import { GATE, type Gate } from '../gate.ts';
+import type { ServerSide } from '../server-side.ts';
 
 /** What logins depend on: who comes after such a statement gets a connection that was opened after it. */
 const CHANGES_LOGINS = /^(?:alter|create|drop)_(?:role|database|event_trigger)$|^alter_system$/;
 
+/** They fail while anybody else is in the database that they are about. */
+const NEEDS_DATABASE = /^(?:drop|alter|create)_database$/;
+
 export class DefinitionWatch {
   readonly #catalog: Catalog;
-  readonly #renewLogins: () => void;
+  readonly #gate: Gate;
+  readonly #pool: TransactionPool<ServerSide>;
   #isChanging = false;
   #hasChangedLogins = false;
 
-  constructor(catalog: Catalog, renewLogins: () => void) {
+  constructor(gate: Gate, pool: TransactionPool<ServerSide>, catalog: Catalog) {
+    this.#gate = gate;
+    this.#pool = pool;
     this.#catalog = catalog;
-    this.#renewLogins = renewLogins;
+  }
+
+  /** Connections to databases without clients are being closed first; the gate opens when they are. */
+  isWaiting(facts: TextFacts): boolean {
+    if (!facts.some(({ shape }) => NEEDS_DATABASE.test(shape.kinds[0] ?? ''))) return false;
+    const closed = this.#pool.closeDeserted();
+    if (closed === null) return false;
+    this.#gate.close(GATE.route);
+    void closed.then(() => this.#gate.open(GATE.route));
+    return true;
   }
 
   /** These go to the server now. */
@@ -33,7 +51,7 @@ export class DefinitionWatch {
   end(): void {
     if (this.#isChanging) this.#catalog.endChange();
     this.#isChanging = false;
-    if (this.#hasChangedLogins) this.#renewLogins();
+    if (this.#hasChangedLogins) this.#pool.renewLogins();
     this.#hasChangedLogins = false;
   }
 }

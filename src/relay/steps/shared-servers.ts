@@ -77,7 +77,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     this.#view = new ClientView(connection, startupName);
     this.generation = targets.primary.pool.generation;
     this.statements = new StatementCarrier(connection, true);
-    this.#definitions = new DefinitionWatch(targets.primary.pool.catalog, () => pool.renewLogins());
+    this.#definitions = new DefinitionWatch(connection.gate, pool, targets.primary.pool.catalog);
     this.#leavings = new Leavings(targets.primary.pool.catalog, pool.settings.sequences);
   }
 
@@ -98,6 +98,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   isReadyForQuery(run: Run): boolean {
+    if (this.#definitions.isWaiting(run.facts)) return false;
     return this.#isAt(this.#targets.forQuery(run), run.facts.some(touchesLibrary));
   }
 

@@ -27,10 +27,8 @@ export interface CatalogObjects {
     body: string | null,
   ])[];
   readonly uses: readonly (readonly [what: 'relation' | 'function' | 'operator', owner: Oid, uses: Oid])[];
-  /** PostgreSQL's own functions that leave something. */
-  readonly builtins: readonly (readonly [oid: Oid, name: string])[];
-  /** Parsed expressions that may call one of them. */
-  readonly calls: readonly (readonly [owner: Oid, tree: string])[];
+  /** Expressions of a relation that call one of PostgreSQL's own functions that leave something. */
+  readonly calls: readonly (readonly [owner: Oid, builtin: string])[];
   readonly drawing: readonly Oid[];
   readonly reads: readonly (readonly [view: Oid, relation: Oid])[];
   readonly reaches: readonly (readonly [from: Oid, to: Oid])[];
@@ -113,12 +111,7 @@ class Graph {
       const node = this.#relations.get(oid);
       if (node !== undefined) node.draws = true;
     }
-    const builtins = new Map(this.#objects.builtins);
-    for (const [owner, tree] of this.#objects.calls) {
-      for (const [, oid = ''] of tree.matchAll(/:funcid (\d+) /g)) {
-        this.#leave(owner, builtinTracesOfWord(builtins.get(oid) ?? ''));
-      }
-    }
+    for (const [owner, builtin] of this.#objects.calls) this.#leave(owner, builtinTracesOfWord(builtin));
   }
 
   #leave(relation: Oid, traces: number): void {
@@ -139,12 +132,11 @@ class Graph {
       else if (language === 'sql' || language === 'plpgsql') this.#readBody(node, body);
       else this.#readForeignBody(node, body, language);
       // Of its SET clauses a placeholder stays, though empty.
-      for (const setting of settings ?? []) {
-        const name = setting.slice(0, setting.indexOf('='));
-        if (!name.includes('.')) continue;
-        node.traces |= TRACE.settings;
-        this.#customSettings.add(name.toLowerCase());
-      }
+      const names = (settings ?? []).map((setting) => setting.slice(0, setting.indexOf('=')));
+      this.#noteCustom(
+        node,
+        names.filter((setting) => setting.includes('.')),
+      );
     }
   }
 
@@ -157,13 +149,19 @@ class Graph {
     }
     node.scan = scan;
     node.traces |= scan.traces;
-    for (const name of scan.customNames) this.#customSettings.add(name);
+    this.#noteCustom(node, scan.customNames);
+  }
+
+  /** Settings that have to be asked for by name, which a caller's text does not have: so the call counts as hidden. */
+  #noteCustom(node: Node, names: readonly string[]): void {
+    if (names.length > 0) node.traces |= TRACE.hidden | TRACE.settings;
+    for (const name of names) this.#customSettings.add(name.toLowerCase());
   }
 
   #readForeignBody(node: Node, body: string, language: string): void {
     const { traces, customNames } = scanForeignBody(body, language);
     node.traces |= traces;
-    for (const name of customNames) this.#customSettings.add(name);
+    this.#noteCustom(node, customNames);
   }
 
   #connect(): void {

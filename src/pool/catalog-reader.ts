@@ -20,17 +20,12 @@ const SUSPECTS = `
 /** A default that draws from a sequence. nextval() has had that identifier since it exists. */
 const NEXTVAL = ':funcid 1574 ';
 
-/** PostgreSQL's own functions that leave something behind. */
-const BUILTINS = `
-  SELECT oid, proname FROM pg_proc WHERE oid < 16384 AND proname = ANY ('{${LEAVING_NAMES.join(',')}}'::name[])`;
-
-/**
- * The owners of parsed expressions (pg_node_tree as text) that may call such a function, with the expression. A number that
- * only looks like the function is sorted out by catalog-graph.ts: a longer pattern takes ten times as long.
- */
-const calling = (owner: string, expression: string, from: string): string => `
-  SELECT owner, tree FROM (SELECT ${owner} AS owner, ${expression} AS tree FROM ${from} OFFSET 0) trees, pattern
-  WHERE strpos(tree, ':funcid ') > 0 AND tree ~ builtin`;
+/** The functions that parsed expressions (pg_node_tree as text) call, with their owners. */
+const called = (owner: string, expression: string, from: string): string => `
+  SELECT owner, split_part(part, ' ', 1) AS called
+  FROM (SELECT ${owner} AS owner, ${expression} AS tree FROM ${from} OFFSET 0) trees,
+    unnest((string_to_array(tree, ':funcid '))[2:]) part
+  WHERE strpos(tree, ':funcid ') > 0`;
 
 /** One row of each: its name, and a JSON array of arrays (or of values). */
 const SECTIONS: Readonly<Record<keyof CatalogObjects, string>> = {
@@ -76,16 +71,16 @@ const SECTIONS: Readonly<Record<keyof CatalogObjects, string>> = {
       -- Operators, casts, types, operator classes and families with their support functions.
       UNION ALL SELECT 'operator', 0, u.refobjid FROM used u
         WHERE u.classid IN (2617, 2605, 1247, 2616, 2753, 2602, 2603)) owners`,
-  builtins: `SELECT json_agg(json_build_array(oid, proname)) FROM (${BUILTINS}) b`,
   calls: `
-    WITH pattern AS (SELECT concat(' (', string_agg(oid::text, '|'), ') ') AS builtin FROM (${BUILTINS}) b)
-    SELECT json_agg(json_build_array(owner, tree)) FROM (
-      ${calling('adrelid', 'adbin::text', `pg_attrdef WHERE strpos(adbin::text, '${NEXTVAL}') = 0`)}
-      UNION ALL ${calling('conrelid', 'conbin::text', "pg_constraint WHERE contype = 'c'")}
-      UNION ALL ${calling('tgrelid', 'tgqual::text', 'pg_trigger WHERE tgqual IS NOT NULL')}
-      UNION ALL ${calling('polrelid', "concat(polqual::text, ' ', polwithcheck::text)", 'pg_policy')}
-      UNION ALL ${calling('ev_class', "concat(ev_qual::text, ' ', ev_action::text)", 'pg_rewrite WHERE oid >= 16384')}
-      ) found`,
+    SELECT json_agg(json_build_array(owner, proname)) FROM (
+      ${called('adrelid', 'adbin::text', `pg_attrdef WHERE strpos(adbin::text, '${NEXTVAL}') = 0`)}
+      UNION ALL ${called('conrelid', 'conbin::text', "pg_constraint WHERE contype = 'c'")}
+      UNION ALL ${called('tgrelid', 'tgqual::text', 'pg_trigger WHERE tgqual IS NOT NULL')}
+      UNION ALL ${called('polrelid', "concat(polqual::text, ' ', polwithcheck::text)", 'pg_policy')}
+      UNION ALL ${called('ev_class', "concat(ev_qual::text, ' ', ev_action::text)", 'pg_rewrite WHERE oid >= 16384')}
+      ) calls
+      JOIN (SELECT oid::text AS called, proname FROM pg_proc
+        WHERE oid < 16384 AND proname = ANY ('{${LEAVING_NAMES.join(',')}}'::name[])) builtins USING (called)`,
   drawing: `
     SELECT json_agg(relid) FROM (
       SELECT adrelid AS relid FROM pg_attrdef WHERE strpos(adbin::text, '${NEXTVAL}') > 0
@@ -114,7 +109,10 @@ export const CATALOG_QUERY: string = [
   'BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE',
   'SET LOCAL search_path = pg_catalog, pg_temp',
   "SET LOCAL client_encoding = 'UTF8'",
+  // Compiling, and starting other processes, would take longer than the query.
   'SET LOCAL jit = off',
+  'SET LOCAL max_parallel_workers_per_gather = 0',
+  'SET LOCAL statement_timeout = 0',
   ...Object.entries(SECTIONS).map(([name, query]) => `SELECT '${name}', (${query})`),
   'COMMIT',
 ].join(';\n');
@@ -126,7 +124,6 @@ export function readCatalog(rows: Inquiry['rows']): CatalogKnowledge {
     functions: [],
     uses: [],
     calls: [],
-    builtins: [],
     drawing: [],
     reads: [],
     reaches: [],

@@ -5,8 +5,10 @@ import { type CatalogKnowledge, makeDoubtful, NO_KNOWLEDGE } from '../sql/catalo
 import type { StatementFacts } from '../sql/facts.ts';
 import { definedTraces } from '../sql/traces.ts';
 
-/** Definitions that are changed past pgweir are known after that time at the latest. */
+/** Definitions are read again after that time, when there is need of them. */
 const FRESH_MS = 10_000;
+/** Those that are changed past pgweir are known after that time at the latest. */
+const OLD_MS = 20_000;
 
 export class Catalog {
   /** As it is now: doubtful where it may be out of date. */
@@ -17,6 +19,7 @@ export class Catalog {
   /** Each login runs a trigger, or may do so. */
   hasLoginTrigger = false;
   #isFresh = false;
+  #isDue = true;
   #loadedAtMs = 0;
   #epoch = 0;
   #changing = 0;
@@ -30,7 +33,7 @@ export class Catalog {
 
   /** It could be read now, and would hold. */
   get isWanted(): boolean {
-    return !this.#isFresh && !this.isLoading && this.#changing === 0;
+    return this.#isDue && !this.isLoading && this.#changing === 0;
   }
 
   get epoch(): number {
@@ -65,16 +68,21 @@ export class Catalog {
     }
     this.knowledge = knowledge;
     this.#isFresh = true;
+    this.#isDue = false;
     this.#added = 0;
     this.#loadedAtMs = nowMs;
   }
 
   expire(nowMs: number): void {
-    if (this.#isFresh && nowMs - this.#loadedAtMs > FRESH_MS) this.#doubt();
+    if (!this.#isFresh) return;
+    const ageMs = nowMs - this.#loadedAtMs;
+    if (ageMs > OLD_MS) this.#doubt();
+    else if (ageMs > FRESH_MS) this.#isDue = true;
   }
 
   #doubt(): void {
     this.#isFresh = false;
+    this.#isDue = true;
     this.knowledge = this.isUnknown ? NO_KNOWLEDGE : makeDoubtful(this.last, this.#added);
   }
 }

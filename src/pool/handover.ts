@@ -27,6 +27,7 @@ export function makeHandover(from: Belongings, to: Belongings): string | null {
   if (to.sessionUser !== null) statements.push(`SELECT ${setConfig('session_authorization', to.sessionUser)}`);
   if (to.role !== null) statements.push(`SELECT ${setConfig('role', to.role)}`);
   if (statements.length === 0) return null;
+  if (from.settings.has('statement_timeout')) statements.unshift('SET LOCAL statement_timeout = 0');
   // A snapshot under the defaults of `from` could wait for others, or be refused by a standby.
   return ['SET TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE', ...statements].join('; ');
 }

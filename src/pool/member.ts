@@ -33,7 +33,7 @@ export class Member<Side> {
   home: Guest<Side> | null = null;
   /** The client that had it last, whether it comes back or not: what it prepared is still known here. */
   lastGuest: Guest<Side> | null = null;
-  /** Libraries may be loaded that its next client has not asked for, by other clients or by pgweir's questions. */
+  /** Libraries may be loaded by clients that have left, or by pgweir's questions. */
   isMixed = false;
   side: Side | null = null;
   belongings = NO_BELONGINGS;
@@ -48,6 +48,8 @@ export class Member<Side> {
   idleSinceMs = 0;
   /** A cancel went out for what ran here: a round trip must follow before another client gets it. */
   wasCancelled = false;
+  /** pgweir has said something here since a client had it: the statement without a name is gone. */
+  wasAsked = false;
   /** It is closed when it is next free. */
   isRetiring = false;
   /** Temporary objects were used here: their buffers stay as they were set up. Nobody else gets it. */
@@ -65,6 +67,11 @@ export class Member<Side> {
     this.openedAtMs = nowMs;
     this.reported = new Map(welcome.parameters);
     this.startupName = welcome.parameters.get('application_name') ?? '';
+  }
+
+  /** Libraries may be loaded here that this client has not asked for. */
+  isMixedFor(guest: Guest<Side>): boolean {
+    return this.isMixed || (this.lastGuest !== null && this.lastGuest !== guest);
   }
 
   get applicationName(): string {

@@ -63,6 +63,7 @@ export class Opener<Side> {
   /** One Query of pgweir's own; its failure is an error here. Throws WeirError. */
   async say(member: Member<Side>, text: string): Promise<Inquiry> {
     const { lease } = member;
+    member.wasAsked = true;
     const inquiry = await inquire(lease, text, OWN_STATEMENT_MS);
     for (const { name, value } of inquiry.parameters) member.reported.set(name, value);
     // A cancel that came late has hit the statement that was there to wait for it.
@@ -89,5 +90,5 @@ export class Opener<Side> {
 /** The server does not serve now, but may in a moment: who has waited may wait on. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof LoginRefused) return PASSING.has(error.sqlstate);
-  return error instanceof WeirError && error.code === 'target_unreachable';
+  return error instanceof WeirError && (error.code === 'target_unreachable' || error.code === 'target_gone');
 }

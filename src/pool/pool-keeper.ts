@@ -9,6 +9,8 @@ import type { ServerPool } from './server-pool.ts';
 import type { TransactionPool } from './transaction-pool.ts';
 
 const TICK_MS = 50;
+/** A client that was quiet for so long is asked what it has left on its connection, though nobody needs that. */
+const LEISURE_MS = 100;
 /** Longer than a server connection takes to be retired or given up. */
 const STOP_MS = 10_000;
 const STOP_LOOK_MS = 5;
@@ -119,6 +121,9 @@ export class PoolKeeper<Side> {
 
   #look(member: Member<Side>, nowMs: number): void {
     member.guest?.checkIdle(nowMs);
+    // What a client keeps is asked for at leisure: then it is safe, whatever becomes of the connection.
+    if (member.isReclaimable && nowMs - member.idleSinceMs >= LEISURE_MS && nowMs >= member.askAgainAtMs)
+      this.#pool.reclaim(member);
     if (member.state !== 'idle') return;
     const { serverIdleMs, serverLifetimeMs, minIdle } = this.#pool.settings;
     const isIdleTooLong = nowMs - member.idleSinceMs > serverIdleMs && member.loginClass.pool.members.size > minIdle;

@@ -215,16 +215,19 @@ export function handoverText<Side>(member: Member<Side>, guest: Guest<Side>): st
   const change = makeHandover(member.belongings, guest.belongings);
   if (change !== null) texts.push(change);
   if (member.hasDrawn && member.home !== guest) texts.push('DISCARD SEQUENCES');
-  if (member.applicationName !== guest.applicationName) {
-    const name = guest.applicationName.replaceAll("'", "''").replaceAll('\\', '\\\\');
-    texts.push(`SELECT pg_catalog.set_config('application_name', E'${name}', false)`);
-  }
+  if (member.applicationName !== guest.applicationName) texts.push(nameText(guest.applicationName));
   return texts.length === 0 ? null : texts.join('; ');
 }
 
 /** Of two that are both somebody's home, or both nobody's, the one that has been idle longer. */
 function isIdler<Side>(one: Member<Side>, other: Member<Side>): boolean {
   return (one.home === null) === (other.home === null) && one.idleSinceMs < other.idleSinceMs;
+}
+
+/** Sets application_name. */
+export function nameText(name: string): string {
+  const literal = name.replaceAll("'", "''").replaceAll('\\', '\\\\');
+  return `SELECT pg_catalog.set_config('application_name', E'${literal}', false)`;
 }
 
 function carriesSame<Side>(member: Member<Side>, guest: Guest<Side>): boolean {

@@ -55,12 +55,14 @@ END$pgweir$;
 SELECT 'sequence', NULL, pg_catalog.current_setting('geqo_seed')`;
 const NONE_DRAWN = '0.125';
 
-/** Never a session's own: each transaction has them anew, or the pool keeps them itself. */
-const NOT_CARRIED: ReadonlySet<string> = new Set([
+/** Not read from pg_settings: each transaction has them anew, or the pool keeps them itself. */
+const NOT_TAKEN: ReadonlySet<string> = new Set([
   'transaction_isolation',
   'transaction_read_only',
   'transaction_deferrable',
   'application_name',
+  // Read by name, because it is changed while all others are read.
+  'statement_timeout',
 ]);
 
 const hexOf = (expression: string): string =>
@@ -106,7 +108,7 @@ function namesToAsk(customNames: readonly string[], previous: Belongings): strin
 }
 
 function settingQueries(names: readonly string[]): string[] {
-  const wanted = ['role', 'session_authorization', 'is_superuser', ...names].map(literalOf);
+  const wanted = ['role', 'session_authorization', 'is_superuser', 'statement_timeout', ...names].map(literalOf);
   const read = (kind: string): string =>
     `SELECT '${kind}', ${hexOf('n.name')}, ${hexOf('pg_catalog.current_setting(n.name, true)')}
       FROM pg_catalog.unnest(ARRAY[${wanted.join(', ')}]::pg_catalog.text[]) AS n(name)`;
@@ -124,7 +126,10 @@ function settingQueries(names: readonly string[]): string[] {
     read('now'),
     'SET LOCAL SESSION AUTHORIZATION DEFAULT',
     'SET LOCAL role TO DEFAULT',
+    'SET LOCAL statement_timeout TO DEFAULT',
     ...loginValues,
+    // All settings take longer to read than some clients give their statements.
+    'SET LOCAL statement_timeout = 0',
     `SELECT CASE WHEN source OPERATOR(pg_catalog.=) 'session' THEN 'set' ELSE 'default' END,
       ${hexOf('name')}, ${hexOf('setting')}, context
       FROM pg_catalog.pg_show_all_settings() WHERE source OPERATOR(pg_catalog.=) 'session'${isKnown}`,
@@ -178,7 +183,7 @@ function sortRows(rows: Inquiry['rows']): SortedAnswer {
     const name = readHex(hexName).toLowerCase();
     if (kind === 'default') atDefault.add(name);
     // A string setting that was never given a value (temp_tablespaces of old versions) shows as null.
-    if (kind === 'set' && !NOT_CARRIED.has(name)) {
+    if (kind === 'set' && !NOT_TAKEN.has(name)) {
       set.set(name, readHex(value ?? ''));
       if (context === 'superuser') hasPrivilegedSetting = true;
     }
@@ -199,6 +204,8 @@ function belongingsOf({ now, login, set, atDefault }: SortedAnswer): Belongings 
     if (loginValue === '') custom.set(name, value);
     else if (value !== loginValue) settings.set(name, value);
   }
+  const timeout = now.get('statement_timeout');
+  if (timeout !== undefined && timeout !== login.get('statement_timeout')) settings.set('statement_timeout', timeout);
   const user = now.get('session_authorization') ?? null;
   const sessionUser = user === login.get('session_authorization') ? null : user;
   const roleNow = now.get('role') ?? null;

@@ -6,6 +6,9 @@ import type { PoolSettings } from '../config/settings.ts';
 import type { Member } from './member.ts';
 import type { ServerPool } from './server-pool.ts';
 
+/** A connection that was not used for so long is not a fair share of anybody. */
+const UNUSED_MS = 1_000;
+
 export class Shares<Side> {
   readonly #pools: ReadonlyMap<string, ServerPool<Side>>;
   readonly #clock: Clock;
@@ -52,11 +55,15 @@ export class Shares<Side> {
     if (this.#isApart) return false;
     return this.waiting(pool).some(
       (other) =>
-        !other.isPaused && !this.hasRoom(other) && this.#isBelowOwnLimit(other) && this.#rivals(other).includes(pool),
+        !other.isPaused &&
+        this.#sharesLimit(pool, other) &&
+        isRicher(pool, other) &&
+        this.#isBelowOwnLimit(other) &&
+        !this.hasRoom(other),
     );
   }
 
-  /** A free connection elsewhere that could make room for this pool. */
+  /** A free connection elsewhere that could make room for this pool: of one that has more, or one that nobody has used lately. */
   findSpare(pool: ServerPool<Side>): Member<Side> | null {
     return this.#findAmongRivals(pool, (rival) => rival.findSpare());
   }
@@ -72,9 +79,11 @@ export class Shares<Side> {
     find: (rival: ServerPool<Side>) => Member<Side> | null,
   ): Member<Side> | null {
     if (this.#isApart || !this.#isBelowOwnLimit(pool)) return null;
-    for (const rival of this.#rivals(pool)) {
+    const nowMs = this.#clock.monotonicMs();
+    const rivals = [...this.#pools.values()].filter((other) => other !== pool && this.#sharesLimit(pool, other));
+    for (const rival of rivals.sort((left, right) => right.size - left.size)) {
       const member = find(rival);
-      if (member !== null) return member;
+      if (member !== null && (isRicher(rival, pool) || nowMs - member.idleSinceMs > UNUSED_MS)) return member;
     }
     return null;
   }
@@ -83,20 +92,15 @@ export class Shares<Side> {
     return pool.size < pool.limit(this.#clock.monotonicMs());
   }
 
-  /** Pools whose connections count against the same limits, and where nobody waits or more than a fair share is held. */
-  #rivals(pool: ServerPool<Side>): ServerPool<Side>[] {
-    return [...this.#pools.values()]
-      .filter(
-        (other) =>
-          other !== pool && this.#sharesLimit(pool, other) && (other.waiters.size === 0 || other.size > pool.size + 1),
-      )
-      .sort((left, right) => right.size - left.size);
-  }
-
   #sharesLimit(one: ServerPool<Side>, other: ServerPool<Side>): boolean {
     if (one.endpoint !== other.endpoint) return false;
     if (this.#maxPerTarget !== Number.POSITIVE_INFINITY) return true;
     if (this.#maxPerDatabase !== Number.POSITIVE_INFINITY && one.database === other.database) return true;
     return this.#maxPerUser !== Number.POSITIVE_INFINITY && one.user === other.user;
   }
+}
+
+/** One more for the other would still leave it no more than this one. */
+function isRicher<Side>(one: ServerPool<Side>, other: ServerPool<Side>): boolean {
+  return one.size > other.size + 1;
 }

@@ -91,7 +91,7 @@ export class TransactionPool<Side> {
     isForNew: boolean,
   ): Member<Side> | Waiter<Side> {
     const { home } = guest;
-    if (home !== null && !(isForNew && home.isMixed) && this.#isAsLeft(home, guest, loginClass)) {
+    if (home !== null && !(isForNew && home.isMixedFor(guest)) && this.#isAsLeft(home, guest, loginClass)) {
       this.lend(home, guest);
       return home;
     }
@@ -151,9 +151,9 @@ export class TransactionPool<Side> {
     const { pool } = member.loginClass;
     member.isReclaimable = true;
     member.idleSinceMs = this.clock.monotonicMs();
-    if (member.idleSinceMs < member.askAgainAtMs) return;
+    if (member.idleSinceMs < member.askAgainAtMs && !member.isRetiring) return;
     const isWanted = pool.waiters.size > 0 || this.settings.affinity === 'avoid' || pool.isPaused || member.isRetiring;
-    if (isWanted || this.shares.isRoomOwed(pool)) this.reclaim(member);
+    if (isWanted || this.#isOld(member) || this.shares.isRoomOwed(pool)) this.reclaim(member);
   }
 
   /** Why the connection stays with its client, bits of TRACE. */
@@ -174,7 +174,9 @@ export class TransactionPool<Side> {
     this.#endLease(member);
     this.#leaveHome(member);
     member.isMixed = true;
-    if (cleaning === null || member.isSpoiled) this.close(member);
+    // Where each login gets one of its own nobody would take this one over, but who waits.
+    const isWanted = this.settings.logins === 'shared' || member.loginClass.pool.waiters.size > 0;
+    if (cleaning === null || member.isSpoiled || !isWanted) this.close(member);
     else this.#sayThenRest(member, cleaning);
   }
 
@@ -282,7 +284,7 @@ export class TransactionPool<Side> {
   }
 
   lend(member: Member<Side>, guest: Guest<Side>): void {
-    if (member.lastGuest !== null && member.lastGuest !== guest) member.isMixed = true;
+    if (member.isMixedFor(guest)) member.isMixed = true;
     this.settleHome(member, guest);
     member.state = 'held';
     member.guest = guest;
@@ -326,10 +328,11 @@ export class TransactionPool<Side> {
 
   #isOver(member: Member<Side>): boolean {
     const { pool } = member.loginClass;
-    const ageMs = this.clock.monotonicMs() - member.openedAtMs;
-    return (
-      this.isStopping || member.isRetiring || ageMs > this.settings.serverLifetimeMs || this.shares.isRoomOwed(pool)
-    );
+    return this.isStopping || member.isRetiring || this.#isOld(member) || this.shares.isRoomOwed(pool);
+  }
+
+  #isOld({ openedAtMs }: Member<Side>): boolean {
+    return this.clock.monotonicMs() - openedAtMs > this.settings.serverLifetimeMs;
   }
 
   #sayThenRest(member: Member<Side>, text: string): void {

@@ -3,21 +3,22 @@
 // leaves it where it is, to be offered again when the gate opens.
 
 import type { Refusal } from '../policy/verdict.ts';
-import { OWED, type OwedKind, type OwedReply } from '../session/owed.ts';
+import { OWED, type OwedReply } from '../session/owed.ts';
 import type { Session } from '../session/session.ts';
-import { meaningsOf, type PreparedStatement } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
-import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
+import { FUNCTION_CALL_FACTS } from '../sql/unparsed.ts';
 import { FRONTEND } from '../wire/codes.ts';
-import { findNul, findNulFar, readName } from '../wire/reader.ts';
+import { findNul, readName } from '../wire/reader.ts';
 import { FLUSH, READY, SYNC } from '../wire/writer.ts';
 import type { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
 import { GATE } from './gate.ts';
-import type { Outlet } from './outlet.ts';
 import type { Run } from './run.ts';
-import { Decider, NOT_PREPARED } from './steps/decide.ts';
+import { Sender } from './sender.ts';
+import { StatementMessages } from './statement-messages.ts';
+import { Decider } from './steps/decide.ts';
 import { announceEffects } from './steps/effects.ts';
+import { FAILED_QUERY } from './steps/failed-use.ts';
 import { WaitingRoom } from './steps/limit.ts';
 import {
   makeRefusedExecute,
@@ -27,9 +28,7 @@ import {
   wordRefusal,
 } from './steps/refuse.ts';
 
-const NO_STATEMENTS: TextFacts = Object.freeze([]);
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
-const CLOSE_STATEMENT = 0x53; // S
 const EMPTY_MESSAGE_BYTES = 5;
 /** How long the news that a COPY has failed may take, after data that the server has had for as long. */
 const COPY_FAILURE_MS = 500;
@@ -43,8 +42,8 @@ export class Conduct {
   readonly #maxStatementBytes: number;
   /** For a statement under kill_after_ms that came in the middle of a COPY. */
   #copyWait: 'none' | 'running' | 'over' = 'none';
-  /** Where the rest of a message goes that is longer than what was shown; null: nowhere, it was refused. */
-  rest: Pick<Outlet, 'append'> | null = null;
+  readonly #sender: Sender;
+  readonly #statements: StatementMessages;
 
   constructor(connection: Connection, context: RelayContext) {
     this.#connection = connection;
@@ -52,7 +51,18 @@ export class Conduct {
     this.#session = connection.session;
     this.#waiting = new WaitingRoom(connection, context);
     this.#decider = new Decider(connection, context, this.#waiting);
+    this.#sender = new Sender(connection, context.clock);
+    this.#statements = new StatementMessages(connection, this.#sender, this.#decider);
     this.#maxStatementBytes = context.settings.limits.maxStatementBytes;
+  }
+
+  /** Where the rest of a message goes that is longer than what was shown; null: nowhere, it was refused. */
+  get rest(): Sender['rest'] {
+    return this.#sender.rest;
+  }
+
+  set rest(rest: Sender['rest']) {
+    this.#sender.rest = rest;
   }
 
   get isWaiting(): boolean {
@@ -77,7 +87,7 @@ export class Conduct {
   arrive(type: number, bytes: number): boolean | null {
     const { router, client } = this.#connection;
     const { owed } = this.#session;
-    this.rest = null;
+    this.#sender.rest = null;
     // A server has something to say to a Sync or Flush with a body.
     const isEmpty = bytes === EMPTY_MESSAGE_BYTES;
     switch (isEmpty || (type !== FRONTEND.sync && type !== FRONTEND.flush) ? type : FRONTEND.close) {
@@ -115,12 +125,20 @@ export class Conduct {
       return true;
     }
     if (run.refusal !== null) {
-      this.#replace(OWED.query, makeRefusedQuery(run.refusal, run.decisionId), run);
+      this.#sender.replace(OWED.query, makeRefusedQuery(run.refusal, run.decisionId), run);
       return true;
     }
     if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
+    const { statements } = this.#connection.router;
+    if (!statements.isReadyToRun(facts, true)) return this.#waiting.keep(run);
+    const failure = statements.takeFailure();
+    if (failure !== null) {
+      this.#sender.replace(OWED.query, FAILED_QUERY, run).substitute = { sqlstate: null, error: failure };
+      return true;
+    }
     this.#connection.router.noteRun(facts);
-    const owed = this.#send(OWED.query, buffer, start, end, remaining);
+    const owed = this.#sender.send(OWED.query, buffer, start, end, remaining);
+    owed.substitute = statements.takeSubstitute();
     this.#start(run, owed);
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
@@ -130,67 +148,29 @@ export class Conduct {
     const nameEnd = findNul(buffer, start + 5, end);
     const name = nameEnd < 0 ? '' : readName(buffer, start + 5, nameEnd);
     if (this.#isTooLong(start, end, remaining)) return this.#refuseLong(OWED.parse, name);
-    const textEnd = nameEnd < 0 ? -1 : findNulFar(buffer, nameEnd + 1, end);
-    if (textEnd < 0) return this.#sendUnread(OWED.parse, buffer, start, end);
-    const facts = this.#decider.read(buffer, nameEnd + 1, textEnd);
-    if (!this.#connection.router.isReadyForUnit()) return false;
-    const verdict = this.#decider.judge(facts, facts.length > 1);
-    if (verdict.refusal !== null) {
-      const run = this.#decider.refuse(facts, verdict);
-      const declared =
-        name === '' ? this.#session.statements.declare('', NO_STATEMENTS, this.#session.owed.sequence + 1, null) : null;
-      const owed = this.#replace(OWED.parse, makeRefusedParse(name, verdict.refusal, run.decisionId), run);
-      owed.declared = declared;
-      return true;
-    }
-    const { statements } = this.#connection.router;
-    const kept = statements.isKept ? Buffer.from(buffer.subarray(start, end)) : null;
-    statements.beforeParse(name);
-    const owed = this.#send(OWED.parse, buffer, start, end, 0);
-    // The session keeps it, so verdicts on it may be kept too.
-    const statement = this.#session.statements.declare(name, Object.freeze(facts), owed.sequence, kept);
-    owed.declared = statement;
-    statements.afterParse(statement);
-    return true;
+    return this.#statements.parse(buffer, start, end, name, nameEnd);
   }
 
   bind(buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    const portalEnd = findNul(buffer, start + 5, end);
-    const nameEnd = portalEnd < 0 ? -1 : findNul(buffer, portalEnd + 1, end);
-    if (nameEnd < 0) return this.#sendUnread(OWED.bind, buffer, start, end, remaining);
-    if (!this.#connection.router.isReadyForUnit()) return false;
-    const name = readName(buffer, portalEnd + 1, nameEnd);
-    const statement = this.#session.statements.find(name);
-    const facts = this.#meanings(statement);
-    this.#connection.router.statements.beforeUse(name, statement);
-    this.#connection.router.noteRun(facts);
-    const owed = this.#send(OWED.bind, buffer, start, end, remaining);
-    this.#session.portals.declare(readName(buffer, start + 5, portalEnd), facts, owed.sequence);
-    return true;
+    return this.#statements.bind(buffer, start, end, remaining);
   }
 
   describe(buffer: Buffer, start: number, end: number): boolean {
-    if (!this.#connection.router.isReadyForUnit()) return false;
-    if (buffer[start + 5] === CLOSE_STATEMENT) {
-      const name = readName(buffer, start + 6, end - 1);
-      this.#connection.router.statements.beforeUse(name, this.#session.statements.find(name));
-    }
-    this.#send(OWED.describe, buffer, start, end, 0);
-    return true;
+    return this.#statements.describe(buffer, start, end);
   }
 
   execute(buffer: Buffer, start: number, end: number): boolean {
     const nameEnd = findNul(buffer, start + 5, end);
-    if (nameEnd < 0) return this.#sendUnread(OWED.execute, buffer, start, end);
+    if (nameEnd < 0) return this.#sender.sendUnread(OWED.execute, buffer, start, end);
     if (!this.#connection.router.isReadyForUnit()) return false;
     const portal = this.#session.portals.find(readName(buffer, start + 5, nameEnd));
     const run = this.#waiting.take() ?? this.#decider.decideExecute(portal);
     if (run.refusal !== null) {
-      this.#replace(OWED.parse, makeRefusedExecute(run.refusal, run.decisionId), run);
+      this.#sender.replace(OWED.parse, makeRefusedExecute(run.refusal, run.decisionId), run);
       return true;
     }
     if (!this.#isCleared(run)) return this.#waiting.keep(run);
-    const owed = this.#send(OWED.execute, buffer, start, end, 0);
+    const owed = this.#sender.send(OWED.execute, buffer, start, end, 0);
     run.portal = portal;
     if (portal !== null) portal.hasRun = true;
     this.#start(run, owed);
@@ -199,30 +179,26 @@ export class Conduct {
   }
 
   close(buffer: Buffer, start: number, end: number): boolean {
-    if (!this.#connection.router.isReadyForUnit()) return false;
-    const owed = this.#send(OWED.close, buffer, start, end, 0);
-    owed.isPortal = buffer[start + 5] !== CLOSE_STATEMENT;
-    owed.closedName = readName(buffer, start + 6, end - 1);
-    return true;
+    return this.#statements.close(buffer, start, end);
   }
 
   functionCall(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     const run = this.#waiting.take() ?? this.#decider.decide(FUNCTION_CALL, false);
     if (this.#isRefusedHere(run)) return true;
     if (run.refusal !== null) {
-      this.#replace(OWED.functionCall, makeRefusedFunctionCall(), run);
+      this.#sender.replace(OWED.functionCall, makeRefusedFunctionCall(), run);
       return true;
     }
     if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
     this.#connection.router.noteRun(FUNCTION_CALL);
-    this.#start(run, this.#send(OWED.functionCall, buffer, start, end, remaining));
+    this.#start(run, this.#sender.send(OWED.functionCall, buffer, start, end, remaining));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
   }
 
   sync(buffer: Buffer, start: number, end: number): boolean {
     if (this.#connection.copyIn.isRunning) this.#connection.copyIn.keptSyncs++;
-    else this.#send(OWED.sync, buffer, start, end, 0);
+    else this.#sender.send(OWED.sync, buffer, start, end, 0);
     this.#connection.router.endUnit();
     this.#connection.gate.narrowToKilling();
     return true;
@@ -237,7 +213,7 @@ export class Conduct {
   }
 
   flush(buffer: Buffer, start: number, end: number): boolean {
-    this.#forward(buffer, start, end, 0);
+    this.#sender.forward(buffer, start, end, 0);
     this.#connection.gate.narrowToKilling();
     return true;
   }
@@ -245,14 +221,14 @@ export class Conduct {
   copyData(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     this.#connection.copyIn.keptSyncs = 0;
     if (!this.#connection.copyIn.isRunning) this.#session.owed.noteDataAhead();
-    this.#forward(buffer, start, end, remaining);
+    this.#sender.forward(buffer, start, end, remaining);
     return true;
   }
 
   /** The server skips all up to the next Sync: neither judged nor owed, and a statement that waited will not run. */
   skip(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     this.#waiting.take()?.hold?.release();
-    this.#forward(buffer, start, end, remaining);
+    this.#sender.forward(buffer, start, end, remaining);
     return true;
   }
 
@@ -260,8 +236,8 @@ export class Conduct {
   copyEnd(buffer: Buffer, start: number, end: number): boolean {
     // A mark is only needed for the end of a copy that the server has not announced yet.
     if (!this.#connection.copyIn.isRunning && this.#session.owed.count > 0)
-      this.#send(OWED.copyEnd, buffer, start, end, 0);
-    else this.#forward(buffer, start, end, 0);
+      this.#sender.send(OWED.copyEnd, buffer, start, end, 0);
+    else this.#sender.forward(buffer, start, end, 0);
     this.#connection.endCopyIn();
     return true;
   }
@@ -328,47 +304,13 @@ export class Conduct {
     return remaining > 0 || end - start > this.#maxStatementBytes;
   }
 
-  #meanings(statement: PreparedStatement | null): TextFacts {
-    if (statement === null) return NOT_PREPARED;
-    return statement.shadowed === null ? statement.facts : meaningsOf(statement, NOT_PREPARED_FACTS);
-  }
-
   /** A Query or Parse over max_statement_bytes: nothing of it goes on, its bytes are passed over as they come. */
   #refuseLong(kind: typeof OWED.query | typeof OWED.parse, name: string): boolean {
     const { run, refusal } = this.#decider.refuseTooLong();
     const message =
       kind === OWED.query ? makeRefusedQuery(refusal, run.decisionId) : makeRefusedParse(name, refusal, run.decisionId);
-    this.#replace(kind, message, run);
+    this.#sender.replace(kind, message, run);
     return true;
-  }
-
-  /** The stand-in goes to the server in the message's place; its error will be worded as `run.refusal`. */
-  #replace(kind: OwedKind, standIn: Buffer, run: Run): OwedReply<Run> {
-    this.#connection.active.outlet.write(standIn);
-    this.rest = null;
-    const owed = this.#session.owed.push(kind);
-    if (kind !== OWED.query && kind !== OWED.functionCall) this.#session.isUnitOpen = true;
-    owed.run = run;
-    run.sentAtMs = this.#context.clock.monotonicMs();
-    return owed;
-  }
-
-  /** A message that the server will refuse for its own layout: it goes on as it is. */
-  #sendUnread(kind: OwedKind, buffer: Buffer, start: number, end: number, remaining = 0): boolean {
-    this.#send(kind, buffer, start, end, remaining);
-    return true;
-  }
-
-  #send(kind: OwedKind, buffer: Buffer, start: number, end: number, remaining: number): OwedReply<Run> {
-    this.#forward(buffer, start, end, remaining);
-    if (kind <= OWED.close) this.#session.isUnitOpen = true;
-    return this.#session.owed.push(kind);
-  }
-
-  #forward(buffer: Buffer, start: number, end: number, remaining: number): void {
-    const { outlet } = this.#connection.active;
-    outlet.append(buffer, start, end);
-    this.rest = remaining > 0 ? outlet : null;
   }
 
   /** The statement is on its way to the server. */

@@ -34,6 +34,8 @@ export interface Routing {
   wordParameter(server: ServerSide, name: string, value: string): string | null;
   /** Why no server was to be had for the message that waited for one, told once; null where none waited in vain. */
   takeRefusal(): Refusal | null;
+  /** A message waits for a server. */
+  readonly isWaiting: boolean;
   /** A wait for a server is given up; true where there was one. */
   abandonWait(): boolean;
   /** Why a server connection is held now; empty where none is. */

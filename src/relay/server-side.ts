@@ -5,33 +5,32 @@ import { describeError } from '../base/errors.ts';
 import type { Histogram } from '../base/histogram.ts';
 import type { Lease } from '../pool/server-connection.ts';
 import { OWED, type OwedReply } from '../session/owed.ts';
+import { ServerNames } from '../session/server-names.ts';
 import type { Session } from '../session/session.ts';
 import type { PreparedStatement } from '../session/statements.ts';
-import { readErrorField, readParameterStatus } from '../wire/backend.ts';
+import { readDescription, readErrorField, readParameterStatus } from '../wire/backend.ts';
 import { BACKEND, BACKEND_TABLE } from '../wire/codes.ts';
 import { Framer, type FrameSink } from '../wire/framer.ts';
 import { makeParameterStatus, SYNC } from '../wire/writer.ts';
 import type { Connection } from './connection.ts';
 import { Outlet } from './outlet.ts';
+import { restoreName } from './renaming.ts';
 import type { Run } from './run.ts';
-import { confirmEffect, listDeclared, undoDeclared } from './steps/effects.ts';
+import { confirmEffect, effectOf, listDeclared, noteEffect, undoDeclared } from './steps/effects.ts';
 import { isStandInError, wordRefusal } from './steps/refuse.ts';
 
 /** Server messages that are read whole are small; an error is shown by its head. */
 const WHOLE_LIMIT_BYTES = 1 << 20;
+/** The client is not to hear of an error. */
+const SILENCE = Buffer.alloc(0);
 
 export class ServerSide implements FrameSink {
   readonly lease: Lease;
   readonly isPrimary: boolean;
   /** What goes to the server. */
   readonly outlet: Outlet;
-  /** Prepared statements that this server has by name; only kept where there is more than one target. */
-  readonly known = new Map<string, PreparedStatement>();
-  /** What this server had under a name when a Parse was sent under it: where that one fails or is skipped, it still has this. */
-  readonly #replaced = new WeakMap<PreparedStatement, PreparedStatement>();
-  /** What clients before this one have left here under a name. */
-  readonly left = new Map<string, PreparedStatement>();
-  #sent = new WeakSet<PreparedStatement>();
+  /** Its prepared statements; only kept where a client may use more than one server connection. */
+  readonly names = new ServerNames();
   /** How many of the session's settings have been repeated here. */
   settingsSeen = 0;
   #connection: Connection;
@@ -59,16 +58,12 @@ export class ServerSide implements FrameSink {
     lease.socket.on('end', onEnd).on('close', onEnd);
   }
 
-  /** A client takes it over, `isAgain` the one that had it last. */
-  bind(connection: Connection, isAgain: boolean): void {
+  /** A client takes it over. */
+  bind(connection: Connection): void {
     this.#isBound = true;
     this.#connection = connection;
     this.#session = connection.session;
     this.lease.inlet.receive = this.#receive;
-    if (isAgain) return;
-    for (const [name, statement] of this.known) this.left.set(name, statement);
-    this.known.clear();
-    this.#sent = new WeakSet();
   }
 
   /** Nobody's for now: what the server says goes to the pool. */
@@ -78,8 +73,7 @@ export class ServerSide implements FrameSink {
 
   /** Everything but what clients believe of it is as after the login. */
   forgetAll(): void {
-    this.left.clear();
-    this.known.clear();
+    this.names.clear();
   }
 
   readonly #receive = (buffer: Buffer, length: number): void => this.#take(buffer, length);
@@ -87,25 +81,6 @@ export class ServerSide implements FrameSink {
   /** Part of a message has gone to the client: nothing else may be said before the rest of it. */
   get isMidMessage(): boolean {
     return this.#framer.isMidMessage;
-  }
-
-  /** A Parse of the client's has been sent here, by the client or once more by pgweir. */
-  noteParse(statement: PreparedStatement): void {
-    this.#sent.add(statement);
-    const before = this.known.get(statement.name);
-    if (before !== undefined) this.#replaced.set(statement, before);
-    this.known.set(statement.name, statement);
-  }
-
-  /** What another client left here is what this one calls by that name. */
-  adopt(statement: PreparedStatement): void {
-    this.#sent.add(statement);
-    this.known.set(statement.name, statement);
-  }
-
-  /** Its Parse has been sent here once: if it is gone, it went by the server's own rules. */
-  hasBeenSent(statement: PreparedStatement): boolean {
-    return this.#sent.has(statement);
   }
 
   get isCongested(): boolean {
@@ -155,13 +130,14 @@ export class ServerSide implements FrameSink {
       case BACKEND.notice:
       case BACKEND.functionCallResponse:
       case BACKEND.negotiateProtocolVersion:
-      case BACKEND.parameterDescription:
         return !this.#isHeadSwallowed;
+      case BACKEND.parameterDescription:
+        return this.#takeParameters(buffer, start, end);
       case BACKEND.notification:
         return this.isPrimary;
       case BACKEND.rowDescription:
       case BACKEND.noData:
-        return this.#shift(OWED.describe);
+        return this.#takeColumns(buffer, start, end);
       case BACKEND.parseComplete:
         return this.#completeParse();
       case BACKEND.bindComplete:
@@ -207,9 +183,33 @@ export class ServerSide implements FrameSink {
 
   #completeParse(): boolean {
     const { head } = this.#session.owed;
-    if (head?.kind === OWED.parse)
-      for (const statement of listDeclared(head)) this.#session.statements.confirm(statement);
+    if (head?.kind === OWED.parse) {
+      for (const statement of listDeclared(head)) {
+        if (!head.isSwallowed) this.#session.statements.confirm(statement);
+        if (head.slot === null) continue;
+        const { circumstances } = head.isSwallowed ? head.slot : statement;
+        this.names.fill(head.slot, statement, circumstances);
+      }
+    }
     return this.#shift(OWED.parse);
+  }
+
+  #takeParameters(buffer: Buffer, start: number, end: number): boolean {
+    const { head } = this.#session.owed;
+    if (head?.kind === OWED.describe && head.slot !== null && head.slot.description === null)
+      this.names.parameters = Buffer.from(buffer.subarray(start + 5, end));
+    return !this.#isHeadSwallowed;
+  }
+
+  /** RowDescription or NoData. */
+  #takeColumns(buffer: Buffer, start: number, end: number): boolean {
+    const { head } = this.#session.owed;
+    if (head?.kind === OWED.describe && head.slot !== null && this.names.parameters !== null) {
+      const description = readDescription(this.names.parameters, buffer, start, end);
+      this.names.parameters = null;
+      if (description !== null) this.names.describe(head.slot, description);
+    }
+    return this.#shift(OWED.describe);
   }
 
   #completeClose(): boolean {
@@ -221,8 +221,8 @@ export class ServerSide implements FrameSink {
       this.#session.portals.forget(head.closedName, head.sequence);
     } else {
       this.#session.statements.forget(head.closedName, head.sequence);
-      this.#forgetKnown(head.closedName, head.sequence);
     }
+    if (head.slot !== null) this.names.empty(head.slot, head.sequence);
     return this.#shift(OWED.close);
   }
 
@@ -235,10 +235,10 @@ export class ServerSide implements FrameSink {
       const statement = run.facts[run.completed];
       run.completed++;
       if (statement !== undefined) {
-        if (statement.effect !== null) {
-          confirmEffect(statement, head, this.#session);
-          if (statement.effect.type === 'deallocate') this.#forgetKnown(statement.effect.name, head.sequence);
-          else if (statement.effect.type === 'discard_all') this.#forgetKnown(null, head.sequence);
+        const effect = effectOf(statement, this.#session);
+        if (effect !== null) {
+          const made = confirmEffect(effect, head, this.#session);
+          if (this.names.owner !== null) noteEffect(effect, made, head, this.names);
         }
         this.#connection.router.noteStatement(statement);
       }
@@ -264,9 +264,12 @@ export class ServerSide implements FrameSink {
     const { sequence, isSwallowed } = head;
     if (isSwallowed && this.#session.isReplication) this.#connection.probeAnswered(head.closedName);
     // A simple Query drops the unnamed statement, whatever comes of it.
-    if (head.kind === OWED.query && !isSwallowed) {
-      this.#session.statements.forget('', sequence);
-      this.#forgetKnown('', sequence);
+    if (head.kind === OWED.query) {
+      if (isSwallowed) this.names.loseUnnamed();
+      else {
+        this.#session.statements.forget('', sequence);
+        this.names.empty(this.names.unnamed, sequence);
+      }
     }
     if (head.run !== null) this.#finish(head);
     owed.shift();
@@ -290,6 +293,8 @@ export class ServerSide implements FrameSink {
     const severity = readErrorField(buffer, start, end, 'V') ?? readErrorField(buffer, start, end, 'S') ?? 'ERROR';
     if (severity === 'FATAL' || severity === 'PANIC') this.hasSaidFatal = true;
     const { head } = owed;
+    // The end of a connection that nobody uses, and on which nothing was left, is nobody's business.
+    if (head === null && this.hasSaidFatal && this.#connection.router.canLose(this)) return false;
     if (head === null || this.hasSaidFatal) return true;
     const { run, isSwallowed } = head;
     const isQuery = head.kind === OWED.query;
@@ -298,17 +303,50 @@ export class ServerSide implements FrameSink {
     if (!isSwallowed) this.#connection.router.noteError();
     const keptSyncs = this.#connection.copyIn.fail();
     this.#isOutOfStep = head.hasUncertainSyncs;
+    const said = this.#wordError(head, sqlstate, buffer, start, end);
     if (isQuery || head.kind === OWED.functionCall) undoDeclared(listDeclared(head), this.#session);
     else if (head.kind !== OWED.sync) this.#skipToSync();
+    // Nobody else ends the unit of work that pgweir began for itself.
+    if (said === SILENCE && owed.head === null) {
+      this.outlet.write(SYNC);
+      owed.push(OWED.sync).isSwallowed = true;
+    }
     for (let left = keptSyncs; left > 0; left--) {
       this.outlet.write(SYNC);
       owed.push(OWED.sync);
     }
+    if (refusal !== null && run !== null) {
+      const isUtf8 = this.#session.clientEncoding === 'UTF8';
+      this.#connection.client.outlet.write(wordRefusal(refusal, run.decisionId, isUtf8));
+      this.#connection.countError(refusal.sqlstate);
+      return false;
+    }
+    if (said !== null) {
+      if (said !== SILENCE) this.#connection.client.outlet.write(said);
+      return false;
+    }
     // Of pgweir's own messages a failing Parse is the client's business: what it sent behind it is skipped.
-    if (refusal === null || run === null) return !isSwallowed || !isQuery;
-    this.#connection.client.outlet.write(wordRefusal(refusal, run.decisionId, this.#session.clientEncoding === 'UTF8'));
-    this.#connection.countError(refusal.sqlstate);
-    return false;
+    return !isSwallowed || !isQuery;
+  }
+
+  /** What the client hears of an error about a prepared statement, where that is not what the server said; null: just that. */
+  #wordError(head: OwedReply<Run>, sqlstate: string, buffer: Buffer, start: number, end: number): Buffer | null {
+    const { slot, clientName, substitute } = head;
+    if (substitute !== null && (substitute.sqlstate ?? sqlstate) === sqlstate) return substitute.error;
+    if (head.kind === OWED.parse && listDeclared(head)[0]?.name === '') {
+      // A Parse without a name has dropped the statement that had none.
+      if (head.isSwallowed) this.names.loseUnnamed();
+      else this.names.empty(this.names.unnamed, head.sequence);
+    }
+    if (slot === null) return null;
+    // A longer one goes on in parts, as it is.
+    if (end - start <= buffer.readInt32BE(start + 1)) return null;
+    const error = Buffer.from(buffer.subarray(start, end));
+    if (head.isSwallowed && slot.isSilent) {
+      this.#connection.router.statements.noteFailure(slot, error);
+      return SILENCE;
+    }
+    return clientName === null ? null : restoreName(error, slot.name, clientName);
   }
 
   /** After an error in an extended message the server answers nothing before the next Sync. */
@@ -318,66 +356,15 @@ export class ServerSide implements FrameSink {
     const skipped: PreparedStatement[] = [];
     for (let { head } = owed; head !== null && head.kind !== OWED.sync; head = owed.head) {
       skipped.push(...listDeclared(head));
-      if (head.isSwallowed) this.#forgetRepeated(head);
       if (head.isSwallowed && head.kind === OWED.close) this.#connection.probeAnswered(head.closedName);
       this.#finish(head);
       owed.shift();
     }
     owed.isSkipping = owed.head === null;
-    for (const statement of skipped.toReversed()) this.#forgetParse(statement, !failed.includes(statement));
+    this.names.parameters = null;
+    this.names.sweep(owed.head === null ? owed.sequence : owed.head.sequence - 1);
     undoDeclared(skipped.slice(failed.length), this.#session, true);
     undoDeclared(failed, this.#session);
-  }
-
-  /** This server has dropped a statement that it had before that message; null: all that have a name. */
-  #forgetKnown(name: string | null, sequence: number): void {
-    if (name === null) {
-      for (const known of [...this.known.keys(), ...this.left.keys()])
-        if (known !== '') this.#forgetKnown(known, sequence);
-      return;
-    }
-    const statement = this.known.get(name);
-    if (statement === undefined) {
-      this.left.delete(name);
-      return;
-    }
-    if (statement.sequence < sequence) this.known.delete(name);
-    else this.#forgetReplaced(statement, sequence);
-  }
-
-  /** A message of pgweir's own was skipped: a statement that it was to repeat here is not there. */
-  #forgetRepeated({ kind, closedName }: OwedReply<Run>): void {
-    const statement = this.known.get(closedName);
-    if (statement === undefined) return;
-    this.known.delete(closedName);
-    if (kind === OWED.parse) this.#sent.delete(statement);
-  }
-
-  /** Nor does what such a statement had replaced come back when a Parse sent behind that message fails. */
-  #forgetReplaced(statement: PreparedStatement, sequence: number): void {
-    let above = statement;
-    let before = this.#replaced.get(above);
-    while (before !== undefined && before.sequence >= sequence) {
-      above = before;
-      before = this.#replaced.get(above);
-    }
-    if (before !== undefined) this.#replaced.delete(above);
-  }
-
-  /** A Parse sent here came to nothing; one sent behind it may have taken its name over already, and must not give it back. */
-  #forgetParse(statement: PreparedStatement, isSkipped: boolean): void {
-    const { name } = statement;
-    const before = name === '' && !isSkipped ? undefined : this.#replaced.get(statement);
-    let above = this.known.get(name);
-    if (above === statement) {
-      if (before === undefined) this.known.delete(name);
-      else this.known.set(name, before);
-      return;
-    }
-    while (above !== undefined && this.#replaced.get(above) !== statement) above = this.#replaced.get(above);
-    if (above === undefined) return;
-    if (before === undefined) this.#replaced.delete(above);
-    else this.#replaced.set(above, before);
   }
 
   #setParameter(buffer: Buffer, start: number, end: number): boolean {
@@ -386,8 +373,10 @@ export class ServerSide implements FrameSink {
     const { name, value } = parameter;
     const shown = this.#connection.router.wordParameter(this, name, value);
     if (shown === null) return false;
+    // Nothing has changed for the client where the server came back to what the client has.
+    const isKnown = shown !== value && this.#session.parameters.get(name) === shown;
     this.#session.setParameter(name, shown);
-    if (shown === value) return true;
+    if (shown === value || isKnown) return !isKnown;
     this.#connection.client.outlet.write(makeParameterStatus(name, shown));
     return false;
   }

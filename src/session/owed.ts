@@ -7,6 +7,7 @@
 // unanswered, Query and FunctionCall too. CopyDone and CopyFail are answered by nothing of their own: their entries
 // only mark where in the stream the copy ended.
 
+import type { Slot } from './server-names.ts';
 import type { PreparedStatement } from './statements.ts';
 
 export const OWED = {
@@ -22,6 +23,13 @@ export const OWED = {
 } as const;
 export type OwedKind = (typeof OWED)[keyof typeof OWED];
 
+/** An error that the server would have given, had it known what pgweir knows. */
+export interface ErrorSubstitute {
+  readonly sqlstate: string | null;
+  /** A whole ErrorResponse. */
+  readonly error: Buffer;
+}
+
 /** One owed reply. `Run` is what the relay keeps of a statement that runs; entries are reused, so none may be kept. */
 export class OwedReply<Run> {
   kind: OwedKind = OWED.sync;
@@ -31,6 +39,12 @@ export class OwedReply<Run> {
   isSwallowed = false;
   /** The statement that a Parse, or the statements that a Query or Execute of SQL PREPARE, will have made. */
   declared: PreparedStatement | readonly PreparedStatement[] | null = null;
+  /** Of a message about a prepared statement: what the server calls it. Not kept where nobody will ask. */
+  slot: Slot | null = null;
+  /** The client's name in such a message, where the server was sent another one. */
+  clientName: string | null = null;
+  /** An error of that SQLSTATE (null: any) is another one to the client. */
+  substitute: ErrorSubstitute | null = null;
   /** Name that a Close will end. */
   closedName = '';
   isPortal = false;
@@ -42,6 +56,9 @@ export class OwedReply<Run> {
 
   clear(): void {
     this.declared = null;
+    this.slot = null;
+    this.clientName = null;
+    this.substitute = null;
     this.run = null;
     this.isSwallowed = false;
     this.hasUncertainSyncs = false;

@@ -3,14 +3,22 @@
 // when the server refuses it, so that what is pipelined behind it finds it.
 
 import type { StatementFacts, TextFacts } from '../sql/facts.ts';
+import type { StatementDescription } from '../wire/backend.ts';
+import type { Circumstances, Preparation } from './preparation.ts';
 
 export class PreparedStatement {
   readonly name: string;
   readonly facts: TextFacts;
   /** Rank in the stream of the message that made it: a DEALLOCATE sent earlier does not end it. */
   readonly sequence: number;
-  /** The Parse message as the client sent it, for another target; null for a statement of SQL PREPARE. */
-  readonly parseMessage: Buffer | null;
+  /** What its Parse said, for another server connection; null where none is ever needed, and for SQL PREPARE. */
+  readonly preparation: Preparation | null;
+  /** What it was read under; null where that is not certain. */
+  circumstances: Circumstances | null = null;
+  /** What it was at its Parse: where that is not so any more, the server says so at each use. Null where nobody knows. */
+  description: StatementDescription | null = null;
+  /** It cannot be prepared again elsewhere: what it is depends on what its session had at its Parse. */
+  isStationary = false;
   /** What the name meant before, until the server confirms this one: if it refuses, the old meaning holds. */
   previous: PreparedStatement | null;
   /** The server has taken it: what comes later cannot undo it. */
@@ -20,19 +28,14 @@ export class PreparedStatement {
     name: string,
     facts: TextFacts,
     sequence: number,
-    parseMessage: Buffer | null,
+    preparation: Preparation | null,
     previous: PreparedStatement | null,
   ) {
     this.name = name;
     this.facts = facts;
     this.sequence = sequence;
-    this.parseMessage = parseMessage;
+    this.preparation = preparation;
     this.previous = previous;
-  }
-
-  /** The same text and types under the same name: a server that has the one has the other. */
-  isSameParse({ parseMessage }: PreparedStatement): boolean {
-    return parseMessage !== null && this.parseMessage?.equals(parseMessage) === true;
   }
 
   /** What the name may still mean: a taken name refuses a new Parse, but the unnamed statement gives way to it at once. */
@@ -55,10 +58,17 @@ export class PreparedStatements {
   }
 
   /** A message that makes `name` has been sent; pipelined messages behind it already mean this statement. */
-  declare(name: string, facts: TextFacts, sequence: number, parseMessage: Buffer | null): PreparedStatement {
-    const statement = new PreparedStatement(name, facts, sequence, parseMessage, this.find(name));
+  declare(name: string, facts: TextFacts, sequence: number, preparation: Preparation | null): PreparedStatement {
+    const statement = new PreparedStatement(name, facts, sequence, preparation, this.find(name));
     this.#put(name, statement);
     return statement;
+  }
+
+  /** The name means it, or may mean it. */
+  has(statement: PreparedStatement): boolean {
+    let found = this.find(statement.name);
+    while (found !== null && found !== statement) found = found.previous;
+    return found !== null;
   }
 
   /** The server took it. */

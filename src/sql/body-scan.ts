@@ -123,7 +123,10 @@ class Scanner {
 
   #noteSetting(written: string, isLocal: boolean): void {
     const name = written.toLowerCase();
-    if (name === 'seed') this.#traces |= TRACE.seed;
+    if (name === 'seed') {
+      this.#traces |= TRACE.seed;
+      return;
+    }
     // A placeholder stays as '' even when its value was local.
     if (name.includes('.')) this.#customNames.add(name);
     if (!isLocal || name.includes('.')) this.#traces |= TRACE.settings;

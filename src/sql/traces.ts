@@ -7,7 +7,7 @@ import { readTokens } from './body-tokens.ts';
 import { builtinTraces } from './builtin-traces.ts';
 import type { CatalogKnowledge } from './catalog-knowledge.ts';
 import type { StatementFacts, StatementShape } from './facts.ts';
-import { RUNS_ARGUMENT, TRACE, UNASKABLE } from './trace-bits.ts';
+import { DISCARDED, RUNS_ARGUMENT, TRACE, UNASKABLE } from './trace-bits.ts';
 
 export { DISCARDED, TRACE, UNASKABLE } from './trace-bits.ts';
 
@@ -162,7 +162,9 @@ function ownTraces({ shape, effect }: StatementFacts, kind: string): number {
   if (effect?.type === 'declare') return effect.isHeld ? TRACE.heldCursor : 0;
   if (kind === 'discard') {
     if (effect?.type === 'discard_all') return ASKABLE;
-    return /\btemp(?:orary)?\b/i.test(shape.normalized) ? TRACE.temporary : 0;
+    if (/\btemp(?:orary)?\b/i.test(shape.normalized)) return TRACE.temporary;
+    // Asking again finds that nothing was drawn since.
+    return discardedBy({ shape, effect }) === 0 ? 0 : TRACE.hidden;
   }
   const own = BY_KIND.get(kind);
   if (own !== undefined) return own;
@@ -273,14 +275,35 @@ export function clearedBy({ shape, effect }: StatementFacts): number {
     case 'unlisten':
       return TRACE.listen;
     case 'discard':
-      return TRACE.temporary;
+      return /\btemp(?:orary)?\b/i.test(shape.normalized) ? TRACE.temporary : 0;
     default:
       return 0;
   }
+}
+
+/** Of what no question finds, the bits that end when the statement has been done: DISCARD ALL and DISCARD SEQUENCES. */
+export function discardedBy({ shape, effect }: Pick<StatementFacts, 'shape' | 'effect'>): number {
+  if (effect?.type === 'discard_all') return DISCARDED;
+  return shape.kinds[0] === 'discard' && /\bsequences\b/i.test(shape.normalized) ? DISCARDED : 0;
 }
 
 /** What no question finds and a statement's definitions mention, until the catalogs have been read again. */
 export function definedTraces({ shape, text }: StatementFacts): number {
   if (shape.queryClass !== 'ddl' && shape.unparsed === null) return 0;
   return scanCoarsely(text).traces & UNASKABLE;
+}
+
+/** First parts of setting names that PostgreSQL's own languages and modules claim for themselves once they are loaded. */
+const CLAIMED_PREFIXES = new Set(
+  `plpgsql plperl plpython pltcl auto_explain pg_stat_statements pg_trgm pg_prewarm pg_overexplain postgres_fdw dblink isn
+  passwordcheck auth_delay basebackup_to_shell basic_archive sepgsql`.split(/\s+/),
+);
+
+/**
+ * True where it shows which libraries the connection has loaded: LOAD, and settings of a library by name. A loaded library
+ * never goes away again, so only a new connection answers such a statement as a new session would.
+ */
+export function showsLibraries(statement: StatementFacts): boolean {
+  if (statement.shape.kinds[0] === 'load') return true;
+  return customSettingsIn(statement).some((name) => CLAIMED_PREFIXES.has(name.slice(0, name.indexOf('.'))));
 }

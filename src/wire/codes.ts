@@ -118,7 +118,7 @@ export const BACKEND_TABLE = makeTable([
   [BACKEND.notice, 'NoticeResponse', 'stream', 4, ANY],
   [BACKEND.authentication, 'Authentication', 'whole', 8, 65_535],
   [BACKEND.parameterStatus, 'ParameterStatus', 'whole', 6, 1 << 20],
-  [BACKEND.rowDescription, 'RowDescription', 'stream', 4, ANY],
+  [BACKEND.rowDescription, 'RowDescription', 'whole', 4, ANY],
   [BACKEND.functionCallResponse, 'FunctionCallResponse', 'stream', 4, ANY],
   [BACKEND.copyBothResponse, 'CopyBothResponse', 'stream', 4, ANY],
   [BACKEND.readyForQuery, 'ReadyForQuery', 'whole', 5, 5],
@@ -126,7 +126,7 @@ export const BACKEND_TABLE = makeTable([
   [BACKEND.copyData, 'CopyData', 'stream', 4, ANY],
   [BACKEND.noData, 'NoData', 'whole', 4, 4],
   [BACKEND.portalSuspended, 'PortalSuspended', 'whole', 4, 4],
-  [BACKEND.parameterDescription, 'ParameterDescription', 'stream', 4, ANY],
+  [BACKEND.parameterDescription, 'ParameterDescription', 'whole', 4, ANY],
   [BACKEND.negotiateProtocolVersion, 'NegotiateProtocolVersion', 'stream', 4, 65_535],
 ]);
 

@@ -4,6 +4,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isTainted, makeCleaning, makeHandover } from '../../src/pool/handover.ts';
+import { makeSettlementQuery } from '../../src/pool/settlement.ts';
 import { type Belongings, makeBelongings, NO_BELONGINGS } from '../../src/session/belongings.ts';
 import { TRACE } from '../../src/sql/traces.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
@@ -70,7 +71,7 @@ describe('belongings', () => {
     ['another user with a role', 'SET SESSION AUTHORIZATION hand_user; SET ROLE "hand é"'],
     ['what code has set', "DO $$BEGIN PERFORM set_config('work_mem', '7MB', false); EXECUTE 'SET hand.one = 5'; END$$"],
     ['the value that is the default', 'SET work_mem = DEFAULT; SET enable_sort = on'],
-    ['short timeouts', "SET statement_timeout = '300ms'; SET lock_timeout = 10; SET idle_session_timeout = '1h'"],
+    ['short timeouts', "SET statement_timeout = '10s'; SET lock_timeout = 10; SET idle_session_timeout = '1h'"],
   ])('with %s look the same on another connection, and are gone without a trace', async (_what, sql) => {
     const [home, other] = [await open(), await open()];
     const fresh = await other.view();
@@ -134,6 +135,21 @@ describe('belongings', () => {
       await other.takeOver(belongings, NO_BELONGINGS);
       expect(await other.view(NAMES)).toBe(fresh);
     }
+  });
+
+  test('are not subject to the time that the client gives its statements', async () => {
+    const [home, other] = [await open(), await open()];
+    await home.run('SET statement_timeout = 1500');
+    const belongings = await settle(home);
+    expect([...belongings.settings]).toEqual([['statement_timeout', '1500ms']]);
+    const question = makeSettlementQuery(TRACE.settings, [], belongings);
+    expect(question.indexOf('SET LOCAL statement_timeout = 0')).toBeLessThan(question.indexOf('pg_show_all_settings'));
+    const more = makeBelongings({ ...belongings, role: 'hand_user' });
+    expect(makeHandover(more, NO_BELONGINGS)).toMatch(/^SET TRANSACTION [^;]*; SET LOCAL statement_timeout = 0; /);
+    await other.takeOver(NO_BELONGINGS, more);
+    expect(await other.value('SHOW statement_timeout')).toBe('1500ms');
+    await other.takeOver(more, NO_BELONGINGS);
+    expect(await other.value('SHOW statement_timeout')).toBe('0');
   });
 
   test('are taken over on a standby', async () => {

@@ -48,15 +48,16 @@ export class ServerLine {
     return rows;
   }
 
-  /** One Query within a transaction that goes on, whatever the server says to it. */
-  step(sql: string): Promise<void> {
+  /** One Query within a transaction that goes on, whatever the server says to it; the status after it. */
+  step(sql: string): Promise<number> {
     const { socket, inlet } = this.line;
     const messages = new BackendMessages();
     return withDeadline(
       new Promise((resolve) => {
         inlet.receive = (buffer, length) => {
           const taken = messages.take(Buffer.from(buffer.subarray(0, length)));
-          if (taken.some(([type]) => type === BACKEND.readyForQuery)) resolve();
+          const ready = taken.find(([type]) => type === BACKEND.readyForQuery);
+          if (ready !== undefined) resolve(ready[5] ?? 0);
         };
         socket.write(makeQuery(sql));
         socket.resume();

@@ -10,12 +10,12 @@ export type Pin = 'temporary' | 'cursor' | 'lock' | 'listen' | 'plan' | 'sequenc
 
 /** Statements that end a pin, beside DISCARD ALL; none: only the end of the session does. */
 export const RELEASES: Readonly<Record<Pin, readonly string[]>> = {
-  temporary: ['DISCARD TEMP', 'DROP TABLE IF EXISTS pg_temp.canary, pg_temp.hidden_canary, pg_temp.more'],
+  temporary: ['DISCARD TEMP'],
   cursor: ['CLOSE ALL'],
   lock: ['SELECT pg_advisory_unlock_all()'],
   listen: ['UNLISTEN *'],
   plan: ['DEALLOCATE ALL'],
-  sequence: ['DISCARD SEQUENCES'],
+  sequence: ['DISCARD ALL'],
   seed: [],
   opaque: [],
 };

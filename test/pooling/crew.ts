@@ -58,7 +58,8 @@ export class Crew {
     );
     if (this.#poolSize === null || holders.length < this.#poolSize) return step;
     const giver = this.#dice.pick(holders);
-    const release = this.#memberOf(giver).letGo(statusOf(giver) ?? 'I');
+    const letGo = this.#memberOf(giver).letGo(statusOf(giver) ?? 'I');
+    const release = letGo.map((given) => ({ ...given, isRelease: true }));
     if (step.kind === 'send' && this.#dice.chance(WAIT_SHARE))
       return { kind: 'meanwhile', waiter: step, others: release };
     this.#due.push(...release.slice(1), step);

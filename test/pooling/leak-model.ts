@@ -72,6 +72,7 @@ class LeakClient implements Doings {
     if (status !== 'I') steps.push(this.#say(dice.pick(['COMMIT', 'ROLLBACK'])));
     const pins = [...this.#pins];
     this.#pins.clear();
+    this.#look = null;
     if (pins.length > 0 && dice.chance(0.2)) {
       steps.push(simple(this.#client, 'DISCARD ALL'));
     } else {

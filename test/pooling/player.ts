@@ -147,7 +147,7 @@ export class Player {
         const others = [...this.#sessions.values()].filter(({ oracle, subject }) => {
           return subject !== client && oracle !== client && oracle.status !== 'I';
         });
-        throw new Difference(step, `${String(error)}; so far:\n${lines}\n${this.#roads.explain()}`, others.length);
+        throw new Difference(step, `${String(error)}; so far:\n${lines}\n${this.#explain()}`, others.length);
       }
       extra.push(ENDED);
     }
@@ -170,19 +170,23 @@ export class Player {
       if (wanted.length === got.length && wanted.every((line, index) => line === got[index])) continue;
       throw new Difference(
         step,
-        [
-          `${part} of the bare server:`,
-          ...wanted,
-          `${part} of the road under test:`,
-          ...got,
-          this.#roads.explain(),
-        ].join('\n'),
+        [`${part} of the bare server:`, ...wanted, `${part} of the road under test:`, ...got, this.#explain()].join(
+          '\n',
+        ),
       );
     }
     if (!expected.lines.includes(ENDED)) return;
     session.oracle.destroy();
     session.subject.destroy();
     this.#sessions.delete(client);
+  }
+
+  /** Which client is which session of the road, and what the road says of them. */
+  #explain(): string {
+    const clients = [...this.#sessions].map(
+      ([client, { oracle, subject }]) => `client ${client} (port ${subject.socket.localPort ?? 0}): ${oracle.status}`,
+    );
+    return [...clients, this.#roads.explain()].join('\n');
   }
 
   async #sessionOf(step: SendStep): Promise<Session> {

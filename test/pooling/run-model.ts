@@ -4,7 +4,7 @@ import { Dice } from './dice.ts';
 import { Difference, Player } from './player.ts';
 import { shrink } from './shrink.ts';
 import type { Road, RoadKind, Stage } from './stage.ts';
-import { describeStep, type SendStep, type Step } from './steps.ts';
+import { describeStep, leaveOut, type SendStep, type Step } from './steps.ts';
 
 export interface Model {
   /** Made from the statuses of the sessions as the bare server has them. */
@@ -92,7 +92,7 @@ async function playAct(run: ModelRun, dice: Dice, played: Step[], report: { step
 
 async function explainFailure(run: ModelRun, played: readonly Step[], error: Difference): Promise<Error> {
   const budgetMs = Number(process.env.PGWEIR_SHRINK_MS ?? DEFAULT_SHRINK_MS);
-  const short = await shrink(played.slice(-KEPT_STEPS), (steps) => replay(run, steps, error), budgetMs);
+  const short = await shrink(played.slice(-KEPT_STEPS), (steps) => replay(run, steps, error), leaveOut, budgetMs);
   const list = (short.failure === null ? short.steps.slice(-40) : short.steps).map(describeStep);
   const heading =
     short.failure === null

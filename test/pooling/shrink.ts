@@ -14,6 +14,8 @@ export interface Shrunk<Step> {
 export async function shrink<Step>(
   steps: readonly Step[],
   replay: Replay<Step>,
+  /** The steps without those from `start` to `end`, as far as they can be without them. */
+  leaveOut: (steps: readonly Step[], start: number, end: number) => readonly Step[],
   budgetMs: number,
 ): Promise<Shrunk<Step>> {
   const endsAt = performance.now() + budgetMs;
@@ -37,7 +39,7 @@ export async function shrink<Step>(
     // The last step is the one that shows the failure, so it stays.
     for (let from = best.length - 1 - size; from > -size && performance.now() < endsAt; from -= size) {
       const start = Math.max(0, from);
-      const candidate = [...best.slice(0, start), ...best.slice(Math.min(from + size, best.length - 1))];
+      const candidate = leaveOut(best, start, Math.min(from + size, best.length - 1));
       if (candidate.length < best.length && (await fails(candidate))) isShorter = true;
     }
     if (performance.now() >= endsAt) break;

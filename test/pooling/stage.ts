@@ -111,9 +111,11 @@ export class Stage {
     const { control } = weir;
     const ledger = (): string => JSON.stringify(control.pools());
     return {
-      roads: roadsTo(
-        weir,
-        () => `sessions: ${JSON.stringify(control.sessions().map(({ id, holds }) => ({ id, holds })))}\n${ledger()}`,
+      roads: roadsTo(weir, () =>
+        [
+          ...control.sessions().map((session) => JSON.stringify([session.clientPort, session.state, session.holds])),
+          ledger(),
+        ].join('\n'),
       ),
       describe: () => ledger(),
       async checkLedger() {

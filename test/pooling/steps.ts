@@ -11,6 +11,8 @@ export interface SendStep {
   readonly label: string;
   readonly bytes: Buffer;
   readonly ready: number;
+  /** It ends a hold, so that others can go on: without it a failure may be none. */
+  readonly isRelease?: boolean;
 }
 
 /** A new session in the client's place; the one it has is left first. */
@@ -26,6 +28,7 @@ export interface LeaveStep {
   readonly client: number;
   /** With a word (Terminate), or by closing the socket. */
   readonly how: 'terminate' | 'vanish';
+  readonly isRelease?: boolean;
 }
 
 /**
@@ -69,4 +72,16 @@ export function extended(client: number, sql: string): SendStep {
 /** Messages of the extended protocol under a label of their own; the caller has counted their Syncs. */
 export function messages(client: number, label: string, parts: readonly Buffer[], ready = 1): SendStep {
   return { kind: 'send', client, label, bytes: Buffer.concat(parts), ready };
+}
+
+/** The steps without those from `start` to `end`; releases stay for as long as their client does anything else. */
+export function leaveOut(steps: readonly Step[], start: number, end: number): Step[] {
+  const isRelease = (step: Step): boolean => 'isRelease' in step && step.isRelease === true;
+  const rest = steps.filter((step, index) => index < start || index >= end || isRelease(step));
+  const busy = new Set(rest.flatMap((step) => (isRelease(step) ? [] : clientsOf(step))));
+  return rest.filter((step) => !isRelease(step) || clientsOf(step).some((client) => busy.has(client)));
+}
+
+function clientsOf(step: Step): readonly number[] {
+  return step.kind === 'meanwhile' ? [step.waiter.client, ...step.others.map(({ client }) => client)] : [step.client];
 }

@@ -39,7 +39,7 @@ describe('the tokens of a body', () => {
 describe('a body', () => {
   test.each([
     ['', 'BEGIN UPDATE t SET a = 1; INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2; RETURN NEW; END'],
-    ['', 'DECLARE set int; reset int; BEGIN set := 1; END'],
+    ['', 'DECLARE set int; BEGIN set := 1; END'],
     ['', 'BEGIN SET LOCAL work_mem = 1; SET TRANSACTION READ ONLY; SET CONSTRAINTS ALL IMMEDIATE; END'],
     ['', "BEGIN RAISE NOTICE 'set work_mem = 1; listen a'; END"],
     ['', 'BEGIN -- set work_mem = 1\n NULL; /* listen a */ END'],

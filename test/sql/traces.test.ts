@@ -11,7 +11,9 @@ import {
   customSettingsIn,
   DISCARDED,
   definedTraces,
+  discardedBy,
   nameTraces,
+  showsLibraries,
   TRACE,
   traceOf,
   UNASKABLE,
@@ -139,6 +141,7 @@ describe('a statement', () => {
     hidden | SELECT other.unknown_function(1)
     hidden | SELECT shadow(1)
     hidden | VACUUM
+    hidden | DISCARD SEQUENCES
     hidden | TRUNCATE t CASCADE
     hidden | DO $$BEGIN EXECUTE 'SELECT 1'; END$$
     hidden | SELECT query_to_xml('SELECT 1', true, true, '')
@@ -319,5 +322,17 @@ describe('the bits', () => {
     for (const sql of ['LISTEN a', 'SET work_mem = 1', 'RESET app.x', 'PREPARE a AS SELECT 1', 'SELECT 1']) {
       expect(clearedBy(read(sql))).toBe(0);
     }
+  });
+
+  test('that end with the statement are those of sequences', () => {
+    for (const sql of ['DISCARD ALL', 'DISCARD SEQUENCES']) expect(discardedBy(read(sql))).toBe(TRACE.sequence);
+    for (const sql of ['DISCARD TEMP', 'DISCARD PLANS', 'RESET ALL']) expect(discardedBy(read(sql))).toBe(0);
+  });
+
+  test('apart, some statements show what is loaded', () => {
+    for (const sql of ["LOAD 'x'", 'SET plpgsql.extra_warnings = 1', "SELECT set_config('pg_trgm.x', '1', true)"]) {
+      expect(showsLibraries(read(sql))).toBe(true);
+    }
+    for (const sql of ['SET app.x = 1', 'SET work_mem = 1', 'SELECT 1']) expect(showsLibraries(read(sql))).toBe(false);
   });
 });

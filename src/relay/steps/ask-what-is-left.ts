@@ -8,6 +8,7 @@ import { TRACE, UNASKABLE } from '../../sql/traces.ts';
 import type { Connection } from '../connection.ts';
 import type { ServerSide } from '../server-side.ts';
 import type { Leavings } from './leavings.ts';
+import { questionOfNames, settleNames } from './prepared-check.ts';
 
 /** Throws WeirError where the server does not answer. What it says meanwhile to the client goes on to it. */
 export async function askWhatIsLeft(
@@ -23,11 +24,12 @@ export async function askWhatIsLeft(
   if ((traces & TRACE.hidden) !== 0) member.isMixed = true;
   const { rows, asides } = await pool.say(
     member,
-    makeSettlementQuery(traces, leavings.names(belongings), belongings, hasPlpgsql),
+    makeSettlementQuery(traces, leavings.names(belongings), belongings, hasPlpgsql) + questionOfNames(traces),
   );
   if (asides.length > 0 && !connection.isClosing) {
     connection.client.outlet.write(asides);
     connection.client.outlet.flush();
   }
+  if (member.side !== null) settleNames(traces, rows, member.side.names, connection.session.statements);
   return readSettlement(rows, member.loginClass.pool.user, traces, belongings);
 }

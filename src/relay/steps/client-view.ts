@@ -1,6 +1,8 @@
 // What a client sees of a shared server's settings by ParameterStatus: each change of its own view once, and nothing of others'.
 
 import type { Member } from '../../pool/member.ts';
+import { nameText } from '../../pool/server-pool.ts';
+import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import { makeParameterStatus } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { ServerSide } from '../server-side.ts';
@@ -33,6 +35,13 @@ export class ClientView {
       session.setParameter(name, value);
       client.outlet.write(makeParameterStatus(name, value));
     }
+  }
+
+  /** RESET gave the server another client's name: it gets this one's again. */
+  async restore(pool: TransactionPool<ServerSide>, member: Member<ServerSide>): Promise<void> {
+    await pool.say(member, nameText(this.applicationName));
+    // As the server has it in the end: it drops what it cannot show.
+    this.#connection.session.setParameter('application_name', member.applicationName);
   }
 
   #isResetting(): boolean {

@@ -2,9 +2,10 @@
 // finds them; made good or taken back when the server has answered.
 
 import type { OwedReply } from '../../session/owed.ts';
+import type { ServerNames } from '../../session/server-names.ts';
 import type { Session } from '../../session/session.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
-import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import type { StatementEffect, StatementFacts, TextFacts } from '../../sql/facts.ts';
 import type { Run } from '../run.ts';
 
 const OPENING = new Set(['begin']);
@@ -14,7 +15,7 @@ const CLOSING = new Set(['commit', 'rollback', 'prepare_transaction']);
 export function announceEffects(facts: TextFacts, owed: OwedReply<Run>, session: Session<Run>): void {
   for (const statement of facts) {
     if (statement.shape.queryClass === 'transaction') announceTransaction(statement, session);
-    const { effect } = statement;
+    const effect = effectOf(statement, session);
     if (effect === null) continue;
     if (effect.type === 'prepare') {
       const declared = session.statements.declare(effect.name, [effect.inner], owed.sequence, null);
@@ -25,20 +26,31 @@ export function announceEffects(facts: TextFacts, owed: OwedReply<Run>, session:
   }
 }
 
+/** An EXECUTE has the effect of what it executes, which can only be SQL about names by way of a Parse. */
+export function effectOf({ effect, shape }: StatementFacts, session: Session<Run>): StatementEffect | null {
+  if (effect?.type !== 'execute' || shape.kinds[0] !== 'execute') return effect;
+  const behind = session.statements.find(effect.name)?.facts ?? [];
+  return behind[0]?.effect ?? effect;
+}
+
 function announceTransaction(statement: StatementFacts, session: Session<Run>): void {
   const kind = statement.shape.kinds[0] ?? '';
   if (OPENING.has(kind)) session.isTransactionAhead = true;
   else if (CLOSING.has(kind)) session.isTransactionAhead = false;
 }
 
-/** The server has completed this statement of the message. */
-export function confirmEffect(statement: StatementFacts, owed: OwedReply<Run>, session: Session<Run>): void {
-  const { effect } = statement;
-  if (effect === null) return;
+/** The server has completed a statement of that effect. What a PREPARE has made, null of others. */
+export function confirmEffect(
+  effect: StatementEffect,
+  owed: OwedReply<Run>,
+  session: Session<Run>,
+): PreparedStatement | null {
   if (effect.type === 'prepare') {
     const declared = listDeclared(owed).find((candidate) => candidate.name === effect.name && !candidate.isConfirmed);
     if (declared !== undefined) session.statements.confirm(declared);
-  } else if (effect.type === 'deallocate') {
+    return declared ?? null;
+  }
+  if (effect.type === 'deallocate') {
     session.statements.forget(effect.name, owed.sequence);
   } else if (effect.type === 'close_cursor') {
     session.portals.forget(effect.name, owed.sequence);
@@ -46,6 +58,19 @@ export function confirmEffect(statement: StatementFacts, owed: OwedReply<Run>, s
     session.statements.forget(null, owed.sequence);
     session.portals.forget(null, owed.sequence);
   }
+  return null;
+}
+
+/** The same for what the server has by name; `made` is what a PREPARE has made. */
+export function noteEffect(
+  effect: StatementEffect,
+  made: PreparedStatement | null,
+  owed: OwedReply<Run>,
+  names: ServerNames,
+): void {
+  if (made !== null) names.fillBySql(made, owed.sequence);
+  else if (effect.type === 'deallocate') names.emptyNamed(effect.name, owed.sequence);
+  else if (effect.type === 'discard_all') names.emptyNamed(null, owed.sequence);
 }
 
 /** The server refused these messages, or skipped them without a look: names mean again what they meant before. */

@@ -28,7 +28,7 @@ export function endInput(connection: Connection, lastWords: Buffer | null): void
  */
 export function endEarly(connection: Connection, hasMore: boolean): void {
   if (connection.login.pending !== null && connection.gate.has(GATE.login) && !hasMore) connection.close();
-  else if (connection.conduct.isWaiting) connection.client.socket.destroy();
+  else if (connection.conduct.isWaiting || connection.router.isWaiting) connection.client.socket.destroy();
 }
 
 /**

@@ -3,12 +3,10 @@
 import type { Catalog } from '../../pool/catalogs.ts';
 import { type Belongings, makeBelongings, NO_BELONGINGS } from '../../session/belongings.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
-import { customSettingsIn, TRACE, traceOf, UNASKABLE } from '../../sql/traces.ts';
+import { customSettingsIn, discardedBy, TRACE, traceOf, UNASKABLE } from '../../sql/traces.ts';
 
 /** Names of custom settings that are followed for one client; who makes more keeps its connection. */
 const MAX_CUSTOM_NAMES = 256;
-/** DISCARD ALL undoes these; random() stays seeded, and a library loaded. */
-const DISCARDED = TRACE.sequence | TRACE.opaqueSetting;
 
 export interface Changes {
   /** Definitions may change. */
@@ -56,8 +54,8 @@ export class Leavings {
   }
 
   /** What DISCARD ALL leaves: custom settings lose their values, but are known. */
-  remains({ custom }: Belongings): Belongings {
-    const names = [...this.#customNames, ...custom.keys()];
+  remains(belongings: Belongings): Belongings {
+    const names = this.names(belongings);
     return names.length === 0 ? NO_BELONGINGS : makeBelongings({ custom: new Map(names.map((name) => [name, ''])) });
   }
 
@@ -67,9 +65,9 @@ export class Leavings {
     this.#customNames.clear();
   }
 
-  /** DISCARD ALL was done. */
-  discard(): void {
-    this.unaskable &= ~DISCARDED;
+  /** That statement has been completed. */
+  noteDone(statement: StatementFacts): void {
+    if (this.unaskable !== 0) this.unaskable &= ~discardedBy(statement);
   }
 
   #refine(statement: StatementFacts, traces: number, belongings: Belongings): number {

@@ -5,7 +5,6 @@
 import { AuthRefused } from '../../auth/auth-refused.ts';
 import { SCRAM_SHA_256_PLUS } from '../../auth/scram.ts';
 import { WeirError } from '../../base/errors.ts';
-import type { Endpoint } from '../../config/settings.ts';
 import { LoginRefused, type Welcome } from '../../pool/login.ts';
 import type { Lease } from '../../pool/server-connection.ts';
 import { readReplicationMode } from '../../session/replication-mode.ts';
@@ -17,6 +16,7 @@ import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
 import type { ServerSide } from '../server-side.ts';
+import { acquireFor } from './acquire.ts';
 import { ClientLeft, makeAuthenticationRequest } from './login-dialogue.ts';
 import { proveClient } from './login-proof.ts';
 import { joinPool } from './shared-login.ts';
@@ -26,33 +26,6 @@ const ASKS = { ok: 0, sasl: 10, saslFinal: 12 } as const;
 const INVALID_PASSWORD = '28P01';
 
 type Startup = Extract<StartupPacket, { type: 'startup' }>;
-
-/**
- * A connection to the endpoint that is logged in as the client. Throws LoginRefused or WeirError, the latter also as soon
- * as the client's connection closes: nobody waits any more then.
- */
-export async function acquireFor(
-  connection: Connection,
-  context: RelayContext,
-  endpoint: Endpoint,
-  startup: Buffer,
-): Promise<{ lease: Lease; welcome: Welcome }> {
-  const { settings, pool, secrets } = context;
-  const { user } = connection.session.subject;
-  const pending = new AbortController();
-  connection.login.pending = pending;
-  try {
-    return await pool.acquire(endpoint, {
-      startup,
-      user,
-      secret: connection.login.secret ?? secrets.credentialFor(user),
-      timeoutMs: settings.limits.loginTimeoutMs,
-      signal: pending.signal,
-    });
-  } finally {
-    connection.login.pending = null;
-  }
-}
 
 /** Begins the session: reaches the primary and starts or does the login there. Ends the connection where that fails. */
 export async function beginLogin(

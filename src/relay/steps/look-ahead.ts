@@ -56,7 +56,7 @@ function readExecuted(connection: Connection, context: RelayContext): TextFacts[
         const known = session.statements.find(name);
         const facts = parsed.get(name) ?? known?.facts;
         // What SQL PREPARE made cannot be repeated on another server.
-        if (facts === undefined || (!parsed.has(name) && known?.parseMessage === null)) return null;
+        if (facts === undefined || (!parsed.has(name) && known?.preparation === null)) return null;
         bound.push(facts);
         break;
       }

@@ -18,14 +18,17 @@ import { GATE } from '../gate.ts';
 import type { Routing } from '../routing.ts';
 import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
-import { StatementCarrier } from './carry-statements.ts';
-import { acquireFor } from './login.ts';
+import { acquireFor } from './acquire.ts';
+import { StatementCarrier, type Surroundings } from './carry-statements.ts';
 import { wantsReplica } from './look-ahead.ts';
 
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
 const MAX_SETTINGS = 256;
 /** A replica that did not serve is not tried again for so long: each attempt may cost the whole connect timeout. */
 const REST_MS = 2_000;
+
+/** Nobody else prepares anything there. */
+const OWN_SERVERS: Surroundings = { isShared: false, maxStatements: Number.POSITIVE_INFINITY, now: () => null };
 
 /**
  * Queries and COPY TO. Whatever else a rule routes would fail on a standby, or be believed of a server on which it never
@@ -38,6 +41,7 @@ export function mayRunElsewhere({ queryClass, kinds, unparsed }: StatementShape)
 
 export class OwnServers implements Routing {
   readonly isShared = false;
+  readonly isWaiting = false;
   readonly #connection: Connection;
   readonly #context: RelayContext;
   readonly #replicas: readonly Endpoint[];
@@ -62,7 +66,7 @@ export class OwnServers implements Routing {
     this.#connection = connection;
     this.#context = context;
     this.#replicas = context.settings.auth.mode === 'passthrough' ? [] : context.settings.targets.replicas;
-    this.statements = new StatementCarrier(connection, this.#replicas.length > 0);
+    this.statements = new StatementCarrier(connection, this.#replicas.length > 0 ? OWN_SERVERS : null);
   }
 
   usePrimary(server: ServerSide): void {
@@ -207,6 +211,7 @@ export class OwnServers implements Routing {
     }
     connection.active.outlet.flush();
     connection.useServer(wanted);
+    this.statements.enter();
     return this.#repeatSettings(wanted);
   }
 

@@ -4,18 +4,16 @@
 // server is asked what is there. What can follow the client is remembered, and the connection goes back; else it is pinned.
 
 import { randomBytes } from 'node:crypto';
-import { describeError, WeirError } from '../../base/errors.ts';
+import { describeError } from '../../base/errors.ts';
 import type { Refusal } from '../../policy/verdict.ts';
 import type { Guest } from '../../pool/guest.ts';
 import { makeCleaning } from '../../pool/handover.ts';
-import { LoginRefused } from '../../pool/login.ts';
 import type { LoginClass } from '../../pool/login-class.ts';
 import type { Member } from '../../pool/member.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
-import type { Waiter } from '../../pool/waiter.ts';
 import { NO_BELONGINGS } from '../../session/belongings.ts';
 import { resolveStatements } from '../../session/statements.ts';
-import type { StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
+import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { nameTraces } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
@@ -27,17 +25,16 @@ import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
 import { askWhatIsLeft } from './ask-what-is-left.ts';
 import { StatementCarrier } from './carry-statements.ts';
+import { circumstancesOf } from './circumstances.ts';
 import { ClientView } from './client-view.ts';
 import { DefinitionWatch } from './definition-watch.ts';
 import { Leavings } from './leavings.ts';
-import { refusalOf } from './refuse.ts';
+import { QueuePlace } from './queue-place.ts';
 import type { SharedTargets } from './shared-targets.ts';
 
 /** A connection that was found pinned is not asked again before that. */
 const ASK_AGAIN_MS = 50;
 const LIBRARY_SETTING = /^(?:plpgsql|plperl|plpython|pltcl)\./;
-/** The views of what is prepared, and the function behind them. */
-const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
 
 export class SharedServers implements Routing, Guest<ServerSide> {
   readonly isShared = true;
@@ -52,12 +49,12 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   readonly #view: ClientView;
   #cancelKey: string | null = null;
   #member: Member<ServerSide> | null = null;
-  #waiter: Waiter<ServerSide> | null = null;
+  readonly #place: QueuePlace;
   #isAsking = false;
   #isInUnit = false;
   #isWaitingForQuiet = false;
-  #refusal: Refusal | null = null;
   readonly #leavings: Leavings;
+  #ties = 0;
   /** Statements since the connection was taken. */
   #ran = 0;
   readonly #definitions: DefinitionWatch;
@@ -74,11 +71,27 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     this.#context = context;
     this.#pool = pool;
     this.#targets = targets;
+    this.#place = new QueuePlace(connection, pool);
     this.#view = new ClientView(connection, startupName);
     this.generation = targets.primary.pool.generation;
-    this.statements = new StatementCarrier(connection, true);
+    const { catalog } = targets.primary.pool;
+    this.statements = new StatementCarrier(connection, {
+      isShared: true,
+      maxStatements: pool.settings.maxPreparedStatements,
+      now: () => circumstancesOf(this.belongings, catalog, this.#openTraces),
+    });
     this.#definitions = new DefinitionWatch(connection.gate, pool, targets.primary.pool.catalog);
     this.#leavings = new Leavings(targets.primary.pool.catalog, pool.settings.sequences);
+  }
+
+  /** What may be in the session beside its belongings. */
+  get #openTraces(): number {
+    return this.#leavings.traces | this.#unaskable | (this.#member?.pins ?? 0);
+  }
+
+  /** What no question can find. */
+  get #unaskable(): number {
+    return this.#leavings.unaskable | this.statements.ties;
   }
 
   get applicationName(): string {
@@ -114,7 +127,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (member === null) return this.#take(loginClass, isForNew);
     if (this.#isAsking) return false;
     const { session, gate } = this.#connection;
-    const isFixed = session.isTransactionAhead || member.pins !== 0 || this.#leavings.unaskable !== 0;
+    const isFixed = session.isTransactionAhead || member.pins !== 0 || this.#unaskable !== 0;
     const isRight = member.loginClass === loginClass && !(isForNew && member.isMixed && this.#isAtRest());
     if (isRight || isFixed) {
       member.isReclaimable = false;
@@ -131,63 +144,34 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   #take(loginClass: LoginClass<ServerSide>, isForNew: boolean): boolean {
-    if (this.#waiter !== null || this.#isAsking) return false;
-    const answer = this.#pool.request(this, loginClass, loginClass === this.#targets.primary, isForNew);
-    if ('lease' in answer) {
-      this.#sit(answer);
-      return true;
-    }
-    this.#waiter = answer;
-    this.#connection.gate.close(GATE.seat);
-    return false;
+    if (this.#place.isWaiting || this.#isAsking) return false;
+    const member = this.#place.ask(this, loginClass, loginClass === this.#targets.primary, isForNew);
+    if (member !== null) this.#sit(member);
+    return member !== null;
   }
 
   seat(member: Member<ServerSide>): void {
-    this.#waiter = null;
-    if (this.#connection.isClosing) {
-      this.#pool.giveBack(member);
-      return;
-    }
-    this.#sit(member);
+    if (this.#place.end()) this.#sit(member);
+    else this.#pool.giveBack(member);
     this.#connection.gate.open(GATE.seat);
   }
 
   refuse(error: unknown, loginClass: LoginClass<ServerSide>): void {
-    this.#waiter = null;
-    const connection = this.#connection;
-    if (connection.isClosing) return;
-    if (loginClass !== this.#targets.primary) {
-      this.#targets.rest(loginClass);
-      connection.gate.open(GATE.seat);
-      return;
-    }
-    if (error instanceof LoginRefused) {
-      connection.countError(error.sqlstate);
-      connection.client.outlet.write(error.packet);
-      connection.close();
-    } else if (error instanceof WeirError && error.code === 'pool_exhausted') {
-      this.#refusal = refusalOf('pool_exhausted', 'pool.query_wait_ms', null);
-      connection.gate.open(GATE.seat);
-    } else if (error instanceof WeirError) {
-      connection.fail(error.code, error.detail);
-    } else {
-      connection.fail('internal', describeError(error));
-    }
+    const isElsewhere = loginClass !== this.#targets.primary;
+    if (isElsewhere) this.#targets.rest(loginClass);
+    this.#place.refuse(error, isElsewhere);
   }
 
   takeRefusal(): Refusal | null {
-    const refusal = this.#refusal;
-    this.#refusal = null;
-    return refusal;
+    return this.#place.takeRefusal();
+  }
+
+  get isWaiting(): boolean {
+    return this.#place.isWaiting;
   }
 
   abandonWait(): boolean {
-    if (this.#waiter === null) return false;
-    this.#pool.abandon(this.#waiter);
-    this.#waiter = null;
-    this.#refusal = refusalOf('wait_cancelled', 'cancel', null);
-    this.#connection.gate.open(GATE.seat);
-    return true;
+    return this.#place.abandon();
   }
 
   endUnit(): void {
@@ -201,18 +185,10 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     const changes = this.#leavings.add(statements, this.belongings);
     if (changes.hasDrawn && this.#member !== null) this.#member.hasDrawn = true;
     if (changes.isDefinition) this.#definitions.begin(statements);
-    let namesStatements = false;
-    for (const { effect } of facts) if (effect !== null) namesStatements = true;
-    if (namesStatements) this.statements.beforeRun(facts, !session.isUnitOpen);
-    for (const { shape } of statements) {
-      if (!looksAtPrepared(shape)) continue;
-      this.statements.beforeLook();
-      return;
-    }
   }
 
   noteStatement(statement: StatementFacts): void {
-    if (statement.effect?.type === 'discard_all') this.#leavings.discard();
+    this.#leavings.noteDone(statement);
     this.#definitions.complete(statement);
   }
 
@@ -229,6 +205,10 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (session.isQuiet && session.status !== TRANSACTION.idle)
       this.#idleInTransactionSinceMs = this.#context.clock.monotonicMs();
     if (!this.#isAtRest()) return;
+    if (member.applicationName !== this.applicationName && this.#isPrimary(member)) {
+      this.#talk(this.#view.restore(this.#pool, member).catch(() => this.#connection.fail('target_gone', null)));
+      return;
+    }
     this.#endUse(member);
     if (!this.#isWaitingForQuiet) return;
     this.#isWaitingForQuiet = false;
@@ -237,33 +217,44 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   #endUse(member: Member<ServerSide>): void {
     const { ledger } = this.#targets.primary.pool;
-    if (this.#leavings.unaskable === 0 && this.#leavings.traces === 0 && member.pins === 0) {
+    const { ties } = this.statements;
+    this.#leavings.traces |= this.#ties & ~ties;
+    this.#ties = ties;
+    if (this.#unaskable === 0 && this.#leavings.traces === 0 && member.pins === 0) {
       ledger.sharedStatements += this.#ran;
       this.#ran = 0;
       this.#giveBack(member);
       return;
     }
-    if (this.#leavings.unaskable !== 0) this.#pool.setPins(member, member.pins | this.#leavings.unaskable);
+    if (this.#unaskable !== 0) this.#pool.setPins(member, member.pins | this.#unaskable);
     if (member.pins === 0) ledger.sharedStatements += this.#ran;
     else ledger.pinnedStatements += this.#ran;
     this.#ran = 0;
-    if (this.#leavings.unaskable === 0 && this.#leavings.traces !== 0) this.#pool.keep(member);
+    if (this.#unaskable === 0 && this.#leavings.traces !== 0) this.#pool.keep(member);
   }
 
   /** Somebody needs the connection: what has been left on it? */
   reclaim(member: Member<ServerSide>): void {
     if (!this.#isAtRest()) return;
-    this.#isAsking = true;
-    this.#connection.gate.close(GATE.seat);
-    this.#ask(member)
-      .catch((error: unknown) => {
+    this.#talk(
+      this.#ask(member).catch((error: unknown) => {
         this.#context.log.debug({ reason: describeError(error) }, 'a server connection could not be asked');
         this.#pool.setPins(member, this.#leavings.traces);
-      })
-      .finally(() => {
-        this.#isAsking = false;
-        if (!this.#connection.isClosing) this.#connection.gate.open(GATE.seat);
-      });
+        member.askAgainAtMs = this.#context.clock.monotonicMs() + ASK_AGAIN_MS;
+      }),
+    );
+  }
+
+  /** pgweir itself talks on the connection: what the client sends waits. */
+  #talk(talk: Promise<void>): void {
+    this.#isAsking = true;
+    this.#connection.gate.close(GATE.seat);
+    void talk.finally(() => {
+      this.#isAsking = false;
+      if (this.#connection.isClosing) return;
+      this.#connection.gate.open(GATE.seat);
+      this.#connection.endTurn();
+    });
   }
 
   /** Nobody may see a ParameterStatus that does not concern the client's own view. */
@@ -277,7 +268,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   listHolds(): readonly string[] {
     const member = this.#member;
-    if (member === null) return this.#waiter === null ? [] : ['waiting'];
+    if (member === null) return this.#place.isWaiting ? ['waiting'] : [];
     const { session } = this.#connection;
     if (!session.isQuiet || session.isUnitOpen) return ['statement'];
     if (session.status !== TRANSACTION.idle) return ['transaction'];
@@ -294,14 +285,17 @@ export class SharedServers implements Routing, Guest<ServerSide> {
       this.#connection.fail('idle_in_transaction', null);
   }
 
-  canLose(): boolean {
-    return false;
+  canLose(server: ServerSide): boolean {
+    const member = this.#member;
+    if (member === null || member.side !== server || !this.#isAtRest() || this.#openTraces !== 0) return false;
+    this.#detach(member);
+    this.#pool.close(member);
+    return true;
   }
 
   leave(isMidMessage: boolean): void {
     if (this.#cancelKey !== null) this.#context.cancelKeys.forget(this.#cancelKey, this.#connection);
-    if (this.#waiter !== null) this.#pool.abandon(this.#waiter);
-    this.#waiter = null;
+    this.#place.leave();
     this.#definitions.end();
     const member = this.#member;
     this.#member = null;
@@ -320,7 +314,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
       this.#pool.abort(member, isMidMessage);
       return;
     }
-    const cleaning = makeCleaning(this.#leavings.traces | this.#leavings.unaskable | member.pins);
+    const cleaning = makeCleaning(this.#leavings.traces | this.#unaskable | member.pins);
     side?.forgetAll();
     member.belongings = this.#leavings.remains(this.belongings);
     member.hasDrawn = false;
@@ -332,15 +326,18 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     this.#member = member;
     const side = member.side;
     if (side === null) member.side = connection.attach(member.lease, this.#isPrimary(member));
-    else side.bind(connection, member.lastGuest === this);
+    else side.bind(connection);
     const isAgain = member.lastGuest === this;
     member.lastGuest = this;
     if (member.side === null) return;
+    if (member.wasAsked) member.side.names.loseUnnamed();
+    member.wasAsked = false;
     connection.useServer(member.side);
     member.side.resume();
+    this.statements.enter();
     if (isAgain) return;
     if (this.#isPrimary(member)) this.#view.show(member);
-    this.statements.trim(this.#pool.settings.maxPreparedStatements);
+    this.statements.trim();
   }
 
   #isPrimary({ lease }: Member<ServerSide>): boolean {
@@ -362,19 +359,25 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   #giveBack(member: Member<ServerSide>): void {
     member.belongings = this.belongings;
     member.wasCancelled = this.#connection.takeWasCancelled();
+    this.#detach(member);
+    this.#pool.giveBack(member);
+  }
+
+  #detach(member: Member<ServerSide>): void {
     this.#member = null;
     member.side?.unbind();
     this.#connection.dropServer();
-    this.#pool.giveBack(member);
   }
 
   async #ask(member: Member<ServerSide>): Promise<void> {
     const left = await askWhatIsLeft(this.#connection, this.#pool, member, this.#leavings, this.belongings);
     if (this.#connection.isClosing) return;
+    member.side?.names.loseUnnamed();
+    member.wasAsked = false;
     this.belongings = left.belongings;
     member.belongings = left.belongings;
     this.#leavings.settle();
-    this.#pool.setPins(member, left.found | this.#leavings.unaskable);
+    this.#pool.setPins(member, left.found | this.#unaskable);
     if (member.pins === 0) this.#giveBack(member);
     else member.askAgainAtMs = this.#context.clock.monotonicMs() + ASK_AGAIN_MS;
   }
@@ -385,16 +388,3 @@ function touchesLibrary({ effect, shape }: StatementFacts): boolean {
   if (effect?.type === 'set') return LIBRARY_SETTING.test(effect.name ?? '');
   return shape.kinds[0] === 'load';
 }
-
-/** Remembered by shape. */
-function looksAtPrepared(shape: StatementShape): boolean {
-  let doesLook = lookers.get(shape);
-  if (doesLook === undefined) {
-    const isNamed = (name: string): boolean => LOOKS_AT_PREPARED.test(name);
-    doesLook = shape.tables.some(isNamed) || shape.functions.some(isNamed);
-    lookers.set(shape, doesLook);
-  }
-  return doesLook;
-}
-
-const lookers = new WeakMap<StatementShape, boolean>();

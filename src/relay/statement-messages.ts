@@ -1,0 +1,134 @@
+// The messages that name prepared statements: Parse, Bind, Describe, Close. Each method answers as those of the conduct do.
+
+import { OWED } from '../session/owed.ts';
+import type { Session } from '../session/session.ts';
+import { meaningsOf, type PreparedStatement } from '../session/statements.ts';
+import type { TextFacts } from '../sql/facts.ts';
+import { NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
+import { findNul, findNulFar, readName } from '../wire/reader.ts';
+import type { Connection } from './connection.ts';
+import type { Run } from './run.ts';
+import type { Sender } from './sender.ts';
+import { type Decider, NOT_PREPARED } from './steps/decide.ts';
+import { describeFailure, FAILED_DESCRIBE, makeParameterDescription, planFailure } from './steps/failed-use.ts';
+import { AS_SENT, failureOf } from './steps/places.ts';
+import { makeRefusedParse } from './steps/refuse.ts';
+
+const NO_STATEMENTS: TextFacts = Object.freeze([]);
+const STATEMENT = 0x53; // S
+
+export class StatementMessages {
+  readonly #connection: Connection;
+  readonly #session: Session<Run>;
+  readonly #sender: Sender;
+  readonly #decider: Decider;
+
+  constructor(connection: Connection, sender: Sender, decider: Decider) {
+    this.#connection = connection;
+    this.#session = connection.session;
+    this.#sender = sender;
+    this.#decider = decider;
+  }
+
+  /** A Parse that is shown whole, with its name in `buffer[start + 5, nameEnd)`. */
+  parse(buffer: Buffer, start: number, end: number, name: string, nameEnd: number): boolean {
+    const textEnd = nameEnd < 0 ? -1 : findNulFar(buffer, nameEnd + 1, end);
+    if (textEnd < 0) return this.#sender.sendUnread(OWED.parse, buffer, start, end);
+    const facts = this.#decider.read(buffer, nameEnd + 1, textEnd);
+    if (!this.#connection.router.isReadyForUnit()) return false;
+    const verdict = this.#decider.judge(facts, facts.length > 1);
+    if (verdict.refusal !== null) {
+      const run = this.#decider.refuse(facts, verdict);
+      const declared =
+        name === '' ? this.#session.statements.declare('', NO_STATEMENTS, this.#session.owed.sequence + 1, null) : null;
+      const standIn = makeRefusedParse(name, verdict.refusal, run.decisionId);
+      this.#sender.replace(OWED.parse, standIn, run).declared = declared;
+      return true;
+    }
+    const { statements } = this.#connection.router;
+    const preparation = statements.read(facts, buffer, nameEnd + 1, textEnd, end);
+    const slot = statements.forParse(name, facts, preparation);
+    if (slot === null) return false;
+    const owed = this.#sender.sendNamed(OWED.parse, buffer, start, end, 0, start + 5, nameEnd, slot);
+    // The session keeps it, so verdicts on it may be kept too.
+    const statement = this.#session.statements.declare(name, Object.freeze(facts), owed.sequence, preparation);
+    owed.declared = statement;
+    if (slot !== AS_SENT) {
+      owed.slot = slot;
+      statements.afterParse(statement, slot, owed.sequence);
+    }
+    return true;
+  }
+
+  bind(buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    const portalEnd = findNul(buffer, start + 5, end);
+    const nameEnd = portalEnd < 0 ? -1 : findNul(buffer, portalEnd + 1, end);
+    if (nameEnd < 0) return this.#sender.sendUnread(OWED.bind, buffer, start, end, remaining);
+    if (!this.#connection.router.isReadyForUnit()) return false;
+    const name = readName(buffer, portalEnd + 1, nameEnd);
+    const statement = this.#session.statements.find(name);
+    const facts = this.#meanings(statement);
+    const { statements } = this.#connection.router;
+    const slot = statements.isReadyToRun(facts, false) ? statements.forUse(name, statement, false) : null;
+    if (slot === null) return false;
+    const failure = failureOf(slot);
+    if (failure !== null && statement !== null) {
+      // What is wrong with the values is found before the statement is planned.
+      const place = statements.unplannable(statement);
+      const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, remaining, portalEnd + 1, nameEnd, place);
+      owed.substitute = planFailure(failure);
+      return true;
+    }
+    this.#connection.router.noteRun(facts);
+    const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, remaining, portalEnd + 1, nameEnd, slot);
+    this.#session.portals.declare(readName(buffer, start + 5, portalEnd), facts, owed.sequence);
+    return true;
+  }
+
+  describe(buffer: Buffer, start: number, end: number): boolean {
+    if (!this.#connection.router.isReadyForUnit()) return false;
+    if (buffer[start + 5] !== STATEMENT) {
+      this.#sender.send(OWED.describe, buffer, start, end, 0);
+      return true;
+    }
+    const name = readName(buffer, start + 6, end - 1);
+    const statement = this.#session.statements.find(name);
+    const slot = this.#connection.router.statements.forUse(name, statement, true);
+    if (slot === null) return false;
+    const failure = failureOf(slot);
+    if (failure !== null) {
+      if (!this.#session.isQuiet) return this.#connection.router.statements.wait() !== null;
+      const parameters = failure === 'changed' ? (statement?.description?.parameters ?? null) : null;
+      // The server gets as far as the parameters before it looks at the result.
+      if (parameters !== null) this.#connection.client.outlet.write(makeParameterDescription(parameters));
+      this.#connection.active.outlet.write(FAILED_DESCRIBE);
+      this.#session.isUnitOpen = true;
+      this.#session.owed.push(OWED.parse).substitute = describeFailure(failure);
+      return true;
+    }
+    const owed = this.#sender.sendNamed(OWED.describe, buffer, start, end, 0, start + 6, end - 1, slot);
+    if (slot.isUndescribed) owed.slot = slot;
+    return true;
+  }
+
+  close(buffer: Buffer, start: number, end: number): boolean {
+    if (!this.#connection.router.isReadyForUnit()) return false;
+    const name = readName(buffer, start + 6, end - 1);
+    const isPortal = buffer[start + 5] !== STATEMENT;
+    const slot = isPortal ? AS_SENT : this.#connection.router.statements.forClose(name);
+    if (slot === null) return false;
+    const owed = this.#sender.sendNamed(OWED.close, buffer, start, end, 0, start + 6, end - 1, slot);
+    owed.isPortal = isPortal;
+    owed.closedName = name;
+    if (slot !== AS_SENT) {
+      owed.slot = slot;
+      this.#connection.active.names.rank(slot, owed.sequence);
+    }
+    return true;
+  }
+
+  #meanings(statement: PreparedStatement | null): TextFacts {
+    if (statement === null) return NOT_PREPARED;
+    return statement.shadowed === null ? statement.facts : meaningsOf(statement, NOT_PREPARED_FACTS);
+  }
+}

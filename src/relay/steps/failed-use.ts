@@ -1,0 +1,66 @@
+// A prepared statement that the server would fail, had it been the client's own from the beginning. In the message's place
+// goes one that the server must fail, as for a refusal (steps/refuse.ts); or in the statement's place one that fails when it
+// is planned, for the server looks at the values before it plans. The error is worded as that server's.
+
+import type { ErrorSubstitute } from '../../session/owed.ts';
+import { Preparation } from '../../session/preparation.ts';
+import { BACKEND } from '../../wire/codes.ts';
+import { makeParse, makeQuery } from '../../wire/writer.ts';
+
+const STAND_IN = 'VALUES (1), (1, 2) /* in the place of a statement that cannot be used any more */';
+/** Fails before it could be stored, and touches no other name. */
+export const FAILED_DESCRIBE = makeParse('pgweir_refused', STAND_IN);
+export const FAILED_QUERY = makeQuery(STAND_IN);
+const SYNTAX_ERROR = '42601';
+/** It can be prepared, with parameters of any types; the planner fails it with division_by_zero. */
+export const UNPLANNABLE = new Preparation(Buffer.from('SELECT 1/0\0\0\0', 'latin1'), 'SELECT 1/0'.length + 1, null);
+const DIVISION_BY_ZERO = '22012';
+
+/** What RevalidateCachedQuery says; drivers know it by SQLSTATE and routine, and prepare anew. */
+const CHANGED_RESULT = makeError({
+  S: 'ERROR',
+  V: 'ERROR',
+  C: '0A000',
+  M: 'cached plan must not change result type',
+  F: 'plancache.c',
+  R: 'RevalidateCachedQuery',
+});
+
+/** The server connection that had it has gone to others, and another one would read it in another way. */
+const UNREADABLE_TEXT = makeError({
+  S: 'ERROR',
+  V: 'ERROR',
+  C: '26000',
+  M: 'prepared statement was made under another client_encoding or standard_conforming_strings',
+  H: 'Prepare it again.',
+});
+
+/** Why a statement cannot be used any more. */
+export type Failure = 'changed' | 'unreadable';
+
+/** For an entry of FAILED_DESCRIBE. */
+export function describeFailure(failure: Failure): ErrorSubstitute {
+  return { sqlstate: SYNTAX_ERROR, error: failure === 'changed' ? CHANGED_RESULT : UNREADABLE_TEXT };
+}
+
+/** For an entry of what uses UNPLANNABLE. */
+export function planFailure(failure: Failure): ErrorSubstitute {
+  return { sqlstate: DIVISION_BY_ZERO, error: failure === 'changed' ? CHANGED_RESULT : UNREADABLE_TEXT };
+}
+
+/** ParameterDescription with that body. */
+export function makeParameterDescription(parameters: Buffer): Buffer {
+  const message = Buffer.allocUnsafe(5 + parameters.length);
+  message[0] = BACKEND.parameterDescription;
+  message.writeInt32BE(4 + parameters.length, 1);
+  parameters.copy(message, 5);
+  return message;
+}
+
+function makeError(fields: Readonly<Record<string, string>>): Buffer {
+  const body = Object.entries(fields).map(([code, text]) => `${code}${text}\0`);
+  const message = Buffer.from(`\0\0\0\0\0${body.join('')}\0`, 'latin1');
+  message[0] = BACKEND.error;
+  message.writeInt32BE(message.length - 1, 1);
+  return message;
+}

@@ -1,0 +1,35 @@
+// Where a message about a prepared statement goes when that is not simply a name of the server's.
+
+import { Preparation } from '../../session/preparation.ts';
+import { Slot } from '../../session/server-names.ts';
+import { PreparedStatement } from '../../session/statements.ts';
+import type { Failure } from './failed-use.ts';
+
+/** No name has to be found or changed: the message goes as it was sent. */
+export const AS_SENT = new Slot('');
+/** A name that no server ever has. */
+export const NOBODY = new Slot('pgweir_nobody');
+/** Nowhere: the definitions have changed since the client's Parse, and the result with them. */
+export const CHANGED = new Slot('');
+/** Nowhere: the text would be read otherwise now than when it was judged. */
+export const UNREADABLE = new Slot('');
+
+export function failureOf(slot: Slot): Failure | null {
+  return slot === CHANGED ? 'changed' : slot === UNREADABLE ? 'unreadable' : null;
+}
+
+/** The empty text without parameters: it can be prepared in any transaction status. */
+export const NOTHING = new Preparation(Buffer.alloc(3), 1, null);
+
+/** Stands for what the client has and the server has not, where it only matters that the name is taken. */
+export const TAKEN = 'pgweir_taken';
+export const TAKEN_STATEMENT = new PreparedStatement(TAKEN, [], 0, NOTHING, null);
+TAKEN_STATEMENT.isConfirmed = true;
+
+/** Another text, with the parameters of that statement. */
+export function makeStandIn(preparation: Preparation, { name, description }: PreparedStatement): PreparedStatement {
+  const standIn = new PreparedStatement(name, [], 0, preparation, null);
+  standIn.description = description;
+  standIn.isConfirmed = true;
+  return standIn;
+}

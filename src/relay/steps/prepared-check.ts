@@ -1,0 +1,42 @@
+// Code that runs on the server may drop prepared statements without a word (DEALLOCATE inside a function, say). Where it may
+// have done so, the server is asked for the names that it has.
+
+import { readHex } from '../../pool/carried-text.ts';
+import type { Inquiry } from '../../pool/inquiry.ts';
+import type { ServerNames } from '../../session/server-names.ts';
+import type { PreparedStatements } from '../../session/statements.ts';
+import { TRACE } from '../../sql/traces.ts';
+
+/** Goes with the other questions of a settlement (pool/settlement.ts). */
+const QUESTION = `;
+SELECT 'prepared', pg_catalog.encode(pg_catalog.convert_to(name, pg_catalog.getdatabaseencoding()), 'hex')
+  FROM pg_catalog.pg_prepared_statement()`;
+
+/** What to ask beside the rest; nothing where only statements ran whose doings are known. `traces` are bits of TRACE. */
+export function questionOfNames(traces: number): string {
+  return (traces & (TRACE.hidden | TRACE.preparedSql)) === 0 ? '' : QUESTION;
+}
+
+/** What is not there any more is gone from the client's names, too. Nothing is in flight. */
+export function settleNames(
+  traces: number,
+  rows: Inquiry['rows'],
+  names: ServerNames,
+  statements: PreparedStatements,
+): void {
+  if (questionOfNames(traces) === '') return;
+  const there = new Set<string>();
+  for (const [kind, name] of rows) if (kind === 'prepared') there.add(readHex(name ?? ''));
+  for (const slot of [...names.slots()]) {
+    const { name, clientName } = slot;
+    // The server has it in the database's encoding, the client sent it in its own.
+    if (!slot.isThere || there.has(name) || !isAscii(name)) continue;
+    if (clientName !== null) statements.forget(clientName, Number.POSITIVE_INFINITY);
+    names.empty(slot, Number.POSITIVE_INFINITY);
+  }
+}
+
+function isAscii(text: string): boolean {
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) >= 0x80) return false;
+  return true;
+}

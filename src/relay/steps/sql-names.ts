@@ -1,0 +1,200 @@
+// SQL that names prepared statements (EXECUTE, DEALLOCATE, PREPARE) cannot be reworded: the server must have them under the
+// client's own names. And who looks at all that is prepared sees the client's statements, and no others.
+
+import type { ErrorSubstitute } from '../../session/owed.ts';
+import type { ServerNames, Slot } from '../../session/server-names.ts';
+import { type PreparedStatement, resolveStatements } from '../../session/statements.ts';
+import type { StatementEffect, StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
+import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
+import { TRANSACTION } from '../../wire/codes.ts';
+import type { Connection } from '../connection.ts';
+import type { StatementCarrier } from './carry-statements.ts';
+import { planFailure, UNPLANNABLE } from './failed-use.ts';
+import type { OwnMessages } from './own-messages.ts';
+import { makeStandIn, TAKEN_STATEMENT } from './places.ts';
+
+/** The views of what is prepared, and the function behind them. */
+const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
+
+/** An effect with a name. */
+type Naming = Extract<StatementEffect, { readonly type: 'prepare' | 'execute' | 'deallocate' }>;
+
+export class SqlNames {
+  readonly #connection: Connection;
+  readonly #carrier: StatementCarrier;
+  readonly #own: OwnMessages;
+  /** What a Query waits for: the slot, and whether the unit of work in front of it is pgweir's own. */
+  #awaited: Slot | null = null;
+  #isOwnUnit = false;
+  #failure: Buffer | null = null;
+  #substitute: ErrorSubstitute | null = null;
+
+  constructor(connection: Connection, carrier: StatementCarrier, own: OwnMessages) {
+    this.#connection = connection;
+    this.#carrier = carrier;
+    this.#own = own;
+  }
+
+  /**
+   * The active server has by name what these statements will look for. False: not now, the gate is closed until it may. What
+   * cannot be prepared in front of a Query is no error of its own: `takeFailure` has the Query's.
+   *
+   * @param isWanted which of the statements matter
+   */
+  isReady(
+    facts: TextFacts,
+    isQuery: boolean,
+    isWanted: (statement: StatementFacts) => boolean = bearsOnNames,
+  ): boolean {
+    let isConcerned = false;
+    for (const statement of facts) if (isWanted(statement)) isConcerned = true;
+    return !isConcerned || this.#failure !== null || this.#makeReady(facts, isQuery, isWanted);
+  }
+
+  #makeReady(facts: TextFacts, isQuery: boolean, isWanted: (statement: StatementFacts) => boolean): boolean {
+    const { session, copyIn } = this.#connection;
+    if (copyIn.isRunning) return true;
+    const names = this.#carrier.enter();
+    const sentBefore = session.owed.sequence;
+    const wasUnitOpen = session.isUnitOpen;
+    const { statements, portals } = session;
+    const all = resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS);
+    for (const statement of all) {
+      const { effect } = statement;
+      if (!isWanted(statement) || !isNaming(effect) || effect.name === null) continue;
+      if (!this.#place(names, effect.name, effect.type, isQuery)) return false;
+    }
+    if (all.some(({ shape }) => looksAtPrepared(shape)) && !this.#show(names, isQuery)) return false;
+    const isOwnUnit = this.#isOwnUnit || (!wasUnitOpen && session.owed.sequence !== sentBefore);
+    if (isQuery && isOwnUnit && (session.isUnitOpen || !session.isQuiet)) this.#own.sync();
+    if (isQuery) this.#isOwnUnit = false;
+    return true;
+  }
+
+  /** pgweir's own Parse of that slot has failed; `error` is the server's ErrorResponse. */
+  noteFailure(slot: Slot, error: Buffer): void {
+    if (slot !== this.#awaited) return;
+    this.#awaited = null;
+    this.#failure = error;
+  }
+
+  takeFailure(): Buffer | null {
+    const failure = this.#failure;
+    this.#failure = null;
+    return failure;
+  }
+
+  takeSubstitute(): ErrorSubstitute | null {
+    const substitute = this.#substitute;
+    this.#substitute = null;
+    return substitute;
+  }
+
+  /** The client's name is to stand for itself on the server, with what the statement needs under it. False: not now. */
+  #place(names: ServerNames, name: string, type: Naming['type'], isQuery: boolean): boolean {
+    const { session } = this.#connection;
+    const bound = names.of(name);
+    if (bound?.name === name && (!bound.isDoubtful || this.#carrier.isClear(name))) {
+      this.#carrier.needed = bound;
+      return true;
+    }
+    const held = session.statements.find(name);
+    const there = names.at(name);
+    const isHeld = held !== null && !(held.isConfirmed && held.preparation === null);
+    if (bound === undefined && there === null) {
+      if (!isHeld) return true;
+      // Of a PREPARE that is still to be answered.
+      if (held.preparation === null && held.previous === null) return true;
+    }
+    if (!session.isQuiet) return this.#carrier.wait() !== null;
+    if (bound !== undefined) names.unbind(bound);
+    if (!isHeld) {
+      if (there !== null) this.#own.close(names, there);
+      return true;
+    }
+    if (type === 'execute') return this.#prepare(names, held, isQuery);
+    // That it is taken is all that matters.
+    if (there === null) this.#own.parse(names, names.add(name), TAKEN_STATEMENT, null);
+    return true;
+  }
+
+  #prepare(names: ServerNames, statement: PreparedStatement, isQuery: boolean): boolean {
+    const { session } = this.#connection;
+    const { name } = statement;
+    const there = names.at(name);
+    const isHere = there?.statement === statement && there.isThere && there.clientName === null && !there.isClosing;
+    if (there !== null && isHere && this.#carrier.isFit(there, statement)) {
+      names.bind(name, there);
+      this.#carrier.needed = there;
+      return true;
+    }
+    const failure = this.#carrier.hasChanged(names, statement)
+      ? 'changed'
+      : this.#carrier.isReadable(statement)
+        ? null
+        : 'unreadable';
+    if (there !== null) this.#own.close(names, there);
+    const slot = there ?? names.add(name);
+    if (failure !== null) {
+      this.#own.parse(names, slot, makeStandIn(UNPLANNABLE, statement), null);
+      this.#substitute = planFailure(failure);
+      return true;
+    }
+    const isSure = this.#carrier.prepare(names, slot, statement);
+    slot.isTrial = isQuery || !isSure;
+    slot.isSilent = isQuery;
+    if (isQuery) {
+      this.#awaited = slot;
+      if (!session.isUnitOpen) this.#isOwnUnit = true;
+    }
+    session.isUnitOpen = true;
+    if (slot.isTrial) return this.#carrier.wait() !== null;
+    names.bind(name, slot);
+    slot.isDoubtful = true;
+    return true;
+  }
+
+  /** The server is to have the client's statements under their own names, and no others. False: not now. */
+  #show(names: ServerNames, isQuery: boolean): boolean {
+    const { session } = this.#connection;
+    if (!session.isQuiet) return this.#carrier.wait() !== null;
+    if (session.status === TRANSACTION.failed) return true;
+    for (const slot of [...names.slots()])
+      if (slot.clientName !== slot.name && !slot.isClosing) this.#own.close(names, slot);
+    const isAlone = isQuery && !session.isUnitOpen && session.status === TRANSACTION.idle;
+    for (const statement of session.statements) {
+      const { name, preparation } = statement;
+      if (name === '' || preparation === null || names.of(name) !== undefined) continue;
+      // Where it fails it must not take the client's transaction with it.
+      if (!isAlone && !this.#carrier.isUnchanged(statement)) continue;
+      const slot = names.at(name) ?? names.add(name);
+      this.#carrier.prepare(names, slot, statement);
+      slot.isSilent = true;
+      names.bind(name, slot);
+      slot.isDoubtful = true;
+      if (isAlone) this.#own.sync();
+    }
+    return true;
+  }
+}
+
+function isNaming(effect: StatementEffect | null): effect is Naming {
+  return effect?.type === 'prepare' || effect?.type === 'execute' || effect?.type === 'deallocate';
+}
+
+function bearsOnNames({ effect, shape }: StatementFacts): boolean {
+  return isNaming(effect) || looksAtPrepared(shape);
+}
+
+/** Remembered by shape. */
+function looksAtPrepared(shape: StatementShape): boolean {
+  let doesLook = lookers.get(shape);
+  if (doesLook === undefined) {
+    const isNamed = (name: string): boolean => LOOKS_AT_PREPARED.test(name);
+    doesLook = shape.tables.some(isNamed) || shape.functions.some(isNamed);
+    lookers.set(shape, doesLook);
+  }
+  return doesLook;
+}
+
+const lookers = new WeakMap<StatementShape, boolean>();

@@ -1,0 +1,296 @@
+// What one server connection has by name, and what its client calls it. Clients share server connections, so a name may be
+// taken there by what another client left: then the client's statement has another name on the server, and every message
+// about it is reworded. As long as the client stays, its name and the server's stand for each other: what is in flight
+// succeeds, fails or is skipped under the one as it would under the other.
+//
+// A slot says what the server has as far as it has answered. Names that it may have, because a message that makes them is in
+// flight, have a slot too: a name without one is surely free.
+
+import type { StatementDescription } from '../wire/backend.ts';
+import { MAX_NAME_BYTES } from '../wire/reader.ts';
+import type { Circumstances, Preparation } from './preparation.ts';
+import type { PreparedStatement } from './statements.ts';
+
+/** A name on the server, and what is there. */
+export class Slot {
+  readonly name: string;
+  /** What the client calls it; null where no name of this client's stands for it. */
+  clientName: string | null = null;
+  /** It has been made, and has not been closed. */
+  isThere = false;
+  /** Whose Parse made it, or was repeated here. */
+  statement: PreparedStatement | null = null;
+  preparation: Preparation | null = null;
+  circumstances: Circumstances | null = null;
+  description: StatementDescription | null = null;
+  /** It is its client's alone: made by SQL PREPARE, or stationary. */
+  isStationary = false;
+  /** pgweir's own Parse is in flight. Should it be skipped or fail, the client's name does not stand for this slot. */
+  isDoubtful = false;
+  /** pgweir's own Close is in flight. */
+  isClosing = false;
+  /** It was made to see whether the statement still has its description. */
+  isTrial = false;
+  /** pgweir's own Parse of it may fail without a word to the client. */
+  isSilent = false;
+  /** Rank of the last message of this client's that makes or closes it. */
+  lastSequence = 0;
+  tenancy = 0;
+  usedAt = 0;
+  #bytes: Buffer | null = null;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** The name as it stands in a message, without its NUL. */
+  get bytes(): Buffer {
+    this.#bytes ??= Buffer.from(this.name, 'latin1');
+    return this.#bytes;
+  }
+
+  /** What a Describe of it says would be news. */
+  get isUndescribed(): boolean {
+    return this.description === null && this.clientName !== null;
+  }
+
+  /** `message[start, end)` is that name, as the server cuts it. */
+  isNamed(message: Buffer, start: number, end: number): boolean {
+    const { bytes } = this;
+    const length = Math.min(end - start, MAX_NAME_BYTES);
+    if (length !== bytes.length) return false;
+    for (let at = 0; at < length; at++) if (message[start + at] !== bytes[at]) return false;
+    return true;
+  }
+
+  /** Nobody's: any client that means the same may have it. */
+  get isFree(): boolean {
+    return this.isThere && this.clientName === null && !this.isClosing && !this.isStationary;
+  }
+}
+
+const NONE: readonly Slot[] = [];
+
+export class ServerNames {
+  readonly unnamed = new Slot('');
+  /** The client whose names these are. */
+  owner: object | null = null;
+  /** ParameterDescription of the Describe that is being answered: its body. */
+  parameters: Buffer | null = null;
+  #clock = 0;
+  /** Ranks count from the beginning of each client's session. */
+  #tenancy = 0;
+  #aliases = 0;
+  #closing = 0;
+  readonly #slots = new Map<string, Slot>();
+  #byClientName = new Map<string, Slot>();
+  readonly #byPreparation = new Map<Preparation, Slot[]>();
+  /** Slots of names that are not there, or not yet. */
+  readonly #empty = new Set<Slot>();
+
+  /** Names that the server has or may have, but for those that are on their way out. */
+  get size(): number {
+    return this.#slots.size - this.#closing;
+  }
+
+  /** The slot of that name on the server. */
+  at(name: string): Slot | null {
+    return this.#slots.get(name) ?? null;
+  }
+
+  /** The slot that the client's name stands for. */
+  of(clientName: string): Slot | undefined {
+    return this.#byClientName.get(clientName);
+  }
+
+  /** Slots with that text and types, the free ones and the others. */
+  with(preparation: Preparation): readonly Slot[] {
+    return this.#byPreparation.get(preparation) ?? NONE;
+  }
+
+  slots(): IterableIterator<Slot> {
+    return this.#slots.values();
+  }
+
+  touch(slot: Slot): void {
+    slot.usedAt = ++this.#clock;
+  }
+
+  /** A message of that rank makes or closes it. */
+  rank(slot: Slot, sequence: number): void {
+    slot.lastSequence = sequence;
+    slot.tenancy = this.#tenancy;
+  }
+
+  /** A name that the server does not have, for a Parse. */
+  add(name: string): Slot {
+    const slot = new Slot(name);
+    this.#slots.set(name, slot);
+    this.#empty.add(slot);
+    return slot;
+  }
+
+  /** The same under a name of pgweir's own. */
+  addAlias(): Slot {
+    let name: string;
+    do name = `pgweir_s${++this.#aliases}`;
+    while (this.#slots.has(name));
+    return this.add(name);
+  }
+
+  /** From here on the client's name stands for it. */
+  bind(clientName: string, slot: Slot): void {
+    this.#byClientName.set(clientName, slot);
+    slot.clientName = clientName;
+    this.touch(slot);
+  }
+
+  unbind(slot: Slot): void {
+    const { clientName } = slot;
+    if (clientName !== null && this.#byClientName.get(clientName) === slot) this.#byClientName.delete(clientName);
+    slot.clientName = null;
+    slot.isDoubtful = false;
+  }
+
+  /** Another client comes, or one that has been elsewhere meanwhile. Nothing is in flight. */
+  changeOwner(owner: object): void {
+    this.owner = owner;
+    this.#tenancy++;
+    for (const slot of this.#byClientName.values()) {
+      slot.clientName = null;
+      slot.isDoubtful = false;
+    }
+    this.#byClientName = new Map();
+    for (const slot of this.#empty) this.#remove(slot);
+  }
+
+  /** ParseComplete. */
+  fill(slot: Slot, statement: PreparedStatement, circumstances: Circumstances | null): void {
+    const { preparation } = statement;
+    slot.isThere = true;
+    slot.isDoubtful = false;
+    slot.statement = statement;
+    slot.isStationary = statement.isStationary;
+    slot.circumstances = circumstances;
+    slot.description = preparation?.describedAt(circumstances) ?? null;
+    statement.description ??= slot.description;
+    if (slot.name === '') {
+      slot.preparation = preparation;
+      return;
+    }
+    this.#empty.delete(slot);
+    this.#file(slot, preparation);
+  }
+
+  /** SQL PREPARE has been completed. */
+  fillBySql(statement: PreparedStatement, sequence: number): void {
+    const slot = this.#slots.get(statement.name) ?? this.add(statement.name);
+    this.rank(slot, sequence);
+    this.fill(slot, statement, null);
+    slot.isStationary = true;
+    this.bind(statement.name, slot);
+  }
+
+  /** A Describe of it has been answered. */
+  describe(slot: Slot, description: StatementDescription): void {
+    slot.description = description;
+    const { statement, preparation } = slot;
+    if (statement !== null) statement.description ??= description;
+    preparation?.learn(description, slot.circumstances);
+  }
+
+  /** It has been closed by the message of that rank; what was sent later may make it anew. */
+  empty(slot: Slot, sequence: number): void {
+    if (slot !== this.unnamed && this.#slots.get(slot.name) !== slot) return;
+    slot.isThere = false;
+    slot.isStationary = false;
+    slot.statement = null;
+    slot.description = null;
+    if (slot.isClosing) this.#closing--;
+    slot.isClosing = false;
+    if (slot.name === '') {
+      slot.preparation = null;
+      slot.isDoubtful = false;
+      return;
+    }
+    this.#file(slot, null);
+    this.#empty.add(slot);
+    if (!this.#isAfter(slot, sequence)) this.#remove(slot);
+  }
+
+  /** The same by the name that the server knows it by; null: all that have a name. */
+  emptyNamed(name: string | null, sequence: number): void {
+    if (name === null) {
+      for (const slot of this.#slots.values()) this.empty(slot, sequence);
+      return;
+    }
+    const slot = this.#slots.get(name);
+    if (slot !== undefined) this.empty(slot, sequence);
+  }
+
+  /** pgweir is about to close it. */
+  beginClosing(slot: Slot): void {
+    this.unbind(slot);
+    if (slot.isClosing || slot.name === '') return;
+    slot.isClosing = true;
+    this.#closing++;
+  }
+
+  /** The unnamed statement is gone by pgweir's own doing: what the client has of it is not here. */
+  loseUnnamed(): void {
+    this.unbind(this.unnamed);
+    this.empty(this.unnamed, 0);
+  }
+
+  /** Messages up to that rank have been answered, or skipped: what they were to make and is not there will not come. */
+  sweep(answered: number): void {
+    const { unnamed } = this;
+    if (unnamed.isDoubtful && !this.#isAfter(unnamed, answered)) this.unbind(unnamed);
+    for (const slot of this.#empty) if (!this.#isAfter(slot, answered)) this.#remove(slot);
+  }
+
+  /** The slot that was used longest ago, but for one that is needed now. */
+  oldest(needed: Slot | null): Slot | null {
+    let oldest: Slot | null = null;
+    for (const slot of this.#slots.values()) {
+      if (!slot.isThere || slot.isClosing || slot.isStationary || slot === needed) continue;
+      if (oldest === null || slot.usedAt < oldest.usedAt) oldest = slot;
+    }
+    return oldest;
+  }
+
+  /** The server has nothing by name any more. */
+  clear(): void {
+    this.#slots.clear();
+    this.#byPreparation.clear();
+    this.#byClientName = new Map();
+    this.#empty.clear();
+    this.#closing = 0;
+    this.loseUnnamed();
+    this.owner = null;
+  }
+
+  #isAfter(slot: Slot, sequence: number): boolean {
+    return slot.tenancy === this.#tenancy && slot.lastSequence > sequence;
+  }
+
+  #remove(slot: Slot): void {
+    this.#empty.delete(slot);
+    if (slot.isClosing) this.#closing--;
+    slot.isClosing = false;
+    if (this.#slots.get(slot.name) === slot) this.#slots.delete(slot.name);
+    this.unbind(slot);
+  }
+
+  /** Keeps the look-up by preparation. */
+  #file(slot: Slot, preparation: Preparation | null): void {
+    if (slot.preparation === preparation) return;
+    if (slot.preparation !== null) {
+      const others = this.with(slot.preparation).filter((other) => other !== slot);
+      if (others.length === 0) this.#byPreparation.delete(slot.preparation);
+      else this.#byPreparation.set(slot.preparation, others);
+    }
+    slot.preparation = preparation;
+    if (preparation !== null) this.#byPreparation.set(preparation, [...this.with(preparation), slot]);
+  }
+}

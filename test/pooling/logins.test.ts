@@ -1,0 +1,115 @@
+// What a login gets where server connections are shared: one that was used before, or one of its own; and what must not
+// be found on one that was used before.
+
+import { afterEach, expect, test } from 'vitest';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+import type { WireClient } from '../support/wire-client.ts';
+import { type PoolGround, startPoolGround } from './pool-ground.ts';
+
+const postgres = sharedPostgres();
+let ground: PoolGround | null = null;
+afterEach(async () => {
+  await ground?.stop();
+  ground = null;
+});
+
+const pidOf = async (wire: WireClient): Promise<string> => (await wire.rows('SELECT pg_backend_pid()'))[0]?.[0] ?? '';
+
+/** Logs in, runs the statements, leaves; the server process that ran the last one. */
+async function visit(here: PoolGround, ...statements: string[]): Promise<string> {
+  const { wire } = await here.login();
+  for (const sql of statements) await wire.rows(sql);
+  const pid = await pidOf(wire);
+  await wire.end();
+  return pid;
+}
+
+test('a login takes over a connection that is free, and leaves the one of another client alone', async () => {
+  ground = await startPoolGround(postgres, { size: 4 });
+  const first = await visit(ground);
+  const { wire } = await ground.login();
+  expect(await pidOf(wire)).toBe(first);
+  expect(await visit(ground)).not.toBe(first);
+  expect(ground.pool().opened).toBe(2);
+});
+
+test('with logins: own each login opens a connection, while there is room or a free one to close', async () => {
+  ground = await startPoolGround(postgres, { size: 2, logins: 'own' });
+  const seen = new Set<string>();
+  for (let round = 0; round < 4; round++) seen.add(await visit(ground));
+  expect(seen.size).toBe(4);
+  const { wire } = await ground.login();
+  const { wire: second } = await ground.login();
+  const taken = [await pidOf(wire), await pidOf(second)];
+  expect(taken).toContain(await visit(ground));
+});
+
+test('who logs in after ALTER ROLE … SET has the new value, and who was there before keeps the old one', async () => {
+  ground = await startPoolGround(postgres, { size: 4 });
+  const { wire: before } = await ground.login();
+  await before.rows("ALTER ROLE weir SET work_mem = '7MB'");
+  try {
+    const { wire: after } = await ground.login();
+    expect(await after.rows('SHOW work_mem')).toEqual([['7MB']]);
+    expect(await before.rows('SHOW work_mem')).toEqual([['4MB']]);
+  } finally {
+    await postgres.query('ALTER ROLE weir RESET work_mem');
+  }
+});
+
+test('a login trigger runs for each login, from the first after it was made', async () => {
+  ground = await startPoolGround(postgres, { size: 4 });
+  const { wire } = await ground.login();
+  await wire.rows('CREATE TABLE login_log (pid int)');
+  await wire.rows(
+    'CREATE FUNCTION note_login() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO login_log VALUES (pg_backend_pid()); END$$',
+  );
+  await wire.rows('CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION note_login()');
+  try {
+    for (let round = 0; round < 3; round++) await visit(ground);
+    expect(await wire.rows('SELECT count(DISTINCT pid) FROM login_log')).toEqual([['3']]);
+  } finally {
+    await postgres.query('DROP EVENT TRIGGER on_login');
+    await postgres.query('DROP FUNCTION note_login()');
+    await postgres.query('DROP TABLE login_log');
+  }
+});
+
+test('a setting of a library that another client has loaded is as unknown as on a fresh connection', async () => {
+  ground = await startPoolGround(postgres, { size: 1 });
+  await visit(ground, 'DO $$BEGIN END$$');
+  const { wire } = await ground.login();
+  // With plpgsql loaded this is an error: its prefix is reserved then.
+  await wire.rows('SET plpgsql.not_there = 1');
+  expect(await wire.rows('SHOW plpgsql.not_there')).toEqual([['1']]);
+});
+
+test('a custom setting of another client is unknown, not empty', async () => {
+  ground = await startPoolGround(postgres, { size: 1 });
+  await visit(ground, "SET shop.tenant = 'other'");
+  const { wire } = await ground.login();
+  expect(await wire.rows("SELECT current_setting('shop.tenant', true) IS NULL")).toEqual([['t']]);
+});
+
+test('who had temporary objects leaves no connection to others, even after dropping them', async () => {
+  ground = await startPoolGround(postgres, { size: 1 });
+  const first = await visit(ground, 'CREATE TEMP TABLE mine (a int)', 'DROP TABLE mine');
+  const { wire } = await ground.login();
+  expect(await pidOf(wire)).not.toBe(first);
+  await wire.rows("SET temp_buffers = '2MB'");
+});
+
+test('DROP DATABASE finds no connection of clients that have left, and one of a client that has not', async () => {
+  ground = await startPoolGround(postgres, { size: 4 });
+  const { wire } = await ground.login();
+  await wire.rows('CREATE DATABASE deserted');
+  try {
+    const other = await ground.login({ database: 'deserted' });
+    await other.wire.rows('SELECT 1');
+    await expect(wire.rows('DROP DATABASE deserted')).rejects.toThrow(/being accessed/);
+    await other.wire.end();
+    await wire.rows('DROP DATABASE deserted');
+  } finally {
+    await postgres.query('DROP DATABASE IF EXISTS deserted WITH (FORCE)');
+  }
+});

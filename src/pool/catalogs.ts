@@ -3,7 +3,7 @@
 
 import { type CatalogKnowledge, makeDoubtful, NO_KNOWLEDGE } from '../sql/catalog-knowledge.ts';
 import type { StatementFacts } from '../sql/facts.ts';
-import { definedTraces } from '../sql/traces.ts';
+import { definedSettings, definedTraces } from '../sql/traces.ts';
 
 /** Definitions are read again after that time, when there is need of them. */
 const FRESH_MS = 10_000;
@@ -15,7 +15,8 @@ export class Catalog {
   knowledge: CatalogKnowledge = NO_KNOWLEDGE;
   /** As it was last read. */
   last: CatalogKnowledge = NO_KNOWLEDGE;
-  isLoading = false;
+  /** Until its reading by some connection is through. Never rejects. */
+  reading: Promise<void> | null = null;
   /** Each login runs a trigger, or may do so. */
   hasLoginTrigger = false;
   #isFresh = false;
@@ -25,6 +26,7 @@ export class Catalog {
   #changing = 0;
   /** What no question finds, and definitions mention that came since. */
   #added = 0;
+  readonly #addedSettings = new Set<string>();
 
   /** It was never read. */
   get isUnknown(): boolean {
@@ -33,7 +35,7 @@ export class Catalog {
 
   /** It could be read now, and would hold. */
   get isWanted(): boolean {
-    return this.#isDue && !this.isLoading && this.#changing === 0;
+    return this.#isDue && this.reading === null && this.#changing === 0;
   }
 
   get epoch(): number {
@@ -48,8 +50,16 @@ export class Catalog {
   /** One of them. */
   noteChange(statement: StatementFacts): void {
     this.#added |= definedTraces(statement);
+    for (const name of definedSettings(statement)) this.#addedSettings.add(name);
     this.#epoch++;
     this.#doubt();
+  }
+
+  /** Dotted names of settings that hidden code may set. */
+  get customSettings(): Iterable<string> {
+    return this.#addedSettings.size === 0
+      ? this.last.customSettings
+      : [...this.last.customSettings, ...this.#addedSettings];
   }
 
   endChange(): void {
@@ -70,13 +80,20 @@ export class Catalog {
     this.#isFresh = true;
     this.#isDue = false;
     this.#added = 0;
+    this.#addedSettings.clear();
+    this.#loadedAtMs = nowMs;
+  }
+
+  /** The server refuses to tell: it is asked again after a while. */
+  fail(nowMs: number): void {
+    this.#doubt();
+    this.#isDue = false;
     this.#loadedAtMs = nowMs;
   }
 
   expire(nowMs: number): void {
-    if (!this.#isFresh) return;
     const ageMs = nowMs - this.#loadedAtMs;
-    if (ageMs > OLD_MS) this.#doubt();
+    if (this.#isFresh && ageMs > OLD_MS) this.#doubt();
     else if (ageMs > FRESH_MS) this.#isDue = true;
   }
 

@@ -4,19 +4,23 @@ import type { Belongings } from '../session/belongings.ts';
 import { TRACE } from '../sql/traces.ts';
 import { identifierOf, literalOf } from './carried-text.ts';
 
+const NONE: ReadonlyMap<string, string> = new Map();
 /** A SELECT list may have 1,664 columns (MaxTupleAttributeNumber). */
 const MAX_COLUMNS = 1_000;
 
 /**
  * Statements that turn a connection carrying `from` into one carrying `to`, as one Query text; null where there is nothing to
  * do. Settings are written as the login user without any role, then user and role on top, as they were taken off before.
+ *
+ * @param isThorough nothing may stay of `from` but what `to` has, settings of unknown names included: hidden code ran
  */
-export function makeHandover(from: Belongings, to: Belongings): string | null {
-  if (from === to) return null;
+export function makeHandover(from: Belongings, to: Belongings, isThorough = false): string | null {
+  if (from === to && !isThorough) return null;
   const resets: string[] = [];
   const sets: string[] = [];
-  collectChanges(from.settings, to.settings, resets, sets);
-  collectChanges(from.custom, to.custom, resets, sets);
+  if (isThorough) resets.push('RESET ALL');
+  collectChanges(isThorough ? NONE : from.settings, to.settings, resets, sets);
+  collectChanges(isThorough ? NONE : from.custom, to.custom, resets, sets);
   const statements: string[] = [];
   const wasOther = from.role !== null || from.sessionUser !== null;
   if (wasOther) statements.push('RESET SESSION AUTHORIZATION', 'RESET ROLE');

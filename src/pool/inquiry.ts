@@ -43,10 +43,16 @@ const WHOLE_TABLE: MessageTable = Object.freeze(
  * error of the server is an answer; an open or failed transaction block that it leaves behind is rolled back first. The
  * socket is left reading or paused as it was, and `inlet.receive` as it was.
  *
+ * @param status of the connection, which it must still have behind the answer; other than idle nothing is rolled back
  * Rejects with WeirError target_gone (closed, FATAL, no answer in time) or target_protocol_violation: then the connection
  * is of no more use, and the caller ends it.
  */
-export function inquire(line: InquiryLine, sql: string, timeoutMs: number): Promise<Inquiry> {
+export function inquire(
+  line: InquiryLine,
+  sql: string,
+  timeoutMs: number,
+  status: number = TRANSACTION.idle,
+): Promise<Inquiry> {
   const { socket, inlet } = line;
   return new Promise((resolve, reject) => {
     const receiveBefore = inlet.receive;
@@ -65,7 +71,7 @@ export function inquire(line: InquiryLine, sql: string, timeoutMs: number): Prom
       onClose();
       return;
     }
-    const answer = new Answer(() => socket.write(ROLLBACK));
+    const answer = new Answer(status, () => socket.write(ROLLBACK));
     inlet.receive = (buffer, length) => {
       const taken = answer.take(buffer, length);
       if (answer.failure !== null) {
@@ -86,6 +92,7 @@ class Answer implements FrameSink {
   failure: WeirError | null = null;
   isComplete = false;
   readonly #framer = new Framer(WHOLE_TABLE, this, MAX_ANSWER_BYTES);
+  readonly #status: number;
   readonly #rollBack: () => void;
   readonly #rows: (string | null)[][] = [];
   readonly #parameters: { name: string; value: string }[] = [];
@@ -95,7 +102,8 @@ class Answer implements FrameSink {
   #hasRolledBack = false;
   #takenBytes = 0;
 
-  constructor(rollBack: () => void) {
+  constructor(status: number, rollBack: () => void) {
+    this.#status = status;
     this.#rollBack = rollBack;
   }
 
@@ -104,7 +112,7 @@ class Answer implements FrameSink {
       rows: this.#rows,
       sqlstate: this.#sqlstate,
       message: this.#message,
-      status: TRANSACTION.idle,
+      status: this.#status,
       parameters: this.#parameters,
       asides: this.#asides.length === 0 ? NO_BYTES : Buffer.concat(this.#asides),
     };
@@ -166,9 +174,9 @@ class Answer implements FrameSink {
   }
 
   #noteReady(status: number): void {
-    if (status === TRANSACTION.idle) {
+    if (status === this.#status) {
       this.isComplete = true;
-    } else if (this.#hasRolledBack) {
+    } else if (this.#hasRolledBack || this.#status !== TRANSACTION.idle) {
       this.#break('a transaction does not end');
     } else {
       this.#hasRolledBack = true;

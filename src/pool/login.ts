@@ -88,7 +88,7 @@ export function logIn(lease: Lease, request: LoginRequest): Promise<Welcome> {
     const onError = (error: Error): void => fail(new WeirError('target_gone', error.message));
     // The server's last words may still be on their way through the chain.
     const onClose = (): void => {
-      answered.then(() => fail(new WeirError('target_gone', 'during the login'))).catch(fail);
+      answered.then(() => fail(new WeirError('target_gone'))).catch(fail);
     };
     const onAbort = (): void => fail(new WeirError('target_login_failed', 'the client has left'));
     const timer = setTimeout(() => fail(new WeirError('target_login_failed', 'timeout')), request.timeoutMs);

@@ -54,6 +54,8 @@ export class Member<Side> {
   isRetiring = false;
   /** Temporary objects were used here: their buffers stay as they were set up. Nobody else gets it. */
   isSpoiled = false;
+  /** Hidden code ran here: it may have made settings whose names nobody knows. */
+  ranHidden = false;
   /** Sequences were used here; currval() must not show that to the next client. */
   hasDrawn = false;
   #idleMessages: BackendMessages | null = null;

@@ -2,6 +2,8 @@
 
 import type { Clock } from '../base/clock.ts';
 import { describeError, WeirError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { TRANSACTION } from '../wire/codes.ts';
 import { CATALOG_QUERY, readCatalog } from './catalog-reader.ts';
 import type { Catalog } from './catalogs.ts';
 import { type Inquiry, inquire } from './inquiry.ts';
@@ -20,13 +22,15 @@ export class Opener<Side> {
   readonly #loginTimeoutMs: number;
   readonly #loginRetryMs: number;
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #never = new AbortController().signal;
 
-  constructor(dialing: SessionPool, loginTimeoutMs: number, loginRetryMs: number, clock: Clock) {
+  constructor(dialing: SessionPool, loginTimeoutMs: number, loginRetryMs: number, clock: Clock, log: Log) {
     this.#dialing = dialing;
     this.#loginTimeoutMs = loginTimeoutMs;
     this.#loginRetryMs = loginRetryMs;
     this.#clock = clock;
+    this.#log = log;
   }
 
   /** A connection of that class, logged in and knowing what its database holds. Throws LoginRefused or WeirError. */
@@ -43,7 +47,7 @@ export class Opener<Side> {
         signal: this.#never,
       });
       const member = new Member(lease, loginClass, welcome, generation, this.#clock.monotonicMs());
-      if (pool.catalog.isUnknown) await this.learn(member).catch(() => undefined);
+      await this.#learnFirst(member);
       loginClass.welcome = welcome;
       loginClass.failure = null;
       loginClass.users++;
@@ -60,29 +64,64 @@ export class Opener<Side> {
     }
   }
 
-  /** One Query of pgweir's own; its failure is an error here. Throws WeirError. */
-  async say(member: Member<Side>, text: string): Promise<Inquiry> {
-    const { lease } = member;
-    member.wasAsked = true;
-    const inquiry = await inquire(lease, text, OWN_STATEMENT_MS);
-    for (const { name, value } of inquiry.parameters) member.reported.set(name, value);
+  /**
+   * One Query of pgweir's own; its failure is an error here. Throws WeirError.
+   *
+   * @param status the transaction status in which the connection is and stays
+   */
+  async say(member: Member<Side>, text: string, status: number = TRANSACTION.idle): Promise<Inquiry> {
+    const inquiry = await this.#ask(member, text, status);
     // A cancel that came late has hit the statement that was there to wait for it.
     if (inquiry.sqlstate !== null && text !== '')
       throw new WeirError('target_protocol_violation', `${inquiry.sqlstate} ${inquiry.message}`);
     return inquiry;
   }
 
-  /** Asks what the definitions of the database are now. */
+  async #ask(member: Member<Side>, text: string, status: number = TRANSACTION.idle): Promise<Inquiry> {
+    member.wasAsked = true;
+    const inquiry = await inquire(member.lease, text, OWN_STATEMENT_MS, status);
+    for (const { name, value } of inquiry.parameters) member.reported.set(name, value);
+    return inquiry;
+  }
+
+  /**
+   * Asks what the definitions of the database are now; where the server refuses to tell, that stays as it is. Throws WeirError:
+   * the connection is of no more use.
+   */
   async learn(member: Member<Side>): Promise<void> {
     const { catalog }: { catalog: Catalog } = member.loginClass.pool;
-    if (catalog.isLoading) return;
+    if (catalog.reading !== null) return;
+    const reading = this.#read(member, catalog);
+    const end = (): void => {
+      catalog.reading = null;
+    };
+    catalog.reading = reading.then(end, end);
+    await reading;
+  }
+
+  async #read(member: Member<Side>, catalog: Catalog): Promise<void> {
     const { epoch } = catalog;
-    catalog.isLoading = true;
+    const { rows, sqlstate, message } = await this.#ask(member, CATALOG_QUERY);
+    const nowMs = this.#clock.monotonicMs();
+    if (sqlstate === null) {
+      catalog.learn(readCatalog(rows), epoch, nowMs);
+    } else {
+      this.#log.warn({ reason: `${sqlstate} ${message}` }, 'the definitions of a database cannot be read');
+      catalog.fail(nowMs);
+    }
+  }
+
+  /** No client's statement runs before it is known what its database's own code does, where that can be known. */
+  async #learnFirst(member: Member<Side>): Promise<void> {
+    const { catalog }: { catalog: Catalog } = member.loginClass.pool;
+    if (!catalog.isUnknown) return;
+    if (catalog.reading !== null) await catalog.reading;
+    if (!catalog.isWanted || !catalog.isUnknown) return;
     try {
-      const { rows } = await this.say(member, CATALOG_QUERY);
-      catalog.learn(readCatalog(rows), epoch, this.#clock.monotonicMs());
-    } finally {
-      catalog.isLoading = false;
+      await this.learn(member);
+    } catch (error) {
+      void member.lease.retire(false);
+      throw error;
     }
   }
 }

@@ -114,6 +114,7 @@ export class Seating<Side> {
       () => {
         member.belongings = guest.belongings;
         member.hasDrawn = false;
+        member.ranHidden = false;
         this.#grant(member, waiter);
       },
       (error: unknown) => {

@@ -212,10 +212,13 @@ export class ServerPool<Side> {
 /** What has to be said on a connection before that client may use it; null: nothing. */
 export function handoverText<Side>(member: Member<Side>, guest: Guest<Side>): string | null {
   const texts: string[] = [];
-  const change = makeHandover(member.belongings, guest.belongings);
+  const isOwn = member.home === guest;
+  const isThorough = member.ranHidden && !isOwn;
+  const change = makeHandover(member.belongings, guest.belongings, isThorough);
   if (change !== null) texts.push(change);
-  if (member.hasDrawn && member.home !== guest) texts.push('DISCARD SEQUENCES');
-  if (member.applicationName !== guest.applicationName) texts.push(nameText(guest.applicationName));
+  if (member.hasDrawn && !isOwn) texts.push('DISCARD SEQUENCES');
+  const name = isThorough ? member.startupName : member.applicationName;
+  if (name !== guest.applicationName) texts.push(nameText(guest.applicationName));
   return texts.length === 0 ? null : texts.join('; ');
 }
 
@@ -225,9 +228,9 @@ function isIdler<Side>(one: Member<Side>, other: Member<Side>): boolean {
 }
 
 /** Sets application_name. */
-export function nameText(name: string): string {
+export function nameText(name: string, isLocal = false): string {
   const literal = name.replaceAll("'", "''").replaceAll('\\', '\\\\');
-  return `SELECT pg_catalog.set_config('application_name', E'${literal}', false)`;
+  return `SET ${isLocal ? 'LOCAL' : 'SESSION'} application_name = E'${literal}'`;
 }
 
 function carriesSame<Side>(member: Member<Side>, guest: Guest<Side>): boolean {

@@ -42,9 +42,10 @@ const HOLDINGS: readonly (readonly [bit: number, query: string])[] = [
 
 /**
  * lastval() fails where nothing was drawn from a sequence, and an error would be written to the server's log. The answer
- * travels in a setting of this transaction.
+ * travels in a setting of this transaction. With exit_on_error an error that is caught ends the session, too.
  */
-const ASK_SEQUENCE = `DO LANGUAGE plpgsql $pgweir$BEGIN
+const ASK_SEQUENCE = `SET LOCAL exit_on_error = off;
+DO LANGUAGE plpgsql $pgweir$BEGIN
   PERFORM pg_catalog.lastval();
   PERFORM pg_catalog.set_config('geqo_seed', '0.25', true);
 EXCEPTION WHEN object_not_in_prerequisite_state THEN

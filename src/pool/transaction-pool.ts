@@ -49,7 +49,7 @@ export class TransactionPool<Side> {
     this.settings = parts.settings;
     this.clock = parts.clock;
     this.shares = new Shares(this.#pools, parts.settings, parts.clock);
-    this.#opener = new Opener(parts.dialing, parts.loginTimeoutMs, parts.settings.loginRetryMs, parts.clock);
+    this.#opener = new Opener(parts.dialing, parts.loginTimeoutMs, parts.settings.loginRetryMs, parts.clock, parts.log);
     this.#seating = new Seating(this, this.#opener, parts.queueWaits, parts.log);
   }
 
@@ -165,8 +165,8 @@ export class TransactionPool<Side> {
   }
 
   /** One Query of pgweir's own on a connection that is at rest. Throws WeirError where that fails. */
-  say(member: Member<Side>, text: string): Promise<Inquiry> {
-    return this.#opener.say(member, text);
+  say(member: Member<Side>, text: string, status?: number): Promise<Inquiry> {
+    return this.#opener.say(member, text, status);
   }
 
   /** The client has left; `cleaning` makes the connection as good as new, null says that nothing can. */

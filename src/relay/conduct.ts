@@ -18,7 +18,7 @@ import { Sender } from './sender.ts';
 import { StatementMessages } from './statement-messages.ts';
 import { Decider } from './steps/decide.ts';
 import { announceEffects } from './steps/effects.ts';
-import { FAILED_QUERY } from './steps/failed-use.ts';
+import { FAILED_QUERY, failWith } from './steps/failed-use.ts';
 import { WaitingRoom } from './steps/limit.ts';
 import {
   makeRefusedExecute,
@@ -125,6 +125,7 @@ export class Conduct {
       return true;
     }
     if (run.refusal !== null) {
+      if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return this.#waiting.keep(run);
       this.#sender.replace(OWED.query, makeRefusedQuery(run.refusal, run.decisionId), run);
       return true;
     }
@@ -133,7 +134,7 @@ export class Conduct {
     if (!statements.isReadyToRun(facts, true)) return this.#waiting.keep(run);
     const failure = statements.takeFailure();
     if (failure !== null) {
-      this.#sender.replace(OWED.query, FAILED_QUERY, run).substitute = { sqlstate: null, error: failure };
+      this.#sender.replace(OWED.query, FAILED_QUERY, run).substitute = failWith(failure);
       return true;
     }
     this.#connection.router.noteRun(facts);
@@ -172,7 +173,10 @@ export class Conduct {
     if (!this.#isCleared(run)) return this.#waiting.keep(run);
     const owed = this.#sender.send(OWED.execute, buffer, start, end, 0);
     run.portal = portal;
-    if (portal !== null) portal.hasRun = true;
+    if (portal !== null) {
+      portal.hasRun = true;
+      owed.substitute = portal.substitute;
+    }
     this.#start(run, owed);
     if (run.kill !== null) this.#connection.gate.close(GATE.killingAfterSync);
     return true;
@@ -186,6 +190,7 @@ export class Conduct {
     const run = this.#waiting.take() ?? this.#decider.decide(FUNCTION_CALL, false);
     if (this.#isRefusedHere(run)) return true;
     if (run.refusal !== null) {
+      if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return this.#waiting.keep(run);
       this.#sender.replace(OWED.functionCall, makeRefusedFunctionCall(), run);
       return true;
     }
@@ -284,6 +289,8 @@ export class Conduct {
       run.refusal = denied;
     }
     if (run.refusal === null) return false;
+    // It drops the unnamed statement, and that is on a server.
+    if (denied === null && this.#session.statements.find('') !== null) return false;
     this.#sayRefusal(run.refusal, run.decisionId);
     this.#connection.client.outlet.write(READY);
     return true;

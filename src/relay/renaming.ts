@@ -1,6 +1,7 @@
 // Messages that name a prepared statement, under another name: the client's on one side, the server's on the other.
 
 import { FRONTEND } from '../wire/codes.ts';
+import { findNul } from '../wire/reader.ts';
 
 /** Message type and length word. */
 const HEADER_BYTES = 5;
@@ -42,28 +43,43 @@ export function makeRepeatedParse(name: Buffer, text: Buffer, types: Buffer): Bu
   return message;
 }
 
-/** Describe or Close of a prepared statement. */
-export function makeNamed(type: typeof FRONTEND.describe | typeof FRONTEND.close, name: Buffer): Buffer {
+export const STATEMENT = 0x53; // S
+export const PORTAL = 0x50; // P
+
+/** Describe or Close of a prepared statement or portal. */
+export function makeNamed(
+  type: typeof FRONTEND.describe | typeof FRONTEND.close,
+  name: Buffer,
+  kind: typeof STATEMENT | typeof PORTAL = STATEMENT,
+): Buffer {
   const message = Buffer.allocUnsafe(HEADER_BYTES + 2 + name.length);
   message[0] = type;
   message.writeInt32BE(message.length - 1, 1);
-  message[HEADER_BYTES] = 0x53; // S
+  message[HEADER_BYTES] = kind;
   name.copy(message, HEADER_BYTES + 1);
   message[message.length - 1] = 0;
   return message;
 }
 
-/** An ErrorResponse that names `from`, naming `to` instead; as it is where it does not. Both names as Latin-1, one to one. */
-export function restoreName(error: Buffer, from: string, to: string): Buffer {
-  const text = error.toString('latin1', HEADER_BYTES);
-  if (!text.includes(from)) return error;
-  const body = Buffer.from(
-    text.replaceAll(from, () => to),
-    'latin1',
-  );
-  const restored = Buffer.allocUnsafe(HEADER_BYTES + body.length);
-  restored[0] = error[0] as number;
-  restored.writeInt32BE(4 + body.length, 1);
-  body.copy(restored, HEADER_BYTES);
+/** bind_message_supplies…, invalid_sql_statement_name, duplicate_prepared_statement: their messages name the statement. */
+const NAMING_ERRORS: ReadonlySet<string> = new Set(['08P01', '26000', '42P05']);
+const MESSAGE = 0x4d; // M
+
+/** An ErrorResponse whose message names `from`, naming `to` instead; any other as it is. Names as Latin-1, one to one. */
+export function restoreName(error: Buffer, sqlstate: string, from: string, to: string): Buffer {
+  if (!NAMING_ERRORS.has(sqlstate)) return error;
+  let start = HEADER_BYTES;
+  let end = findNul(error, start, error.length);
+  while (end > start && error[start] !== MESSAGE) {
+    start = end + 1;
+    end = findNul(error, start, error.length);
+  }
+  if (end <= start) return error;
+  const text = error.toString('latin1', start + 1, end);
+  // In English it stands in quotes, and a name may be a word of the message.
+  const quoted = `"${from}"`;
+  const reworded = text.includes(quoted) ? text.replaceAll(quoted, () => `"${to}"`) : text.replaceAll(from, () => to);
+  const restored = Buffer.concat([error.subarray(0, start + 1), Buffer.from(reworded, 'latin1'), error.subarray(end)]);
+  restored.writeInt32BE(restored.length - 1, 1);
   return restored;
 }

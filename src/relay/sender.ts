@@ -4,9 +4,10 @@
 import type { Clock } from '../base/clock.ts';
 import { OWED, type OwedKind, type OwedReply } from '../session/owed.ts';
 import type { Slot } from '../session/server-names.ts';
+import { FRONTEND } from '../wire/codes.ts';
 import type { Connection } from './connection.ts';
 import type { Outlet } from './outlet.ts';
-import { makeRenamedHead } from './renaming.ts';
+import { makeNamed, makeRenamedHead, PORTAL } from './renaming.ts';
 import type { Run } from './run.ts';
 import { AS_SENT } from './steps/places.ts';
 
@@ -59,6 +60,16 @@ export class Sender {
     owed.slot = slot;
     owed.clientName = buffer.toString('latin1', nameStart, nameEnd);
     return owed;
+  }
+
+  /** A portal that pgweir has made is closed, with its name in `buffer[start, end)`. */
+  closePortal(buffer: Buffer, start: number, end: number): void {
+    const { session, active } = this.#connection;
+    active.outlet.write(makeNamed(FRONTEND.close, buffer.subarray(start, end), PORTAL));
+    const owed = session.owed.push(OWED.close);
+    owed.isSwallowed = true;
+    owed.isPortal = true;
+    owed.closedName = '';
   }
 
   /** The stand-in goes to the server in the message's place; its error will be worded as `run.refusal`. */

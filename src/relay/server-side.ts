@@ -332,7 +332,7 @@ export class ServerSide implements FrameSink {
   /** What the client hears of an error about a prepared statement, where that is not what the server said; null: just that. */
   #wordError(head: OwedReply<Run>, sqlstate: string, buffer: Buffer, start: number, end: number): Buffer | null {
     const { slot, clientName, substitute } = head;
-    if (substitute !== null && (substitute.sqlstate ?? sqlstate) === sqlstate) return substitute.error;
+    if (substitute?.sqlstates?.has(sqlstate) === true || substitute?.sqlstates === null) return substitute.error;
     if (head.kind === OWED.parse && listDeclared(head)[0]?.name === '') {
       // A Parse without a name has dropped the statement that had none.
       if (head.isSwallowed) this.names.loseUnnamed();
@@ -346,7 +346,7 @@ export class ServerSide implements FrameSink {
       this.#connection.router.statements.noteFailure(slot, error);
       return SILENCE;
     }
-    return clientName === null ? null : restoreName(error, slot.name, clientName);
+    return clientName === null ? null : restoreName(error, sqlstate, slot.name, clientName);
   }
 
   /** After an error in an extended message the server answers nothing before the next Sync. */

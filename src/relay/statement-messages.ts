@@ -1,21 +1,22 @@
 // The messages that name prepared statements: Parse, Bind, Describe, Close. Each method answers as those of the conduct do.
 
 import { OWED } from '../session/owed.ts';
+import type { Slot } from '../session/server-names.ts';
 import type { Session } from '../session/session.ts';
 import { meaningsOf, type PreparedStatement } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
 import type { Connection } from './connection.ts';
+import { STATEMENT } from './renaming.ts';
 import type { Run } from './run.ts';
 import type { Sender } from './sender.ts';
 import { type Decider, NOT_PREPARED } from './steps/decide.ts';
-import { describeFailure, FAILED_DESCRIBE, makeParameterDescription, planFailure } from './steps/failed-use.ts';
-import { AS_SENT, failureOf } from './steps/places.ts';
+import { FAILED_DESCRIBE, failPlanWith, failWith, makeParameterDescription } from './steps/failed-use.ts';
+import { AS_SENT, FAILED } from './steps/places.ts';
 import { makeRefusedParse } from './steps/refuse.ts';
 
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
-const STATEMENT = 0x53; // S
 
 export class StatementMessages {
   readonly #connection: Connection;
@@ -69,43 +70,38 @@ export class StatementMessages {
     const statement = this.#session.statements.find(name);
     const facts = this.#meanings(statement);
     const { statements } = this.#connection.router;
-    const slot = statements.isReadyToRun(facts, false) ? statements.forUse(name, statement, false) : null;
+    if (!statements.isReadyToRun(facts, false)) return false;
+    const slot =
+      statements.placeOf(name) ??
+      statements.forUse(name, statement, (place) => {
+        if (remaining === 0) this.#tryValues(buffer, start, end, portalEnd, nameEnd, place);
+      });
     if (slot === null) return false;
-    const failure = failureOf(slot);
-    if (failure !== null && statement !== null) {
+    if (slot === FAILED && statement !== null) {
       // What is wrong with the values is found before the statement is planned.
-      const place = statements.unplannable(statement);
+      const { place, error } = statements.failingPlace(statement);
       const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, remaining, portalEnd + 1, nameEnd, place);
-      owed.substitute = planFailure(failure);
+      owed.substitute = failPlanWith(error);
       return true;
     }
     this.#connection.router.noteRun(facts);
     const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, remaining, portalEnd + 1, nameEnd, slot);
-    this.#session.portals.declare(readName(buffer, start + 5, portalEnd), facts, owed.sequence);
+    const portal = this.#session.portals.declare(readName(buffer, start + 5, portalEnd), facts, owed.sequence);
+    portal.substitute = statements.takeSubstitute();
     return true;
   }
 
   describe(buffer: Buffer, start: number, end: number): boolean {
     if (!this.#connection.router.isReadyForUnit()) return false;
-    if (buffer[start + 5] !== STATEMENT) {
+    if (!isNaming(buffer, start, end) || buffer[start + 5] !== STATEMENT) {
       this.#sender.send(OWED.describe, buffer, start, end, 0);
       return true;
     }
     const name = readName(buffer, start + 6, end - 1);
     const statement = this.#session.statements.find(name);
-    const slot = this.#connection.router.statements.forUse(name, statement, true);
+    const slot = this.#connection.router.statements.forUse(name, statement, null);
     if (slot === null) return false;
-    const failure = failureOf(slot);
-    if (failure !== null) {
-      if (!this.#session.isQuiet) return this.#connection.router.statements.wait() !== null;
-      const parameters = failure === 'changed' ? (statement?.description?.parameters ?? null) : null;
-      // The server gets as far as the parameters before it looks at the result.
-      if (parameters !== null) this.#connection.client.outlet.write(makeParameterDescription(parameters));
-      this.#connection.active.outlet.write(FAILED_DESCRIBE);
-      this.#session.isUnitOpen = true;
-      this.#session.owed.push(OWED.parse).substitute = describeFailure(failure);
-      return true;
-    }
+    if (slot === FAILED) return this.#failDescribe(statement?.description?.parameters ?? null);
     const owed = this.#sender.sendNamed(OWED.describe, buffer, start, end, 0, start + 6, end - 1, slot);
     if (slot.isUndescribed) owed.slot = slot;
     return true;
@@ -113,8 +109,9 @@ export class StatementMessages {
 
   close(buffer: Buffer, start: number, end: number): boolean {
     if (!this.#connection.router.isReadyForUnit()) return false;
+    if (!isNaming(buffer, start, end)) return this.#sender.sendUnread(OWED.close, buffer, start, end);
     const name = readName(buffer, start + 6, end - 1);
-    const isPortal = buffer[start + 5] !== STATEMENT;
+    const isPortal = buffer[start + 5] !== STATEMENT || findNul(buffer, start + 6, end) !== end - 1;
     const slot = isPortal ? AS_SENT : this.#connection.router.statements.forClose(name);
     if (slot === null) return false;
     const owed = this.#sender.sendNamed(OWED.close, buffer, start, end, 0, start + 6, end - 1, slot);
@@ -131,4 +128,27 @@ export class StatementMessages {
     if (statement === null) return NOT_PREPARED;
     return statement.shadowed === null ? statement.facts : meaningsOf(statement, NOT_PREPARED_FACTS);
   }
+
+  /** A Bind to what only looks at its values. What the server says to that goes nowhere, unless it is an error. */
+  #tryValues(buffer: Buffer, start: number, end: number, portalEnd: number, nameEnd: number, place: Slot): void {
+    const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, 0, portalEnd + 1, nameEnd, place);
+    owed.isSwallowed = true;
+    this.#sender.closePortal(buffer, start + 5, portalEnd);
+  }
+
+  /** No server can have it any more: one of the client's own would tell its parameters, and fail when it looks at the result. */
+  #failDescribe(parameters: Buffer | null): boolean {
+    const { client, active, router } = this.#connection;
+    if (!this.#session.isQuiet) return router.statements.wait() !== null;
+    if (parameters !== null) client.outlet.write(makeParameterDescription(parameters));
+    active.outlet.write(FAILED_DESCRIBE);
+    this.#session.isUnitOpen = true;
+    this.#session.owed.push(OWED.parse).substitute = failWith(router.statements.takeError());
+    return true;
+  }
+}
+
+/** Of a Describe or Close: it has a kind and a whole name. */
+function isNaming(buffer: Buffer, start: number, end: number): boolean {
+  return end - start >= 7 && buffer[end - 1] === 0;
 }

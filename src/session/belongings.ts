@@ -14,6 +14,9 @@ export interface Belongings {
   readonly signature: string;
 }
 
+/** Value of a placeholder that may be there, and then is empty; no setting can have it. */
+export const PERHAPS_EMPTY = '\0';
+
 const NONE: ReadonlyMap<string, string> = new Map();
 
 const interned = new Map<string, WeakRef<Belongings>>();

@@ -25,7 +25,8 @@ export type OwedKind = (typeof OWED)[keyof typeof OWED];
 
 /** An error that the server would have given, had it known what pgweir knows. */
 export interface ErrorSubstitute {
-  readonly sqlstate: string | null;
+  /** Null: any. */
+  readonly sqlstates: ReadonlySet<string> | null;
   /** A whole ErrorResponse. */
   readonly error: Buffer;
 }
@@ -43,7 +44,7 @@ export class OwedReply<Run> {
   slot: Slot | null = null;
   /** The client's name in such a message, where the server was sent another one. */
   clientName: string | null = null;
-  /** An error of that SQLSTATE (null: any) is another one to the client. */
+  /** An error of these SQLSTATEs is another one to the client. */
   substitute: ErrorSubstitute | null = null;
   /** Name that a Close will end. */
   closedName = '';

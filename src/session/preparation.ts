@@ -30,9 +30,17 @@ export class Preparation {
     this.lexing = lexing;
   }
 
-  /** The description that holds in these circumstances, where one is known. */
-  describedAt(circumstances: Circumstances | null): StatementDescription | null {
-    return circumstances?.isMoment === true && this.describedIn === circumstances ? this.description : null;
+  /**
+   * The description that holds in these circumstances, where one is known.
+   *
+   * @param parameters types that it is prepared with, instead of those that the server finds out: body of
+   * ParameterDescription; null for none
+   */
+  describedAt(circumstances: Circumstances | null, parameters: Buffer | null): StatementDescription | null {
+    const { description } = this;
+    if (description === null || circumstances?.isMoment !== true || this.describedIn !== circumstances) return null;
+    if (parameters === null || parameters === description.parameters) return description;
+    return parameters.equals(description.parameters) ? description : null;
   }
 
   learn(description: StatementDescription, circumstances: Circumstances | null): void {
@@ -63,16 +71,28 @@ export function internPreparation(
 ): Preparation {
   const variants = Object.isFrozen(facts) ? shared.get(facts) : null;
   if (variants != null) {
-    for (const variant of variants) {
-      const { body } = variant;
-      if (body.length === end - start && body.compare(message, start, end) === 0) return variant;
-    }
+    for (const variant of variants) if (isSame(variant, facts, message, start, textEnd, end)) return variant;
     if (variants.length >= MAX_VARIANTS) return makePreparation(message, start, textEnd, end, lexing);
   }
   const made = makePreparation(message, start, textEnd, end, lexing);
   if (variants === undefined) shared.set(facts, [made]);
   else variants?.push(made);
   return made;
+}
+
+/** Statements stand for their text; there is more than one text without any. */
+function isSame(
+  { body, typesAt }: Preparation,
+  facts: TextFacts,
+  message: Buffer,
+  start: number,
+  textEnd: number,
+  end: number,
+): boolean {
+  if (body.length !== end - start || typesAt !== textEnd + 1 - start) return false;
+  if (facts.length === 0) return body.compare(message, start, end) === 0;
+  for (let at = typesAt; at < body.length; at++) if (body[at] !== message[start + at]) return false;
+  return true;
 }
 
 /** What the reading of a text depends on that is neither ASCII nor without backslashes. */

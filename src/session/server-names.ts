@@ -25,6 +25,8 @@ export class Slot {
   description: StatementDescription | null = null;
   /** It is its client's alone: made by SQL PREPARE, or stationary. */
   isStationary = false;
+  /** The types of its parameters are those that the server found out by itself. */
+  hasOwnTypes = false;
   /** pgweir's own Parse is in flight. Should it be skipped or fail, the client's name does not stand for this slot. */
   isDoubtful = false;
   /** pgweir's own Close is in flight. */
@@ -172,7 +174,9 @@ export class ServerNames {
     slot.statement = statement;
     slot.isStationary = statement.isStationary;
     slot.circumstances = circumstances;
-    slot.description = preparation?.describedAt(circumstances) ?? null;
+    const parameters = statement.description?.parameters ?? null;
+    slot.hasOwnTypes = parameters === null || statement.circumstances === circumstances;
+    slot.description = preparation?.describedAt(circumstances, parameters) ?? null;
     statement.description ??= slot.description;
     if (slot.name === '') {
       slot.preparation = preparation;
@@ -196,7 +200,7 @@ export class ServerNames {
     slot.description = description;
     const { statement, preparation } = slot;
     if (statement !== null) statement.description ??= description;
-    preparation?.learn(description, slot.circumstances);
+    if (slot.hasOwnTypes) preparation?.learn(description, slot.circumstances);
   }
 
   /** It has been closed by the message of that rank; what was sent later may make it anew. */

@@ -4,6 +4,7 @@
 
 import type { StatementFacts, TextFacts } from '../sql/facts.ts';
 import type { StatementDescription } from '../wire/backend.ts';
+import type { ErrorSubstitute } from './owed.ts';
 import type { Circumstances, Preparation } from './preparation.ts';
 
 export class PreparedStatement {
@@ -133,6 +134,8 @@ export class Portal {
   hasRun = false;
   /** Server time that earlier Executes of it took, for kill_after_ms. */
   usedMs = 0;
+  /** For the replies to its Executes. */
+  substitute: ErrorSubstitute | null = null;
 
   constructor(facts: TextFacts, sequence: number, isHeld: boolean) {
     this.facts = facts;

@@ -2,7 +2,7 @@
 // and what such code may leave behind in the session, as bits of TRACE (trace-bits.ts). Answers are by bare name over every
 // schema, because search_path decides at run time which object of a name is meant. Read by pool/catalog-reader.ts.
 
-import { TRACE } from './trace-bits.ts';
+import { TRACE, UNASKABLE } from './trace-bits.ts';
 
 export interface CatalogKnowledge {
   /** What reading and writing a relation may leave; zero for a plain table. A relation that is not known hides code. */
@@ -76,15 +76,17 @@ function bareNames(name: string): string[] {
   return names;
 }
 
-/** Nothing is known: every relation and function may hide code. */
+const ANYTHING: number = HIDDEN | UNASKABLE;
+
+/** Nothing is known: every relation, function and operator may hide code that leaves what no question finds. */
 export const NO_KNOWLEDGE: CatalogKnowledge = Object.freeze({
-  tracesOfRelation: () => HIDDEN,
+  tracesOfRelation: () => ANYTHING,
   drawsSequence: () => true,
-  tracesOfFunction: () => HIDDEN,
-  tracesOfWord: () => HIDDEN,
-  operatorTraces: HIDDEN,
-  definitionTraces: HIDDEN,
-  hiddenTraces: 0,
+  tracesOfFunction: () => ANYTHING,
+  tracesOfWord: () => ANYTHING,
+  operatorTraces: ANYTHING,
+  definitionTraces: ANYTHING,
+  hiddenTraces: UNASKABLE,
   attributeFunctions: new Map<string, number>(),
   customSettings: Object.freeze([]),
   hasLoginTrigger: false,

@@ -293,6 +293,11 @@ export function definedTraces({ shape, text }: StatementFacts): number {
   return scanCoarsely(text).traces & UNASKABLE;
 }
 
+/** Custom settings that a statement's definitions mention: code that it makes may set them. */
+export function definedSettings({ shape, text }: StatementFacts): readonly string[] {
+  return shape.queryClass !== 'ddl' && shape.unparsed === null ? NO_NAMES : scanCoarsely(text).customNames;
+}
+
 /** First parts of setting names that PostgreSQL's own languages and modules claim for themselves once they are loaded. */
 const CLAIMED_PREFIXES = new Set(
   `plpgsql plperl plpython pltcl auto_explain pg_stat_statements pg_trgm pg_prewarm pg_overexplain postgres_fdw dblink isn

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isTainted, makeCleaning, makeHandover } from '../../src/pool/handover.ts';
 import { makeSettlementQuery } from '../../src/pool/settlement.ts';
-import { type Belongings, makeBelongings, NO_BELONGINGS } from '../../src/session/belongings.ts';
+import { type Belongings, makeBelongings, NO_BELONGINGS, PERHAPS_EMPTY } from '../../src/session/belongings.ts';
 import { TRACE } from '../../src/sql/traces.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { openLine, type ServerLine } from './server-line.ts';
@@ -50,6 +50,29 @@ const settle = async (line: ServerLine, previous: Belongings = NO_BELONGINGS): P
   (await line.settle({ customNames: NAMES, previous })).belongings;
 
 describe('belongings', () => {
+  test('of hidden code leave nothing behind but what the next client has, whatever their names', async () => {
+    const line = await open();
+    await line.run("SET hand.unknown = 'secret'; SET work_mem = '3MB'");
+    const to = makeBelongings({ custom: new Map([['hand.one', '']]), settings: new Map([['seq_page_cost', '2']]) });
+    expect(makeHandover(to, to)).toBeNull();
+    await line.run(makeHandover(to, to, true) ?? '');
+    expect(await line.value("SELECT current_setting('hand.unknown')")).toBe('');
+    expect(await line.value("SELECT current_setting('work_mem')")).toBe('4MB');
+    expect(
+      await line.value("SELECT concat(current_setting('hand.one', true) = '', current_setting('seq_page_cost'))"),
+    ).toBe('t2');
+  });
+
+  test('that may be there and empty are made where the next client has them, and taint where it has not', async () => {
+    const line = await open();
+    const perhaps = makeBelongings({ custom: new Map([['hand.one', PERHAPS_EMPTY]]) });
+    const empty = makeBelongings({ custom: new Map([['hand.one', '']]) });
+    expect(isTainted(perhaps, NO_BELONGINGS)).toBe(true);
+    expect(isTainted(perhaps, empty)).toBe(false);
+    await line.run(makeHandover(perhaps, empty) ?? '');
+    expect(await line.value("SELECT current_setting('hand.one', true) = ''")).toBe('t');
+  });
+
   test.each([
     ['settings', "SET work_mem = '5MB'; SET TIME ZONE INTERVAL '+02:30' HOUR TO MINUTE; SET DateStyle = 'SQL, DMY'"],
     ['lists', `SET search_path = "$user", "A ""b"", c", ''; SET temp_tablespaces = ''; SET DateStyle = postgres`],

@@ -54,6 +54,13 @@ describe('an answer', () => {
 });
 
 describe('a transaction block', () => {
+  test('in which it is asked stays open; an answer that ends it is none', async () => {
+    expect(await server.step('BEGIN')).toBe(TRANSACTION.open);
+    const { status } = await inquire(server.line, "SET LOCAL geqo_seed = '0.5'", 5_000, TRANSACTION.open);
+    expect(status).toBe(TRANSACTION.open);
+    await expect(inquire(server.line, 'COMMIT', 5_000, TRANSACTION.open)).rejects.toThrow(WeirError);
+  });
+
   test.each([
     ['that an error left behind', 'BEGIN; SELECT 1/0', '22012'],
     ['that nobody ended', 'BEGIN; SELECT 1', null],

@@ -214,6 +214,13 @@ describe('what cannot be carried', () => {
 });
 
 describe('a sequence', () => {
+  test('is asked for in a session that ends on any error, and the session lives', async () => {
+    await server.run('SET exit_on_error = on');
+    const { belongings, found } = await server.settle();
+    expect([[...belongings.settings], found]).toEqual([[['exit_on_error', 'on']], 0]);
+    await expect(server.ask('SELECT 1/0')).rejects.toThrow(/division by zero/);
+  });
+
   test('that was drawn from is found, and nothing is written to the server’s log where none was', async () => {
     expect(await found()).toEqual([]);
     await server.run("SELECT nextval('settle_sequence')");

@@ -118,7 +118,8 @@ const SESSION_MAKERS: readonly Maker[] = [
   pinning(['temporary'], (ground) => `CREATE TEMP VIEW more AS SELECT '${canaryOf(ground)}' AS note`),
   pinning(['temporary'], (ground) => `SELECT '${canaryOf(ground)}' AS note INTO TEMP canary`),
   plainly(() => 'CREATE TEMP TABLE canary (note text) ON COMMIT DROP'),
-  plainly(() => 'DROP TABLE IF EXISTS pg_temp.canary'),
+  // Not by pg_temp: once a session has had a temporary object, its notice is about the table and not about the schema.
+  plainly(() => 'DROP TABLE IF EXISTS canary'),
   pinning(
     ['cursor'],
     (ground) => `DECLARE canary CURSOR WITH HOLD FOR SELECT '${canaryOf(ground)}' FROM generate_series(1, 3)`,

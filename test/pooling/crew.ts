@@ -24,6 +24,7 @@ export interface Doings {
 const PERSISTENCE = 0.75;
 /** How often a client is sent to wait where it could have been let in first. */
 const WAIT_SHARE = 0.3;
+const OPENS_TRANSACTION = /^(?:BEGIN|START)\b/;
 
 export class Crew {
   readonly #members: readonly Doings[];
@@ -60,7 +61,10 @@ export class Crew {
     const giver = this.#dice.pick(holders);
     const letGo = this.#memberOf(giver).letGo(statusOf(giver) ?? 'I');
     const release = letGo.map((given) => ({ ...given, isRelease: true }));
-    if (step.kind === 'send' && this.#dice.chance(WAIT_SHARE))
+    // What is let in on the way may not keep the connection that the others need once more.
+    const mayStay =
+      letGo.length > 1 && (member.hasPins() || (step.kind === 'send' && OPENS_TRANSACTION.test(step.label)));
+    if (step.kind === 'send' && !mayStay && this.#dice.chance(WAIT_SHARE))
       return { kind: 'meanwhile', waiter: step, others: release };
     this.#due.push(...release.slice(1), step);
     return release[0] ?? step;

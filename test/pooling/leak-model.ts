@@ -45,6 +45,8 @@ class LeakClient implements Doings {
   readonly #pins = new Set<Pin>();
   #serial = 0;
   #hasSeed = false;
+  /** Its statement without a name is an EXECUTE: what that runs is on this connection alone, until the name is used again. */
+  #isExecuteKept = false;
   /** What it does next is to see what it has just done. */
   #look: string | null = null;
 
@@ -59,7 +61,7 @@ class LeakClient implements Doings {
   }
 
   hasPins(): boolean {
-    return this.#pins.size > 0;
+    return this.#pins.size > 0 || this.#isExecuteKept;
   }
 
   letGo(status: string): (SendStep | LeaveStep)[] {
@@ -72,6 +74,7 @@ class LeakClient implements Doings {
     if (status !== 'I') steps.push(this.#say(dice.pick(['COMMIT', 'ROLLBACK'])));
     const pins = [...this.#pins];
     this.#pins.clear();
+    this.#isExecuteKept = false;
     this.#look = null;
     if (pins.length > 0 && dice.chance(0.2)) {
       steps.push(simple(this.#client, 'DISCARD ALL'));
@@ -118,6 +121,7 @@ class LeakClient implements Doings {
     this.#look = null;
     this.#pins.clear();
     this.#hasSeed = false;
+    this.#isExecuteKept = false;
   }
 
   #login(): Step {
@@ -145,7 +149,9 @@ class LeakClient implements Doings {
   }
 
   #say(sql: string): SendStep {
-    return this.#dice.chance(0.3) ? extended(this.#client, sql) : simple(this.#client, sql);
+    const isExtended = this.#dice.chance(0.3);
+    this.#isExecuteKept = isExtended && sql.startsWith('EXECUTE ');
+    return isExtended ? extended(this.#client, sql) : simple(this.#client, sql);
   }
 
   #inTransaction(): string {
@@ -193,6 +199,7 @@ class LeakClient implements Doings {
   #together(): SendStep {
     const list = [makeSetting(this.#ground()), makeHidden(this.#ground()), makeReading(this.#ground())];
     for (const { pins = [] } of list) for (const pin of pins) this.#pins.add(pin);
+    this.#isExecuteKept = false;
     return simple(this.#client, list.map(({ sql }) => sql).join('; '));
   }
 

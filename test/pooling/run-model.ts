@@ -34,6 +34,12 @@ export interface ModelReport {
   readonly ledger: string;
 }
 
+/**
+ * In error contexts PL/pgSQL names a function with its schema where that was needed when this server process compiled it, once
+ * for all: under the search_path of whoever came first.
+ */
+const asCompiled = (line: string): string => line.replaceAll('PL/pgSQL function public.', 'PL/pgSQL function ');
+
 /** So many steps are kept for the search of a short failure. */
 const KEPT_STEPS = 4_000;
 const REPLAY_DEADLINE_MS = 4_000;
@@ -62,10 +68,14 @@ export async function runModel(run: ModelRun): Promise<ModelReport> {
   return { ...report, seconds: (performance.now() - startedAt) / 1_000 };
 }
 
+function maskOf({ mask }: ModelRun): (line: string) => string {
+  return mask === undefined ? asCompiled : (line) => asCompiled(mask(line));
+}
+
 /** From a clean start to the last step; the pool's account of itself. */
 async function playAct(run: ModelRun, dice: Dice, played: Step[], report: { steps: number }): Promise<string> {
   const road = await run.stage.openRoad(run.kind);
-  const player = new Player(road.roads, run.mask === undefined ? {} : { mask: run.mask });
+  const player = new Player(road.roads, { mask: maskOf(run) });
   const poolSize = typeof run.kind === 'string' ? 1 : run.kind.mode === 'transaction' ? (run.kind.size ?? null) : null;
   const model = run.makeModel(dice, poolSize);
   try {
@@ -111,7 +121,7 @@ async function replay(run: ModelRun, steps: readonly Step[], wanted: Difference)
     road = await run.stage.openRoad(run.kind);
     player = new Player(road.roads, {
       deadlineMs: REPLAY_DEADLINE_MS,
-      ...(run.mask === undefined ? {} : { mask: run.mask }),
+      mask: maskOf(run),
     });
     for (const step of run.repair?.(steps) ?? steps) await player.play(step);
     return null;

@@ -41,12 +41,14 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
 /** Their unit is ms or their effect is a log file that grows: nothing may come due while the test runs. */
 const LARGE =
   /_timeout$|^log_min_duration|^client_connection_check_interval$|^post_auth|^log_temp_files$|^temp_file_limit$/;
+/** Once temporary tables were used on a connection it cannot be changed there; whose they were is not told. */
+const NOT_CARRIED = 'temp_buffers';
 const CLIENTS = 6;
 
 export async function findSettable(server: Pick<TestServer, 'query'>): Promise<readonly Settable[]> {
   const { rows } = await server.query(
     `SELECT name, vartype, enumvals, min_val, max_val, reset_val FROM pg_settings
-     WHERE context IN ('user', 'superuser') ORDER BY name`,
+     WHERE context IN ('user', 'superuser') AND name <> '${NOT_CARRIED}' ORDER BY name`,
   );
   return rows.map((row) => ({
     name: String(row.name),

@@ -10,6 +10,7 @@ import {
   clearedBy,
   customSettingsIn,
   DISCARDED,
+  definedSettings,
   definedTraces,
   discardedBy,
   nameTraces,
@@ -239,6 +240,11 @@ describe('without knowledge', () => {
     expect(traces(sql, NO_KNOWLEDGE)).toContain('hidden'),
   );
 
+  test('that code may leave what no question finds, settings of unknown names among it', () => {
+    expect(traceOf(read('SELECT pure(1)'), NO_KNOWLEDGE) & UNASKABLE).toBe(UNASKABLE);
+    expect(traceOf(read('SELECT pure(1)'), KNOWLEDGE) & UNASKABLE).toBe(0);
+  });
+
   test.each(['BEGIN', 'COMMIT', 'SET LOCAL work_mem = 1', 'SHOW work_mem', 'FETCH c', 'EXECUTE p', 'LOCK t'])(
     'what runs no code leaves nothing all the same: %s',
     (sql) => expect(traces(sql, NO_KNOWLEDGE)).toBe(''),
@@ -263,6 +269,13 @@ describe('knowledge in doubt', () => {
     expect(nameTraces(definedTraces(read('CREATE FUNCTION f() RETURNS void RETURN setseed(0.5)')))).toEqual(['seed']);
     expect(definedTraces(read('CREATE FUNCTION f() RETURNS int RETURN 1'))).toBe(0);
     expect(definedTraces(read('SELECT setseed(0.5)'))).toBe(0);
+  });
+
+  test('is told of custom settings that definitions mention, and not of those that statements set', () => {
+    const body = "CREATE FUNCTION f() RETURNS text RETURN set_config('app.a', 'x', false)";
+    expect(definedSettings(read(body))).toEqual(['app.a']);
+    expect(definedSettings(read("ALTER FUNCTION f SET app.b = 'x'"))).toEqual(['app.b']);
+    expect(definedSettings(read("SET app.c = 'x'"))).toEqual([]);
   });
 });
 

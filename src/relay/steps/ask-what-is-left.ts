@@ -21,7 +21,10 @@ export async function askWhatIsLeft(
   // What was found before may be there still.
   const traces = leavings.traces | (member.pins & ~UNASKABLE);
   const { hasPlpgsql } = member.loginClass.pool.catalog.last;
-  if ((traces & TRACE.hidden) !== 0) member.isMixed = true;
+  if ((traces & TRACE.hidden) !== 0) {
+    member.isMixed = true;
+    member.ranHidden = true;
+  }
   const { rows, asides } = await pool.say(
     member,
     makeSettlementQuery(traces, leavings.names(belongings), belongings, hasPlpgsql) + questionOfNames(traces),

@@ -6,7 +6,7 @@
 // depends on answers that are still to come: the message waits for them.
 
 import { type ErrorSubstitute, OWED } from '../../session/owed.ts';
-import { type Circumstances, internPreparation, lexingOf, type Preparation } from '../../session/preparation.ts';
+import { internPreparation, lexingOf, type Preparation } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
@@ -14,23 +14,14 @@ import { TRACE } from '../../sql/traces.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
 import { GATE } from '../gate.ts';
-import { UNPLANNABLE } from './failed-use.ts';
 import { OwnMessages } from './own-messages.ts';
-import { AS_SENT, CHANGED, makeStandIn, NOBODY, NOTHING, TAKEN, TAKEN_STATEMENT, UNREADABLE } from './places.ts';
+import { AS_SENT, FAILED, NOBODY, NOTHING, TAKEN, TAKEN_STATEMENT } from './places.ts';
+import { type FailingPlace, StatementRepeater } from './repeat-statements.ts';
 import { SqlNames } from './sql-names.ts';
+import { OWN_SERVERS, type Surroundings } from './surroundings.ts';
 
 /** They can be run, and prepared, in a failed transaction. */
 const ENDS_TRANSACTION = /^(?:commit|rollback|rollback_to|prepare_transaction)$/;
-
-/** What a client's routing knows of the servers that its statements go to. */
-export interface Surroundings {
-  /** Other clients use the same server connections. */
-  readonly isShared: boolean;
-  /** Named statements that are kept on each of them. */
-  readonly maxStatements: number;
-  /** Null where it is not certain. */
-  now(): Circumstances | null;
-}
 
 export class StatementCarrier {
   /** Parse messages are kept: another server may need them. */
@@ -38,6 +29,7 @@ export class StatementCarrier {
   readonly #connection: Connection;
   readonly #surroundings: Surroundings;
   readonly #own: OwnMessages;
+  readonly #repeater: StatementRepeater;
   readonly #sql: SqlNames;
   #last: ServerNames | null = null;
   readonly #stationary = new Set<PreparedStatement>();
@@ -48,9 +40,10 @@ export class StatementCarrier {
   constructor(connection: Connection, surroundings: Surroundings | null) {
     this.#connection = connection;
     this.isKept = surroundings !== null;
-    this.#surroundings = surroundings ?? { isShared: false, maxStatements: Number.POSITIVE_INFINITY, now: () => null };
+    this.#surroundings = surroundings ?? OWN_SERVERS;
     this.#own = new OwnMessages(connection);
-    this.#sql = new SqlNames(connection, this, this.#own);
+    this.#repeater = new StatementRepeater(connection, this.#own, this.#surroundings);
+    this.#sql = new SqlNames(connection, this, this.#repeater, this.#own, this.#surroundings);
   }
 
   /** What a Parse in `message[start, end)` says besides its name; null where nobody will need it again. */
@@ -96,14 +89,30 @@ export class StatementCarrier {
     }
     const circumstances = this.#surroundings.now();
     statement.circumstances = circumstances;
-    statement.description = preparation.describedAt(circumstances);
+    statement.description = preparation.describedAt(circumstances, null);
     // The description of a statement without a name is mostly never needed.
     if (statement.description !== null || (name === '' && circumstances?.isMoment !== true)) return;
     this.#own.describe(slot);
   }
 
-  /** Where a Bind or Describe of that name goes; null: not now. */
-  forUse(name: string, statement: PreparedStatement | null, isDescribe: boolean): Slot | null {
+  /** Where a Bind of that name goes, where that needs no more than a look; null: see `forUse`. */
+  placeOf(name: string): Slot | null {
+    if (!this.isKept) return AS_SENT;
+    if (name === '' && this.#stationary.size > 0) this.#untieUnnamed();
+    const names = this.enter();
+    const bound = names.of(name);
+    if (bound === undefined || bound.isDoubtful) return null;
+    names.touch(bound);
+    return bound;
+  }
+
+  /**
+   * Where a Bind or Describe of that name goes; null: not now.
+   *
+   * @param tryValues of a Bind: sends it to a place that only looks at its values, and its answer nowhere; null for a Describe
+   */
+  forUse(name: string, statement: PreparedStatement | null, tryValues: ((place: Slot) => void) | null): Slot | null {
+    const isDescribe = tryValues === null;
     if (!this.isKept) return AS_SENT;
     if (isDescribe && statement?.isStationary === true && !this.#sql.isReady(statement.facts, false, isExecute))
       return null;
@@ -114,15 +123,24 @@ export class StatementCarrier {
       return this.#inTime(bound);
     }
     if (this.#connection.copyIn.isRunning) return NOBODY;
+    if (statement !== null && this.#repeater.hasFailed(statement) && !this.#repeater.isUsable(names, statement))
+      return FAILED;
     if (statement !== null && !statement.isConfirmed) return this.wait();
     if (statement === null || this.#isLost(statement, names)) return this.#forNobody(names, name);
     if (!this.isClear(name)) return this.wait();
-    return this.#fail(statement, isDescribe) ?? this.#establish(names, name, statement);
+    return this.#placeInFailed(names, statement, isDescribe) ?? this.#establish(names, name, statement, tryValues);
   }
 
-  /** What fails when it is planned, with the parameters of that statement. */
-  unplannable(statement: PreparedStatement): Slot {
-    return this.#standIn(statement, UNPLANNABLE);
+  failingPlace(statement: PreparedStatement): FailingPlace {
+    return this.#repeater.failingPlace(this.enter(), statement);
+  }
+
+  takeError(): Buffer {
+    return this.#repeater.takeError();
+  }
+
+  noteFailure(slot: Slot, error: Buffer): void {
+    this.#repeater.noteFailure(slot, error);
   }
 
   /** Where a Close of that name goes; null: not now. */
@@ -143,11 +161,6 @@ export class StatementCarrier {
     return !this.isKept || this.#sql.isReady(facts, isQuery);
   }
 
-  /** pgweir's own Parse has failed where the client is not to hear of it; `error` is the server's ErrorResponse. */
-  noteFailure(slot: Slot, error: Buffer): void {
-    this.#sql.noteFailure(slot, error);
-  }
-
   /** The failure that a Query is to be answered with, told once: what it needed could not be prepared. */
   takeFailure(): Buffer | null {
     return this.isKept ? this.#sql.takeFailure() : null;
@@ -164,6 +177,14 @@ export class StatementCarrier {
     const { statements } = this.#connection.session;
     for (const statement of this.#stationary) if (!statements.has(statement)) this.#stationary.delete(statement);
     return this.#stationary.size === 0 ? 0 : TRACE.preparedSql;
+  }
+
+  /** Without a name it is mostly used once, and not worth a server connection any more. */
+  #untieUnnamed(): void {
+    const statement = this.#connection.session.statements.find('');
+    if (statement?.isStationary !== true) return;
+    statement.isStationary = false;
+    this.#stationary.delete(statement);
   }
 
   /** What was used longest ago goes, down to the limit. */
@@ -214,61 +235,6 @@ export class StatementCarrier {
       if (entry.run?.facts.some(mayChangeNames) === true) return false;
     }
     return true;
-  }
-
-  /** Nothing has changed since its Parse that could change its description. */
-  isUnchanged({ circumstances }: PreparedStatement): boolean {
-    return circumstances?.isMoment === true && circumstances === this.#surroundings.now();
-  }
-
-  /** What the server has, and no name of the client's stands for, that the statement can be. */
-  #findFit(names: ServerNames, statement: PreparedStatement): Slot | null {
-    const { preparation } = statement;
-    if (preparation === null) return null;
-    if (statement.name === '') return this.isFit(names.unnamed, statement) ? names.unnamed : null;
-    for (const slot of names.with(preparation)) if (slot.isFree && this.isFit(slot, statement)) return slot;
-    return null;
-  }
-
-  /** A trial has shown that the statement is not described any more as it was. */
-  hasChanged(names: ServerNames, statement: PreparedStatement): boolean {
-    const { preparation, description } = statement;
-    if (preparation === null || description === null) return false;
-    const now = this.#surroundings.now();
-    const slots = statement.name === '' ? [names.unnamed] : names.with(preparation);
-    for (const slot of slots) {
-      const { description: other } = slot;
-      if (
-        !slot.isThere ||
-        slot.preparation !== preparation ||
-        other === null ||
-        other.signature === description.signature
-      )
-        continue;
-      const isTold = slot.isTrial && slot.statement === statement;
-      if (isTold) slot.isTrial = false;
-      if (isTold || (now?.isMoment === true && slot.circumstances === now)) return true;
-    }
-    return false;
-  }
-
-  /** The text says now what it said when it was judged. */
-  isReadable({ preparation }: PreparedStatement): boolean {
-    const { session } = this.#connection;
-    const lexing = preparation?.lexing ?? null;
-    return lexing === null || lexing === lexingOf(session.clientEncoding, session.areStringsConforming);
-  }
-
-  /** Parse and, where it is not known, Describe. True where its description is the client's for certain. */
-  prepare(names: ServerNames, slot: Slot, statement: PreparedStatement): boolean {
-    const { preparation, description } = statement;
-    const now = this.#surroundings.now();
-    this.#own.parse(names, slot, statement, now);
-    if (!this.#surroundings.isShared || preparation === null) return true;
-    const known = preparation.describedAt(now);
-    if (known === null) this.#own.describe(slot);
-    if (description === null || description.signature === known?.signature) return true;
-    return this.isUnchanged(statement);
   }
 
   // The places of names.
@@ -329,56 +295,42 @@ export class StatementCarrier {
     return there === null && name !== NOBODY.name && name !== TAKEN ? names.add(name) : names.addAlias();
   }
 
-  /**
-   * Another text with the parameters of that statement: what the server says to their number and values, it says before it
-   * looks at the statement.
-   */
-  #standIn(statement: PreparedStatement, preparation: Preparation): Slot {
-    const names = this.enter();
-    const slot = names.addAlias();
-    this.#own.parse(names, slot, makeStandIn(preparation, statement), null);
-    slot.usedAt = 0;
-    return slot;
-  }
-
   /** In a failed transaction nothing can be prepared, but what has been prepared has parameters. */
-  #fail(statement: PreparedStatement, isDescribe: boolean): Slot | null {
+  #placeInFailed(names: ServerNames, statement: PreparedStatement, isDescribe: boolean): Slot | null {
     const { facts, description } = statement;
     if (this.#connection.session.status !== TRANSACTION.failed || description === null) return null;
     if (isDescribe ? description.hasColumns : ENDS_TRANSACTION.test(facts[0]?.shape.kinds[0] ?? '')) return null;
-    return this.#standIn(statement, NOTHING);
+    return this.#repeater.standIn(names, statement, NOTHING);
   }
 
-  #establish(names: ServerNames, name: string, statement: PreparedStatement): Slot | null {
-    const fit = this.#findFit(names, statement);
+  #establish(
+    names: ServerNames,
+    name: string,
+    statement: PreparedStatement,
+    tryValues: ((place: Slot) => void) | null,
+  ): Slot | null {
+    const fit = this.#repeater.findFit(names, statement);
     if (fit !== null) {
       names.bind(name, fit);
       return fit;
     }
-    if (this.hasChanged(names, statement)) return CHANGED;
-    if (!this.isReadable(statement)) return UNREADABLE;
+    if (!this.#repeater.isUsable(names, statement)) return FAILED;
     if (name !== '' && this.#connection.session.isQuiet) this.#makeRoom(names, 1);
     const slot = name === '' ? names.unnamed : names.at(name) === null ? names.add(name) : names.addAlias();
-    const isSure = this.prepare(names, slot, statement);
-    this.#connection.session.isUnitOpen = true;
-    if (!isSure) {
-      slot.isTrial = true;
+    const { session } = this.#connection;
+    // In a failed transaction there is no more to find out.
+    const isTrial = session.status !== TRANSACTION.failed && this.#repeater.needsTrial(statement);
+    // A trial that fails ends the client's transaction, as its use would: but what is wrong with the values comes first.
+    if (isTrial && session.status === TRANSACTION.open) tryValues?.(this.#repeater.standIn(names, statement, NOTHING));
+    this.#repeater.prepare(names, slot, statement);
+    session.isUnitOpen = true;
+    if (isTrial) {
+      this.#repeater.await(slot, statement);
       return this.wait();
     }
     names.bind(name, slot);
     slot.isDoubtful = true;
     return slot;
-  }
-
-  isFit(slot: Slot, statement: PreparedStatement): boolean {
-    if (!slot.isThere || slot.preparation !== statement.preparation) return false;
-    const { circumstances, description } = slot;
-    const isOwn = slot.statement === statement;
-    const isAlike = circumstances !== null && circumstances.reading === statement.circumstances?.reading;
-    if (!isOwn && !isAlike) return false;
-    if (description !== null && statement.description !== null)
-      return description.signature === statement.description.signature;
-    return isOwn || (circumstances?.isMoment === true && circumstances === statement.circumstances);
   }
 
   /** Only while nothing is owed is it sure that a Close is not skipped. */

@@ -3,14 +3,22 @@
 import type { Member } from '../../pool/member.ts';
 import { nameText } from '../../pool/server-pool.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
+import type { StatementFacts } from '../../sql/facts.ts';
+import { TRANSACTION } from '../../wire/codes.ts';
 import { makeParameterStatus } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { ServerSide } from '../server-side.ts';
+
+const TO_DEFAULT = /\bdefault$/i;
 
 export class ClientView {
   readonly #connection: Connection;
   /** application_name as RESET gives it. */
   readonly #startupName: string;
+  /** RESET has been done, and not undone, since the server was given a name. */
+  #hasReset = false;
+  /** By SET LOCAL ... TO DEFAULT. */
+  #isLocal = false;
 
   constructor(connection: Connection, startupName: string) {
     this.#connection = connection;
@@ -24,7 +32,7 @@ export class ClientView {
   /** What a ParameterStatus of its server says to the client: RESET leads to the client's own name, not to another's. */
   word({ startupName }: Member<ServerSide>, name: string, value: string): string {
     const isForeign = name === 'application_name' && value === startupName && value !== this.#startupName;
-    return isForeign && this.#isResetting() ? this.#startupName : value;
+    return isForeign && (this.#hasReset || this.#isResetting()) ? this.#startupName : value;
   }
 
   /** The client hears of what is otherwise on that server than it was where it came from. */
@@ -37,15 +45,56 @@ export class ClientView {
     }
   }
 
-  /** RESET gave the server another client's name: it gets this one's again. */
-  async restore(pool: TransactionPool<ServerSide>, member: Member<ServerSide>): Promise<void> {
-    await pool.say(member, nameText(this.applicationName));
-    // As the server has it in the end: it drops what it cannot show.
-    this.#connection.session.setParameter('application_name', member.applicationName);
+  /** That statement has been completed. */
+  noteDone(statement: StatementFacts): void {
+    const { effect } = statement;
+    if (resetsName(statement)) {
+      this.#hasReset = true;
+      this.#isLocal = effect?.type === 'set' && effect.isLocal;
+    } else if (effect?.type === 'set' && effect.name === 'application_name') this.#hasReset = false;
   }
 
-  #isResetting(): boolean {
-    const facts = this.#connection.lastRun?.facts ?? [];
-    return facts.some(({ effect, shape }) => effect?.type === 'discard_all' || shape.kinds[0] === 'reset');
+  /** The server has undone what was done since. */
+  noteError(): void {
+    this.#hasReset = false;
   }
+
+  /** RESET gave the server another client's name, of which the server says nothing where it had that name before. */
+  isWrong(member: Member<ServerSide>): boolean {
+    const isWrong = member.applicationName !== this.applicationName;
+    // What is right now is the client's own from here on, however it came about.
+    this.#hasReset &&= isWrong;
+    return isWrong;
+  }
+
+  /** In front of ReadyForQuery: the server had another client's name before RESET gave it that name, and says nothing. */
+  noteReady(member: Member<ServerSide>): void {
+    const { session, client } = this.#connection;
+    const isReset = this.#hasReset && member.applicationName === member.startupName;
+    if (!isReset || this.applicationName === this.#startupName) return;
+    session.setParameter('application_name', this.#startupName);
+    client.outlet.write(makeParameterStatus('application_name', this.#startupName));
+  }
+
+  /** It gets this one's again; in a transaction, too, which may end by undoing it. */
+  async restore(pool: TransactionPool<ServerSide>, member: Member<ServerSide>): Promise<void> {
+    const { session } = this.#connection;
+    const isLocal = this.#hasReset && this.#isLocal && session.status !== TRANSACTION.idle;
+    this.#hasReset = false;
+    // Not by a query, behind which the transaction's isolation could not be set any more.
+    await pool.say(member, nameText(this.applicationName, isLocal), session.status);
+    // As the server has it in the end: it drops what it cannot show.
+    session.setParameter('application_name', member.applicationName);
+  }
+
+  /** Old servers say so before the statement is complete. */
+  #isResetting(): boolean {
+    return this.#connection.lastRun?.facts.some(resetsName) === true;
+  }
+}
+
+function resetsName({ effect, shape }: StatementFacts): boolean {
+  if (effect?.type === 'discard_all') return true;
+  if (effect?.type !== 'set' || (effect.name !== null && effect.name !== 'application_name')) return false;
+  return shape.kinds[0] === 'reset' || TO_DEFAULT.test(shape.normalized);
 }

@@ -11,13 +11,12 @@ const STAND_IN = 'VALUES (1), (1, 2) /* in the place of a statement that cannot 
 /** Fails before it could be stored, and touches no other name. */
 export const FAILED_DESCRIBE = makeParse('pgweir_refused', STAND_IN);
 export const FAILED_QUERY = makeQuery(STAND_IN);
-const SYNTAX_ERROR = '42601';
 /** It can be prepared, with parameters of any types; the planner fails it with division_by_zero. */
 export const UNPLANNABLE = new Preparation(Buffer.from('SELECT 1/0\0\0\0', 'latin1'), 'SELECT 1/0'.length + 1, null);
-const DIVISION_BY_ZERO = '22012';
+const PLAN_FAILURES: ReadonlySet<string> = new Set(['22012', '25P02']);
 
 /** What RevalidateCachedQuery says; drivers know it by SQLSTATE and routine, and prepare anew. */
-const CHANGED_RESULT = makeError({
+export const CHANGED_RESULT = makeError({
   S: 'ERROR',
   V: 'ERROR',
   C: '0A000',
@@ -27,7 +26,7 @@ const CHANGED_RESULT = makeError({
 });
 
 /** The server connection that had it has gone to others, and another one would read it in another way. */
-const UNREADABLE_TEXT = makeError({
+export const UNREADABLE_TEXT = makeError({
   S: 'ERROR',
   V: 'ERROR',
   C: '26000',
@@ -35,17 +34,14 @@ const UNREADABLE_TEXT = makeError({
   H: 'Prepare it again.',
 });
 
-/** Why a statement cannot be used any more. */
-export type Failure = 'changed' | 'unreadable';
-
-/** For an entry of FAILED_DESCRIBE. */
-export function describeFailure(failure: Failure): ErrorSubstitute {
-  return { sqlstate: SYNTAX_ERROR, error: failure === 'changed' ? CHANGED_RESULT : UNREADABLE_TEXT };
+/** For an entry of FAILED_DESCRIBE or FAILED_QUERY. */
+export function failWith(error: Buffer): ErrorSubstitute {
+  return { sqlstates: null, error };
 }
 
-/** For an entry of what uses UNPLANNABLE. */
-export function planFailure(failure: Failure): ErrorSubstitute {
-  return { sqlstate: DIVISION_BY_ZERO, error: failure === 'changed' ? CHANGED_RESULT : UNREADABLE_TEXT };
+/** For an entry of what uses UNPLANNABLE, or NOTHING in a failed transaction. */
+export function failPlanWith(error: Buffer): ErrorSubstitute {
+  return { sqlstates: PLAN_FAILURES, error };
 }
 
 /** ParameterDescription with that body. */

@@ -1,7 +1,7 @@
 // What the statements of one client may have left behind in its session, added up until the server is asked.
 
 import type { Catalog } from '../../pool/catalogs.ts';
-import { type Belongings, makeBelongings, NO_BELONGINGS } from '../../session/belongings.ts';
+import { type Belongings, makeBelongings, NO_BELONGINGS, PERHAPS_EMPTY } from '../../session/belongings.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { customSettingsIn, discardedBy, TRACE, traceOf, UNASKABLE } from '../../sql/traces.ts';
 
@@ -49,14 +49,16 @@ export class Leavings {
   /** Custom settings that the server has to be asked for by name: it lists none. */
   names(belongings: Belongings): string[] {
     const names = new Set([...this.#customNames, ...belongings.custom.keys()]);
-    if ((this.traces & TRACE.hidden) !== 0) for (const name of this.#catalog.last.customSettings) names.add(name);
+    if ((this.traces & TRACE.hidden) !== 0) for (const name of this.#catalog.customSettings) names.add(name);
     return [...names];
   }
 
-  /** What DISCARD ALL leaves: custom settings lose their values, but are known. */
+  /** What DISCARD ALL leaves: custom settings lose their values, but are known, if they ever were. */
   remains(belongings: Belongings): Belongings {
     const names = this.names(belongings);
-    return names.length === 0 ? NO_BELONGINGS : makeBelongings({ custom: new Map(names.map((name) => [name, ''])) });
+    return names.length === 0
+      ? NO_BELONGINGS
+      : makeBelongings({ custom: new Map(names.map((name) => [name, PERHAPS_EMPTY])) });
   }
 
   /** The server has told what is there. */

@@ -32,6 +32,8 @@ export class OwnMessages {
     names.rank(slot, owed.sequence);
     slot.circumstances = circumstances;
     slot.isDoubtful = true;
+    slot.isTrial = false;
+    slot.isSilent = false;
     names.touch(slot);
   }
 

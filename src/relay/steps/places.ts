@@ -3,20 +3,13 @@
 import { Preparation } from '../../session/preparation.ts';
 import { Slot } from '../../session/server-names.ts';
 import { PreparedStatement } from '../../session/statements.ts';
-import type { Failure } from './failed-use.ts';
 
 /** No name has to be found or changed: the message goes as it was sent. */
 export const AS_SENT = new Slot('');
 /** A name that no server ever has. */
 export const NOBODY = new Slot('pgweir_nobody');
-/** Nowhere: the definitions have changed since the client's Parse, and the result with them. */
-export const CHANGED = new Slot('');
-/** Nowhere: the text would be read otherwise now than when it was judged. */
-export const UNREADABLE = new Slot('');
-
-export function failureOf(slot: Slot): Failure | null {
-  return slot === CHANGED ? 'changed' : slot === UNREADABLE ? 'unreadable' : null;
-}
+/** Nowhere: no server can have it any more. */
+export const FAILED = new Slot('');
 
 /** The empty text without parameters: it can be prepared in any transaction status. */
 export const NOTHING = new Preparation(Buffer.alloc(3), 1, null);

@@ -19,16 +19,14 @@ import type { Routing } from '../routing.ts';
 import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
 import { acquireFor } from './acquire.ts';
-import { StatementCarrier, type Surroundings } from './carry-statements.ts';
+import { StatementCarrier } from './carry-statements.ts';
 import { wantsReplica } from './look-ahead.ts';
+import { OWN_SERVERS } from './surroundings.ts';
 
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
 const MAX_SETTINGS = 256;
 /** A replica that did not serve is not tried again for so long: each attempt may cost the whole connect timeout. */
 const REST_MS = 2_000;
-
-/** Nobody else prepares anything there. */
-const OWN_SERVERS: Surroundings = { isShared: false, maxStatements: Number.POSITIVE_INFINITY, now: () => null };
 
 /**
  * Queries and COPY TO. Whatever else a rule routes would fail on a standby, or be believed of a server on which it never

@@ -14,7 +14,7 @@ import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import { NO_BELONGINGS } from '../../session/belongings.ts';
 import { resolveStatements } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
-import { nameTraces } from '../../sql/traces.ts';
+import { nameTraces, TRACE, traceOf } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
@@ -79,6 +79,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
       isShared: true,
       maxStatements: pool.settings.maxPreparedStatements,
       now: () => circumstancesOf(this.belongings, catalog, this.#openTraces),
+      mayNameStatements: (statement) => (traceOf(statement, catalog.knowledge) & TRACE.preparedSql) !== 0,
     });
     this.#definitions = new DefinitionWatch(connection.gate, pool, targets.primary.pool.catalog);
     this.#leavings = new Leavings(targets.primary.pool.catalog, pool.settings.sequences);
@@ -189,12 +190,16 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   noteStatement(statement: StatementFacts): void {
     this.#leavings.noteDone(statement);
+    this.#view.noteDone(statement);
     this.#definitions.complete(statement);
   }
 
-  noteError(): void {}
+  noteError(): void {
+    this.#view.noteError();
+  }
 
   noteReady(status: number): void {
+    if (this.#member !== null && this.#isPrimary(this.#member)) this.#view.noteReady(this.#member);
     if (status === TRANSACTION.idle && this.#connection.session.isQuiet) this.#definitions.end();
   }
 
@@ -204,11 +209,12 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     const { session } = this.#connection;
     if (session.isQuiet && session.status !== TRANSACTION.idle)
       this.#idleInTransactionSinceMs = this.#context.clock.monotonicMs();
-    if (!this.#isAtRest()) return;
-    if (member.applicationName !== this.applicationName && this.#isPrimary(member)) {
+    const isInTransaction = session.isQuiet && !session.isUnitOpen && session.status === TRANSACTION.open;
+    if ((isInTransaction || this.#isAtRest()) && this.#isPrimary(member) && this.#view.isWrong(member)) {
       this.#talk(this.#view.restore(this.#pool, member).catch(() => this.#connection.fail('target_gone', null)));
       return;
     }
+    if (!this.#isAtRest()) return;
     this.#endUse(member);
     if (!this.#isWaitingForQuiet) return;
     this.#isWaitingForQuiet = false;

@@ -2,16 +2,18 @@
 // client's own names. And who looks at all that is prepared sees the client's statements, and no others.
 
 import type { ErrorSubstitute } from '../../session/owed.ts';
-import type { ServerNames, Slot } from '../../session/server-names.ts';
+import type { ServerNames } from '../../session/server-names.ts';
 import { type PreparedStatement, resolveStatements } from '../../session/statements.ts';
 import type { StatementEffect, StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
 import type { StatementCarrier } from './carry-statements.ts';
-import { planFailure, UNPLANNABLE } from './failed-use.ts';
+import { failPlanWith, UNPLANNABLE } from './failed-use.ts';
 import type { OwnMessages } from './own-messages.ts';
 import { makeStandIn, TAKEN_STATEMENT } from './places.ts';
+import type { StatementRepeater } from './repeat-statements.ts';
+import type { Surroundings } from './surroundings.ts';
 
 /** The views of what is prepared, and the function behind them. */
 const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
@@ -22,18 +24,35 @@ type Naming = Extract<StatementEffect, { readonly type: 'prepare' | 'execute' | 
 export class SqlNames {
   readonly #connection: Connection;
   readonly #carrier: StatementCarrier;
+  readonly #repeater: StatementRepeater;
   readonly #own: OwnMessages;
-  /** What a Query waits for: the slot, and whether the unit of work in front of it is pgweir's own. */
-  #awaited: Slot | null = null;
+  readonly #surroundings: Surroundings;
+  /** The unit of work in front of a Query is pgweir's own. */
   #isOwnUnit = false;
   #failure: Buffer | null = null;
   #substitute: ErrorSubstitute | null = null;
 
-  constructor(connection: Connection, carrier: StatementCarrier, own: OwnMessages) {
+  constructor(
+    connection: Connection,
+    carrier: StatementCarrier,
+    repeater: StatementRepeater,
+    own: OwnMessages,
+    surroundings: Surroundings,
+  ) {
     this.#connection = connection;
+    this.#repeater = repeater;
+    this.#surroundings = surroundings;
     this.#carrier = carrier;
     this.#own = own;
   }
+
+  /** It has names of statements in it, or shows what is prepared, or runs code that may do either. */
+  readonly #bearsOnNames = (statement: StatementFacts): boolean => isNaming(statement.effect) || this.#looks(statement);
+
+  readonly #looks = (statement: StatementFacts): boolean => {
+    if (looksAtPrepared(statement.shape)) return true;
+    return statement.effect === null && this.#surroundings.mayNameStatements(statement);
+  };
 
   /**
    * The active server has by name what these statements will look for. False: not now, the gate is closed until it may. What
@@ -41,11 +60,7 @@ export class SqlNames {
    *
    * @param isWanted which of the statements matter
    */
-  isReady(
-    facts: TextFacts,
-    isQuery: boolean,
-    isWanted: (statement: StatementFacts) => boolean = bearsOnNames,
-  ): boolean {
+  isReady(facts: TextFacts, isQuery: boolean, isWanted = this.#bearsOnNames): boolean {
     let isConcerned = false;
     for (const statement of facts) if (isWanted(statement)) isConcerned = true;
     return !isConcerned || this.#failure !== null || this.#makeReady(facts, isQuery, isWanted);
@@ -59,23 +74,35 @@ export class SqlNames {
     const wasUnitOpen = session.isUnitOpen;
     const { statements, portals } = session;
     const all = resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS);
-    for (const statement of all) {
-      const { effect } = statement;
-      if (!isWanted(statement) || !isNaming(effect) || effect.name === null) continue;
-      if (!this.#place(names, effect.name, effect.type, isQuery)) return false;
-    }
-    if (all.some(({ shape }) => looksAtPrepared(shape)) && !this.#show(names, isQuery)) return false;
+    const isReady =
+      this.#placeAll(names, all, isQuery, isWanted) && (!all.some(this.#looks) || this.#show(names, isQuery));
     const isOwnUnit = this.#isOwnUnit || (!wasUnitOpen && session.owed.sequence !== sentBefore);
+    if (!isReady) {
+      // What has been made ready so far is of use on this server alone: it must not be given back meanwhile.
+      session.isUnitOpen ||= isOwnUnit;
+      if (isQuery) this.#isOwnUnit = isOwnUnit;
+      return false;
+    }
     if (isQuery && isOwnUnit && (session.isUnitOpen || !session.isQuiet)) this.#own.sync();
     if (isQuery) this.#isOwnUnit = false;
     return true;
   }
 
-  /** pgweir's own Parse of that slot has failed; `error` is the server's ErrorResponse. */
-  noteFailure(slot: Slot, error: Buffer): void {
-    if (slot !== this.#awaited) return;
-    this.#awaited = null;
-    this.#failure = error;
+  /** The first statement that names another one decides how it has to be: it ends the rest, or leaves it as it is. */
+  #placeAll(
+    names: ServerNames,
+    all: TextFacts,
+    isQuery: boolean,
+    isWanted: (statement: StatementFacts) => boolean,
+  ): boolean {
+    const placed = new Set<string>();
+    for (const statement of all) {
+      const { effect } = statement;
+      if (!isWanted(statement) || !isNaming(effect) || effect.name === null || placed.has(effect.name)) continue;
+      placed.add(effect.name);
+      if (!this.#place(names, effect.name, effect.type, isQuery)) return false;
+    }
+    return true;
   }
 
   takeFailure(): Buffer | null {
@@ -123,32 +150,31 @@ export class SqlNames {
     const { name } = statement;
     const there = names.at(name);
     const isHere = there?.statement === statement && there.isThere && there.clientName === null && !there.isClosing;
-    if (there !== null && isHere && this.#carrier.isFit(there, statement)) {
+    if (there !== null && isHere && this.#repeater.isFit(there, statement)) {
       names.bind(name, there);
       this.#carrier.needed = there;
       return true;
     }
-    const failure = this.#carrier.hasChanged(names, statement)
-      ? 'changed'
-      : this.#carrier.isReadable(statement)
-        ? null
-        : 'unreadable';
+    const failure = this.#repeater.failureOf(names, statement);
+    if (failure !== null && session.status === TRANSACTION.failed) {
+      if (isQuery) this.#failure = failure;
+      return true;
+    }
     if (there !== null) this.#own.close(names, there);
     const slot = there ?? names.add(name);
     if (failure !== null) {
       this.#own.parse(names, slot, makeStandIn(UNPLANNABLE, statement), null);
-      this.#substitute = planFailure(failure);
+      this.#substitute = failPlanWith(failure);
       return true;
     }
-    const isSure = this.#carrier.prepare(names, slot, statement);
-    slot.isTrial = isQuery || !isSure;
-    slot.isSilent = isQuery;
-    if (isQuery) {
-      this.#awaited = slot;
-      if (!session.isUnitOpen) this.#isOwnUnit = true;
-    }
+    const isTrial = isQuery || this.#repeater.needsTrial(statement);
+    this.#repeater.prepare(names, slot, statement);
+    if (isQuery && !session.isUnitOpen) this.#isOwnUnit = true;
     session.isUnitOpen = true;
-    if (slot.isTrial) return this.#carrier.wait() !== null;
+    if (isTrial) {
+      this.#repeater.await(slot, statement);
+      return this.#carrier.wait() !== null;
+    }
     names.bind(name, slot);
     slot.isDoubtful = true;
     return true;
@@ -166,9 +192,9 @@ export class SqlNames {
       const { name, preparation } = statement;
       if (name === '' || preparation === null || names.of(name) !== undefined) continue;
       // Where it fails it must not take the client's transaction with it.
-      if (!isAlone && !this.#carrier.isUnchanged(statement)) continue;
+      if (!isAlone && !this.#repeater.isUnchanged(statement)) continue;
       const slot = names.at(name) ?? names.add(name);
-      this.#carrier.prepare(names, slot, statement);
+      this.#repeater.prepare(names, slot, statement);
       slot.isSilent = true;
       names.bind(name, slot);
       slot.isDoubtful = true;
@@ -180,10 +206,6 @@ export class SqlNames {
 
 function isNaming(effect: StatementEffect | null): effect is Naming {
   return effect?.type === 'prepare' || effect?.type === 'execute' || effect?.type === 'deallocate';
-}
-
-function bearsOnNames({ effect, shape }: StatementFacts): boolean {
-  return isNaming(effect) || looksAtPrepared(shape);
 }
 
 /** Remembered by shape. */

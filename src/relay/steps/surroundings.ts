@@ -1,0 +1,25 @@
+// What statements that a client prepares have to do with beside their text: who else uses the servers, and what is known of
+// the session and the definitions now.
+
+import type { Circumstances } from '../../session/preparation.ts';
+import type { StatementFacts } from '../../sql/facts.ts';
+
+/** What a client's routing knows of the servers that its statements go to. */
+export interface Surroundings {
+  /** Other clients use the same server connections. */
+  readonly isShared: boolean;
+  /** Named statements that are kept on each of them. */
+  readonly maxStatements: number;
+  /** Null where it is not certain. */
+  now(): Circumstances | null;
+  /** The statement runs code that may name prepared statements. */
+  mayNameStatements(statement: StatementFacts): boolean;
+}
+
+/** One server, or several, of the client's own. */
+export const OWN_SERVERS: Surroundings = {
+  isShared: false,
+  maxStatements: Number.POSITIVE_INFINITY,
+  now: () => null,
+  mayNameStatements: () => false,
+};

@@ -1,0 +1,357 @@
+// Prepared statements of clients that share server connections: what is one text is prepared once, whatever each client calls
+// it, and everything is answered as a server of the client's own answers it. The random programs for this are in test/pooling.
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Settings } from '../../src/config/settings.ts';
+import * as frontend from '../support/frontend-messages.ts';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+import { readRow, transcribe } from '../support/transcript.ts';
+import { startTestWeir, type TestWeir } from '../support/weir.ts';
+import { type WireAddress, WireClient } from '../support/wire-client.ts';
+import { type ListeningTap, startListeningTap } from './listening-tap.ts';
+
+const postgres = sharedPostgres();
+const bare: WireAddress = { host: postgres.host, port: postgres.primaryPort };
+let tap: ListeningTap;
+let weir: TestWeir;
+let clients: WireClient[] = [];
+
+/** So that every unit of work may find another server connection. */
+async function start(pool: Partial<Settings['pool']>): Promise<void> {
+  weir = await startTestWeir({
+    postgres: tap,
+    settings: { pool: { mode: 'transaction', affinity: 'avoid', ...pool } },
+  });
+}
+
+async function login(address: WireAddress = weir): Promise<WireClient> {
+  const client = await WireClient.login(address);
+  clients.push(client);
+  return client;
+}
+
+/** What is said to that, as lines. */
+async function say(client: WireClient, ...parts: readonly Buffer[]): Promise<string[]> {
+  client.send(...parts);
+  const ready = parts.filter((part) => part.equals(frontend.sync()) || part[0] === 0x51).length;
+  return transcribe(await client.readUntilReady(ready));
+}
+
+const { parse, bind, execute, describeStatement, closeStatement, sync, query } = frontend;
+
+const prepare = (client: WireClient, name: string, sql: string, types: readonly number[] = []): Promise<string[]> =>
+  say(client, parse(sql, name, types), sync());
+
+/** First columns of what a prepared statement gives, and SQLSTATEs. */
+async function use(client: WireClient, statement: string, values: readonly string[] = []): Promise<(string | null)[]> {
+  client.send(bind({ statement, values }), execute(), sync());
+  return (await client.readUntilReady()).flatMap(({ type, body }) => {
+    if (type === 'D') return [readRow(body)[0] ?? null];
+    return type === 'E' ? [/\0C([^\0]+)\0/.exec(body.toString('latin1'))?.[1] ?? ''] : [];
+  });
+}
+
+/** One step of several clients, by number. */
+type Turn = readonly [client: number, ...parts: Buffer[]];
+
+/** The same turns on connections of their own and through pgweir must be answered alike. */
+async function expectAlike(turns: readonly Turn[]): Promise<string[]> {
+  const run = async (address: WireAddress): Promise<string[]> => {
+    const crew = new Map<number, WireClient>();
+    const lines: string[] = [];
+    for (const [number, ...parts] of turns) {
+      const client = crew.get(number) ?? (await login(address));
+      crew.set(number, client);
+      lines.push(`client ${number}`, ...(await say(client, ...parts)));
+    }
+    for (const client of crew.values()) await client.end();
+    return lines;
+  };
+  await restoreTables();
+  const wanted = await run(bare);
+  await restoreTables();
+  expect(await run(weir)).toEqual(wanted);
+  return wanted;
+}
+
+const restoreTables = (): Promise<unknown> =>
+  postgres.query(
+    `DROP TABLE IF EXISTS carried, carried_too; CREATE TABLE carried (id int, note text);
+     INSERT INTO carried VALUES (1, 'one'), (2, 'two')`,
+  );
+
+beforeAll(async () => {
+  tap = await startListeningTap(bare);
+});
+afterAll(() => tap.stop());
+beforeEach(() => tap.reset());
+afterEach(async () => {
+  for (const client of clients) client.destroy();
+  clients = [];
+  await weir.stop();
+});
+
+describe('one text is prepared once on a server connection', () => {
+  beforeEach(() => start({ size: 1 }));
+
+  test('whatever its clients call it; no bytes are changed where the names agree', async () => {
+    const [one, two] = [await login(), await login()];
+    await prepare(one, 'mine', 'SELECT $1::int + 1');
+    expect(await use(one, 'mine', ['1'])).toEqual(['2']);
+    await prepare(two, 'yours', 'SELECT $1::int + 1');
+    expect(tap.parsedNames()).toEqual(['mine', 'yours']);
+    tap.reset();
+    for (let round = 0; round < 3; round++) {
+      expect(await use(one, 'mine', ['10'])).toEqual(['11']);
+      expect(await use(two, 'yours', ['20'])).toEqual(['21']);
+    }
+    expect(tap.parsedNames()).toEqual([]);
+    expect(tap.heard('B').map(({ body }) => body.toString('latin1', 1, body.indexOf(0, 1)))).toEqual(
+      Array(6).fill('yours'),
+    );
+  });
+
+  test('and another text under the same name gets a name of pgweir’s own', async () => {
+    const [one, two] = [await login(), await login()];
+    await prepare(one, 'S_1', "SELECT 'one'");
+    await prepare(two, 'S_1', "SELECT 'two'");
+    tap.reset();
+    for (let round = 0; round < 3; round++) {
+      expect(await use(one, 'S_1')).toEqual(['one']);
+      expect(await use(two, 'S_1')).toEqual(['two']);
+    }
+    expect(tap.parsedNames()).toEqual([]);
+  });
+
+  test('but not for a client that reads literals in another way', async () => {
+    const [one, two] = [await login(), await login()];
+    await say(two, query("SET DateStyle = 'ISO, DMY'"));
+    const sql = "SELECT extract(month FROM '02/03/2020'::date)";
+    for (const client of [one, two]) await prepare(client, 'when', sql);
+    for (let round = 0; round < 2; round++) {
+      expect(await use(one, 'when')).toEqual(['2']);
+      expect(await use(two, 'when')).toEqual(['3']);
+    }
+  });
+
+  test('nor is what somebody else has prepared there for anybody to use', async () => {
+    const [one, two] = [await login(), await login()];
+    await prepare(one, 'mine', 'SELECT 1');
+    await prepare(one, '', 'SELECT 2');
+    expect(await use(two, 'mine')).toEqual(['26000']);
+    expect(await use(two, '')).toEqual(['26000']);
+    expect(await say(two, query('EXECUTE mine'))).toEqual(await say(await login(bare), query('EXECUTE mine')));
+    expect(await say(two, closeStatement('mine'), sync())).toEqual(['CloseComplete', 'ReadyForQuery I']);
+    expect(await say(two, query('DEALLOCATE ALL'))).toEqual(['CommandComplete DEALLOCATE ALL', 'ReadyForQuery I']);
+    expect(await use(one, 'mine')).toEqual(['1']);
+  });
+});
+
+describe.each([1, 2])('over %i server connections', (size) => {
+  beforeEach(() => start({ size }));
+
+  test('errors name what the client named, at any length', async () => {
+    const long = 'n'.repeat(70);
+    const lines = await expectAlike([
+      [0, parse('SELECT 1', 'x'), parse('SELECT 2', long), sync()],
+      [1, parse('SELECT $1::int', 'x'), parse('SELECT $1::int', long), sync()],
+      [0, bind({ statement: 'x' }), execute(), sync()],
+      [1, bind({ statement: 'x' }), sync()],
+      [1, bind({ statement: long }), sync()],
+      [1, parse('SELECT 5', 'x'), sync()],
+      [0, parse('SELECT 5', long), sync()],
+      [1, closeStatement('x'), bind({ statement: 'x', values: ['1'] }), sync()],
+      [1, describeStatement('x'), sync()],
+      [0, bind({ statement: 'x' }), execute(), sync()],
+      [1, parse('SELECT 7', 'pgweir_s1'), sync()],
+      [0, bind({ statement: 'pgweir_s1' }), sync()],
+      [1, bind({ statement: 'pgweir_s1' }), execute(), sync()],
+    ]);
+    expect(lines.filter((line) => line.includes('prepared statement')).length).toBeGreaterThan(5);
+  });
+
+  test('a name that is taken stays taken, and one that was closed is free', async () => {
+    await expectAlike([
+      [0, parse('SELECT 1', 'x'), sync()],
+      [1, parse('SELECT 2', 'x'), sync()],
+      [0, query('SELECT 1')],
+      [0, parse('SELECT 3', 'x'), sync(), parse('SELECT 3', 'x'), sync()],
+      [0, closeStatement('x'), parse('SELECT 4', 'x'), bind({ statement: 'x' }), execute(), sync()],
+      [1, query('DEALLOCATE x'), parse('SELECT 5', 'x'), bind({ statement: 'x' }), execute(), sync()],
+      [0, query('DEALLOCATE x'), query('DEALLOCATE x')],
+      [1, query('DEALLOCATE ALL'), bind({ statement: 'x' }), sync()],
+      [0, parse('not a statement', 'x'), sync(), parse('SELECT 6', 'x'), bind({ statement: 'x' }), execute(), sync()],
+    ]);
+  });
+
+  test('what was prepared in front of a message is skipped with it, and is there when it is needed', async () => {
+    await expectAlike([
+      [0, parse('SELECT 1', 'x'), parse('SELECT 2', 'y'), sync()],
+      [1, parse('SELECT 3', 'x'), parse('SELECT 4', 'y'), sync()],
+      [0, query('SELECT 1')],
+      [
+        0,
+        ...[bind({ statement: 'nobody' }), bind({ statement: 'x' }), execute(), sync()],
+        ...[bind({ statement: 'x' }), execute(), bind({ statement: 'y' }), execute(), sync()],
+      ],
+      [
+        1,
+        ...[parse('SELECT 1/0', ''), bind(), execute(), bind({ statement: 'x' }), execute(), sync()],
+        ...[closeStatement('x'), sync(), bind({ statement: 'x' }), sync(), bind({ statement: 'y' }), execute(), sync()],
+      ],
+      [0, bind({ statement: 'x' }), execute(), bind({ statement: 'y' }), execute(), sync()],
+    ]);
+  });
+
+  test('the statement without a name outlives its unit of work, until a Query', async () => {
+    await expectAlike([
+      [0, parse('SELECT 1', ''), sync()],
+      [1, parse('SELECT 2', ''), sync()],
+      [0, describeStatement(''), bind(), execute(), sync()],
+      [1, bind(), execute(), sync()],
+      [0, query('SELECT 3')],
+      [0, bind(), sync()],
+      [1, parse('not a statement', ''), sync()],
+      [1, bind(), sync()],
+    ]);
+  });
+
+  test('a Bind of megabytes goes to another name as it goes to its own', async () => {
+    const [one, two] = [await login(), await login()];
+    const value = 'v'.repeat(5_000_000);
+    await prepare(one, 'size', 'SELECT length($1::text) + 1');
+    await prepare(two, 'size', 'SELECT length($1::text)');
+    expect(await use(one, 'size', [value])).toEqual(['5000001']);
+    expect(await use(two, 'size', [value])).toEqual(['5000000']);
+    two.send(bind({ statement: 'size', values: [value] }).subarray(0, 100_000));
+    two.destroy();
+    expect(await use(one, 'size', ['abc'])).toEqual(['4']);
+  });
+
+  test('definitions that change between make a statement fail where it would fail on a server of one’s own', async () => {
+    const lines = await expectAlike([
+      [0, parse('SELECT * FROM carried ORDER BY id', 'all'), parse('SELECT id FROM carried', 'ids'), sync()],
+      [1, parse('SELECT * FROM carried ORDER BY id', 'all'), bind({ statement: 'all' }), execute(), sync()],
+      [0, query('SELECT 1')],
+      [2, query('ALTER TABLE carried ADD COLUMN extra int')],
+      [0, bind({ statement: 'all' }), execute(), sync()],
+      [1, bind({ statement: 'all' }), execute(), sync()],
+      [2, parse('SELECT * FROM carried ORDER BY id', 'all'), bind({ statement: 'all' }), execute(), sync()],
+      [0, bind({ statement: 'all' }), execute(), sync()],
+      [0, describeStatement('all'), sync()],
+      [0, bind({ statement: 'all', values: ['too many'] }), sync()],
+      [0, query('EXECUTE all'), query('EXECUTE all (1)')],
+      [1, query('BEGIN'), bind({ statement: 'all' }), execute(), sync(), query('SELECT 1'), query('ROLLBACK')],
+      [0, bind({ statement: 'ids' }), execute(), sync()],
+      [1, closeStatement('all'), parse('SELECT * FROM carried ORDER BY id', 'all'), sync()],
+      [1, bind({ statement: 'all' }), execute(), sync()],
+      [2, query('ALTER TABLE carried DROP COLUMN extra')],
+      [0, bind({ statement: 'all' }), execute(), sync()],
+      [1, bind({ statement: 'all' }), execute(), sync()],
+      [2, query('DROP TABLE carried')],
+      [0, bind({ statement: 'all' }), execute(), sync()],
+      [0, describeStatement('all'), sync()],
+    ]);
+    expect(lines.filter((line) => line.includes('0A000')).length).toBeGreaterThan(4);
+  });
+
+  test('types of parameters stay what they were when the client prepared it', async () => {
+    await expectAlike([
+      [0, parse('SELECT note FROM carried WHERE id = $1', 'one'), describeStatement('one'), sync()],
+      [1, query('ALTER TABLE carried ALTER COLUMN id TYPE bigint')],
+      [1, parse('SELECT note FROM carried WHERE id = $1', 'one'), describeStatement('one'), sync()],
+      [0, describeStatement('one'), bind({ statement: 'one', values: ['2'] }), execute(), sync()],
+      [0, bind({ statement: 'one', values: [frontend.int32(2)], valueFormats: [1] }), execute(), sync()],
+      [1, bind({ statement: 'one', values: [frontend.int32(2)], valueFormats: [1] }), execute(), sync()],
+    ]);
+  });
+
+  test('SQL finds what the protocol prepared, and fails once where it cannot be prepared any more', async () => {
+    await expectAlike([
+      [0, parse('SELECT id, note FROM carried ORDER BY id', 'rows'), sync()],
+      [1, parse("SELECT 'another one'", 'rows'), sync()],
+      [0, query('EXECUTE rows')],
+      [1, query('EXECUTE rows; EXPLAIN (COSTS off) EXECUTE rows')],
+      [0, query('CREATE TABLE carried_too AS EXECUTE rows')],
+      [1, query('DROP TABLE carried')],
+      [0, query('EXECUTE rows')],
+      [0, query('BEGIN'), query('EXECUTE rows'), query('SELECT 1'), query('ROLLBACK')],
+      [0, query("SELECT 'before'; EXECUTE rows")],
+      [0, parse('EXECUTE rows', ''), bind(), execute(), sync()],
+      [1, query('EXECUTE rows'), query('DEALLOCATE rows'), query('EXECUTE rows')],
+      [0, query('DEALLOCATE rows'), query('EXECUTE rows')],
+    ]);
+  });
+
+  test('who looks at what is prepared sees the client’s own statements, by the client’s own names', async () => {
+    const look = query('SELECT name, statement, parameter_types FROM pg_prepared_statements ORDER BY name');
+    await expectAlike([
+      [0, parse('SELECT $1::int', 'a'), parse('SELECT 2', 'b'), parse('SELECT 3', ''), sync()],
+      [1, look],
+      [1, parse('SELECT 4', 'a'), parse('SELECT 2', 'c'), sync()],
+      [1, look],
+      [0, look],
+      [1, parse('SELECT count(*) FROM pg_prepared_statements', ''), bind(), execute(), sync()],
+      [0, query('BEGIN'), look, query('PREPARE d AS SELECT 5'), look, query('ROLLBACK'), query('DEALLOCATE d')],
+      [0, closeStatement('a'), sync()],
+      [1, query('DEALLOCATE ALL')],
+      [0, look],
+      [1, look],
+    ]);
+  });
+
+  test('code that drops statements on the server drops nobody else’s', async () => {
+    await expectAlike([
+      [0, parse('SELECT 1', 'a'), sync()],
+      [1, parse('SELECT 2', 'b'), sync()],
+      [1, query("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")],
+      [0, bind({ statement: 'a' }), execute(), sync()],
+      [1, bind({ statement: 'b' }), sync()],
+      [1, parse('SELECT 3', 'b'), bind({ statement: 'b' }), execute(), sync()],
+      [0, bind({ statement: 'a' }), execute(), sync()],
+    ]);
+  });
+});
+
+describe('a server connection keeps so many statements', () => {
+  test('and a client that has more than that finds them all', async () => {
+    await start({ size: 1, maxPreparedStatements: 3 });
+    const client = await login();
+    const names = Array.from({ length: 10 }, (_, index) => `s${index}`);
+    for (const [index, name] of names.entries()) await prepare(client, name, `SELECT ${index}`);
+    for (const [index, name] of names.entries()) expect(await use(client, name)).toEqual([String(index)]);
+    const parsed = tap.heard('P').length;
+    const closed = tap.heard('C').length;
+    expect(parsed - closed).toBe(3);
+    tap.reset();
+    for (const [index, name] of names.entries())
+      if (index >= 7) expect(await use(client, name)).toEqual([String(index)]);
+    expect(tap.parsedNames()).toEqual([]);
+  });
+
+  test('even one, for two clients, with failures in every unit of work', async () => {
+    await start({ size: 1, maxPreparedStatements: 1 });
+    const failing = [bind({ statement: 'nobody' }), bind({ statement: 'x' }), sync()];
+    await expectAlike([
+      [0, parse('SELECT 1', 'x'), parse('SELECT 2', 'y'), parse('SELECT 3', 'z'), sync()],
+      [1, parse('SELECT 4', 'x'), parse('SELECT 5', 'y'), sync()],
+      [0, ...failing, bind({ statement: 'y' }), execute(), sync(), bind({ statement: 'z' }), execute(), sync()],
+      [1, ...failing, bind({ statement: 'x' }), execute(), bind({ statement: 'y' }), execute(), sync()],
+      [0, bind({ statement: 'x' }), execute(), closeStatement('x'), bind({ statement: 'y' }), execute(), sync()],
+      [1, query('EXECUTE x; EXECUTE y'), query('EXECUTE y')],
+      [0, bind({ statement: 'x' }), sync(), bind({ statement: 'z' }), execute(), sync()],
+    ]);
+  });
+});
+
+describe('a client that is alone', () => {
+  test('comes back to what it has prepared, and nothing is said of it', async () => {
+    await start({ size: 2, affinity: 'prefer' });
+    const client = await login();
+    await prepare(client, 'x', 'SELECT $1::int');
+    tap.reset();
+    for (let round = 0; round < 3; round++) expect(await use(client, 'x', ['7'])).toEqual(['7']);
+    expect(tap.heard('P').length + tap.heard('D').length + tap.heard('C').length).toBe(0);
+    expect(tap.heard('B')[0]?.body).toEqual(bind({ statement: 'x', values: ['7'] }).subarray(5));
+  });
+});

@@ -55,6 +55,7 @@ test('without a file, the defaults of the schema hold', () => {
       loginRetryMs: 15_000,
       maxPreparedStatements: 200,
       sequences: 'keep',
+      logins: 'shared',
       affinity: 'prefer',
     },
     admin: { host: '127.0.0.1', port: 9091, token: null },

@@ -22,6 +22,7 @@ pool:
   login_retry_ms: 11000
   max_prepared_statements: 12
   sequences: discard
+  logins: own
   affinity: avoid
 `;
   expect(loadSettings({ text }).pool).toEqual({
@@ -40,6 +41,7 @@ pool:
     loginRetryMs: 11_000,
     maxPreparedStatements: 12,
     sequences: 'discard',
+    logins: 'own',
     affinity: 'avoid',
   });
 });

@@ -15,7 +15,7 @@ import type { RelayContext } from './context.ts';
 import { GATE } from './gate.ts';
 import type { Run } from './run.ts';
 import { Sender } from './sender.ts';
-import { StatementMessages } from './statement-messages.ts';
+import { isPrepare, StatementMessages, textOf } from './statement-messages.ts';
 import { Decider } from './steps/decide.ts';
 import { announceEffects } from './steps/effects.ts';
 import { FAILED_QUERY, failWith } from './steps/failed-use.ts';
@@ -141,6 +141,7 @@ export class Conduct {
     const owed = this.#sender.send(OWED.query, buffer, start, end, remaining);
     owed.substitute = statements.takeSubstitute();
     this.#start(run, owed);
+    if (isPrepare(facts)) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
   }
@@ -178,6 +179,7 @@ export class Conduct {
       owed.substitute = portal.substitute;
     }
     this.#start(run, owed);
+    if (portal !== null && isPrepare(portal.facts)) this.#statements.carryPrepare(run, owed, textOf(portal));
     if (run.kill !== null) this.#connection.gate.close(GATE.killingAfterSync);
     return true;
   }

@@ -249,6 +249,9 @@ export class ServerSide implements FrameSink {
   #endExecute(): boolean {
     const { head } = this.#session.owed;
     if (head?.kind !== OWED.execute) return true;
+    // pgweir's own PREPARE.
+    if (head.isSwallowed && head.slot !== null)
+      for (const statement of listDeclared(head)) this.names.fill(head.slot, statement, head.slot.circumstances);
     this.#finish(head);
     return this.#shift(OWED.execute);
   }
@@ -304,8 +307,11 @@ export class ServerSide implements FrameSink {
     const keptSyncs = this.#connection.copyIn.fail();
     this.#isOutOfStep = head.hasUncertainSyncs;
     const said = this.#wordError(head, sqlstate, buffer, start, end);
-    if (isQuery || head.kind === OWED.functionCall) undoDeclared(listDeclared(head), this.#session);
-    else if (head.kind !== OWED.sync) this.#skipToSync();
+    if (isQuery || head.kind === OWED.functionCall) {
+      undoDeclared(listDeclared(head), this.#session);
+      this.names.sweep(head.sequence);
+    }
+    if (!isQuery && head.kind !== OWED.functionCall && head.kind !== OWED.sync) this.#skipToSync();
     // Nobody else ends the unit of work that pgweir began for itself.
     if (said === SILENCE && owed.head === null) {
       this.outlet.write(SYNC);

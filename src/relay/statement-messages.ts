@@ -1,9 +1,9 @@
 // The messages that name prepared statements: Parse, Bind, Describe, Close. Each method answers as those of the conduct do.
 
-import { OWED } from '../session/owed.ts';
+import { OWED, type OwedReply } from '../session/owed.ts';
 import type { Slot } from '../session/server-names.ts';
 import type { Session } from '../session/session.ts';
-import { meaningsOf, type PreparedStatement } from '../session/statements.ts';
+import { meaningsOf, type Portal, type PreparedStatement } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
@@ -12,9 +12,21 @@ import { STATEMENT } from './renaming.ts';
 import type { Run } from './run.ts';
 import type { Sender } from './sender.ts';
 import { type Decider, NOT_PREPARED } from './steps/decide.ts';
+import { listDeclared } from './steps/effects.ts';
 import { FAILED_DESCRIBE, failPlanWith, failWith, makeParameterDescription } from './steps/failed-use.ts';
 import { AS_SENT, FAILED } from './steps/places.ts';
 import { makeRefusedParse } from './steps/refuse.ts';
+
+/** The text of a portal with its NUL; null where it is not kept. */
+export function textOf({ statement }: Portal): Buffer | null {
+  const preparation = statement?.preparation ?? null;
+  return preparation === null ? null : preparation.body.subarray(0, preparation.typesAt);
+}
+
+/** Nothing but one PREPARE. */
+export function isPrepare(facts: TextFacts): boolean {
+  return facts.length === 1 && facts[0]?.effect?.type === 'prepare';
+}
 
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
 
@@ -87,6 +99,7 @@ export class StatementMessages {
     this.#connection.router.noteRun(facts);
     const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, remaining, portalEnd + 1, nameEnd, slot);
     const portal = this.#session.portals.declare(readName(buffer, start + 5, portalEnd), facts, owed.sequence);
+    portal.statement = statement;
     portal.substitute = statements.takeSubstitute();
     return true;
   }
@@ -122,6 +135,14 @@ export class StatementMessages {
       this.#connection.active.names.rank(slot, owed.sequence);
     }
     return true;
+  }
+
+  /** A PREPARE alone has been sent: what it makes can follow the client. A late cancel must not find what is asked of it. */
+  carryPrepare(run: Run, owed: OwedReply<Run>, text: Buffer | null): void {
+    const [made] = listDeclared(owed);
+    if (made === undefined || text === null || run.kill !== null) return;
+    const isAlone = owed.kind === OWED.query && !this.#session.isUnitOpen;
+    this.#connection.router.statements.afterPrepare(made, text, owed.sequence, isAlone);
   }
 
   #meanings(statement: PreparedStatement | null): TextFacts {

@@ -50,6 +50,12 @@ export class Preparation {
   }
 }
 
+/** A text without types, as a Parse would have it. `text` ends with NUL. */
+export function prepareText(text: Buffer, lexing: string): Preparation {
+  const body = Buffer.concat([text, Buffer.alloc(2)]);
+  return makePreparation(body, 0, text.length - 1, body.length, lexing);
+}
+
 /** The same text with types of its parameters given in so many ways is shared. */
 const MAX_VARIANTS = 8;
 

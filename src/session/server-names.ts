@@ -23,8 +23,8 @@ export class Slot {
   preparation: Preparation | null = null;
   circumstances: Circumstances | null = null;
   description: StatementDescription | null = null;
-  /** It is its client's alone: made by SQL PREPARE, or stationary. */
-  isStationary = false;
+  /** Made by SQL PREPARE: it is its client's alone. */
+  isSql = false;
   /** The types of its parameters are those that the server found out by itself. */
   hasOwnTypes = false;
   /** pgweir's own Parse is in flight. Should it be skipped or fail, the client's name does not stand for this slot. */
@@ -67,7 +67,7 @@ export class Slot {
 
   /** Nobody's: any client that means the same may have it. */
   get isFree(): boolean {
-    return this.isThere && this.clientName === null && !this.isClosing && !this.isStationary;
+    return this.isThere && this.clientName === null && !this.isClosing && !this.isSql;
   }
 }
 
@@ -172,7 +172,7 @@ export class ServerNames {
     slot.isThere = true;
     slot.isDoubtful = false;
     slot.statement = statement;
-    slot.isStationary = statement.isStationary;
+    slot.isSql = statement.isSql;
     slot.circumstances = circumstances;
     const parameters = statement.description?.parameters ?? null;
     slot.hasOwnTypes = parameters === null || statement.circumstances === circumstances;
@@ -190,8 +190,7 @@ export class ServerNames {
   fillBySql(statement: PreparedStatement, sequence: number): void {
     const slot = this.#slots.get(statement.name) ?? this.add(statement.name);
     this.rank(slot, sequence);
-    this.fill(slot, statement, null);
-    slot.isStationary = true;
+    this.fill(slot, statement, statement.circumstances);
     this.bind(statement.name, slot);
   }
 
@@ -207,7 +206,7 @@ export class ServerNames {
   empty(slot: Slot, sequence: number): void {
     if (slot !== this.unnamed && this.#slots.get(slot.name) !== slot) return;
     slot.isThere = false;
-    slot.isStationary = false;
+    slot.isSql = false;
     slot.statement = null;
     slot.description = null;
     if (slot.isClosing) this.#closing--;
@@ -257,7 +256,7 @@ export class ServerNames {
   oldest(needed: Slot | null): Slot | null {
     let oldest: Slot | null = null;
     for (const slot of this.#slots.values()) {
-      if (!slot.isThere || slot.isClosing || slot.isStationary || slot === needed) continue;
+      if (!slot.isThere || slot.isClosing || slot.isSql || slot === needed) continue;
       if (oldest === null || slot.usedAt < oldest.usedAt) oldest = slot;
     }
     return oldest;

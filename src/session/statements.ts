@@ -12,14 +12,14 @@ export class PreparedStatement {
   readonly facts: TextFacts;
   /** Rank in the stream of the message that made it: a DEALLOCATE sent earlier does not end it. */
   readonly sequence: number;
-  /** What its Parse said, for another server connection; null where none is ever needed, and for SQL PREPARE. */
-  readonly preparation: Preparation | null;
+  /** What prepared it, for another server connection; null where none is ever needed, or it cannot be repeated there. */
+  preparation: Preparation | null;
+  /** SQL PREPARE made it: `preparation` is the text of that. */
+  isSql = false;
   /** What it was read under; null where that is not certain. */
   circumstances: Circumstances | null = null;
   /** What it was at its Parse: where that is not so any more, the server says so at each use. Null where nobody knows. */
   description: StatementDescription | null = null;
-  /** It cannot be prepared again elsewhere: what it is depends on what its session had at its Parse. */
-  isStationary = false;
   /** What the name meant before, until the server confirms this one: if it refuses, the old meaning holds. */
   previous: PreparedStatement | null;
   /** The server has taken it: what comes later cannot undo it. */
@@ -63,13 +63,6 @@ export class PreparedStatements {
     const statement = new PreparedStatement(name, facts, sequence, preparation, this.find(name));
     this.#put(name, statement);
     return statement;
-  }
-
-  /** The name means it, or may mean it. */
-  has(statement: PreparedStatement): boolean {
-    let found = this.find(statement.name);
-    while (found !== null && found !== statement) found = found.previous;
-    return found !== null;
   }
 
   /** The server took it. */
@@ -134,6 +127,8 @@ export class Portal {
   hasRun = false;
   /** Server time that earlier Executes of it took, for kill_after_ms. */
   usedMs = 0;
+  /** Null for DECLARE, and where nothing was prepared under the name. */
+  statement: PreparedStatement | null = null;
   /** For the replies to its Executes. */
   substitute: ErrorSubstitute | null = null;
 

@@ -6,7 +6,8 @@ import type { Broken } from './framer.ts';
 
 const EMPTY = Buffer.alloc(0);
 
-function makeMessage(type: number, body: Buffer): Buffer {
+/** A message of that type, its length word before `body`. */
+export function makeMessage(type: number, body: Buffer): Buffer {
   const message = Buffer.allocUnsafe(5 + body.length);
   message[0] = type;
   message.writeInt32BE(4 + body.length, 1);

@@ -114,12 +114,14 @@ class PreparingClient implements Doings {
   readonly pool = 'weir';
   readonly #client: number;
   readonly #dice: Dice;
+  readonly #texts: readonly string[];
   #hasPlans = false;
   #isFailed = false;
 
-  constructor(client: number, dice: Dice) {
+  constructor(client: number, dice: Dice, texts: readonly string[]) {
     this.#client = client;
     this.#dice = dice;
+    this.#texts = texts;
   }
 
   hasPins(): boolean {
@@ -224,7 +226,7 @@ class PreparingClient implements Doings {
   }
 
   #parse(name: string): Op {
-    const sql = this.#dice.pick(STATEMENTS);
+    const sql = this.#dice.pick(this.#texts);
     this.#note(sql);
     const types = this.#dice.pick(TYPES);
     return {
@@ -265,6 +267,8 @@ function short(name: string): string {
 }
 
 export function makePreparedModel(dice: Dice, poolSize: number | null): Model {
-  const members = [0, 1, 2].map((client) => new PreparingClient(client, dice));
+  // A Parse of EXECUTE binds its client to the connection, as it bound itself to what it found there: others would wait.
+  const texts = poolSize === null ? STATEMENTS : STATEMENTS.filter((text) => !text.startsWith('EXECUTE'));
+  const members = [0, 1, 2].map((client) => new PreparingClient(client, dice, texts));
   return new Crew(members, dice, poolSize);
 }

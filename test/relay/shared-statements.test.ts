@@ -3,6 +3,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Settings } from '../../src/config/settings.ts';
+import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { readRow, transcribe } from '../support/transcript.ts';
@@ -310,6 +311,73 @@ describe.each([1, 2])('over %i server connections', (size) => {
       [1, parse('SELECT 3', 'b'), bind({ statement: 'b' }), execute(), sync()],
       [0, bind({ statement: 'a' }), execute(), sync()],
     ]);
+  });
+});
+
+describe.each([1, 2])('SQL PREPARE over %i server connections', (size) => {
+  beforeEach(() => start({ size }));
+
+  test('follows its client, and holds no connection', async () => {
+    await expectAlike([
+      [0, query('PREPARE a (int) AS SELECT $1 + 1')],
+      [1, query('PREPARE a AS SELECT id FROM carried ORDER BY id')],
+      [0, query('EXECUTE a (1)'), query('EXECUTE a')],
+      [1, query('EXECUTE a'), query('EXPLAIN (COSTS off) EXECUTE a')],
+      [0, bind({ statement: 'a', values: ['7'] }), execute(), sync()],
+      [1, describeStatement('a'), bind({ statement: 'a', values: ['7'] }), sync()],
+      [0, query('PREPARE a AS SELECT 1'), parse('SELECT 1', 'a'), sync()],
+      [1, query('BEGIN'), query('EXECUTE a'), parse('EXECUTE a', ''), bind(), execute(), sync(), query('COMMIT')],
+      [0, parse('PREPARE b AS SELECT $1::text', ''), bind(), execute(), bind({ statement: 'b' }), sync()],
+      [1, query('DEALLOCATE a'), query('EXECUTE a')],
+      [0, query("EXECUTE b ('text')"), closeStatement('a'), sync(), query('EXECUTE a (1)')],
+      [1, bind({ statement: 'b' }), sync(), query('EXECUTE b')],
+      [0, query('DEALLOCATE ALL'), query("EXECUTE b ('text')")],
+    ]);
+    const client = await login();
+    await say(client, query('PREPARE a AS SELECT 1'));
+    await say(await login(), query('SELECT 1'));
+    expect(weir.control.sessions().map(({ holds }) => holds)).toEqual([[], []]);
+    expect(weir.control.pools()[0]?.pins).toEqual([]);
+  });
+
+  test('shows as what the client wrote', async () => {
+    const look = query('SELECT name, statement, parameter_types, from_sql FROM pg_prepared_statements ORDER BY name');
+    await expectAlike([
+      [0, query('/* mine */ PREPARE a (int, text) AS SELECT $1; -- and no more')],
+      [1, query('PREPARE b AS VALUES (1)')],
+      [0, parse('SELECT 1', 'c'), sync(), look],
+      [1, look],
+      [0, look, query('BEGIN'), look, query('COMMIT')],
+    ]);
+  });
+
+  test('fails where its tables have changed, as it does on a server of one’s own', async () => {
+    const lines = await expectAlike([
+      [0, query('PREPARE a AS SELECT * FROM carried ORDER BY id'), query('PREPARE b (int) AS SELECT id FROM carried')],
+      [1, query('ALTER TABLE carried ADD COLUMN extra int')],
+      [0, query('EXECUTE a'), bind({ statement: 'a' }), execute(), sync(), describeStatement('a'), sync()],
+      [1, query('PREPARE a AS SELECT * FROM carried ORDER BY id'), query('EXECUTE a')],
+      [0, query("SELECT 'before'; EXECUTE a"), query('EXECUTE b (1)'), query('EXECUTE b')],
+      [1, query('DROP TABLE carried')],
+      [0, query('EXECUTE a'), query('EXECUTE b (1)'), query('EXECUTE b'), query('DEALLOCATE a'), query('EXECUTE a')],
+      [1, query('BEGIN'), query('EXECUTE a'), query('SELECT 1'), query('ROLLBACK')],
+    ]);
+    expect(lines.filter((line) => line.includes('0A000')).length).toBeGreaterThan(2);
+  });
+
+  test('keeps its connection where its text cannot be repeated alone', async () => {
+    await expectAlike([
+      [0, query('PREPARE a AS SELECT 1; PREPARE b AS SELECT 2')],
+      [0, query('EXECUTE a'), query('EXECUTE b'), query('DEALLOCATE ALL')],
+      [1, query('SELECT 1')],
+    ]);
+    const client = await login();
+    await say(client, query('PREPARE a AS SELECT 1; PREPARE b AS SELECT 2'));
+    await say(client, query('EXECUTE b'));
+    const holds = (): string => String(weir.control.sessions()[0]?.holds);
+    await waitFor(() => holds() === 'prepared_sql', 5_000, holds);
+    await say(client, query('DEALLOCATE ALL'));
+    await waitFor(() => holds() === '', 5_000, holds);
   });
 });
 

@@ -33,6 +33,8 @@ export async function askWhatIsLeft(
     connection.client.outlet.write(asides);
     connection.client.outlet.flush();
   }
-  if (member.side !== null) settleNames(traces, rows, member.side.names, connection.session.statements);
-  return readSettlement(rows, member.loginClass.pool.user, traces, belongings);
+  const { side } = member;
+  const carried = side === null ? 0 : settleNames(traces, rows, side.names, connection.session.statements);
+  const settlement = readSettlement(rows, member.loginClass.pool.user, traces, belongings);
+  return { ...settlement, found: settlement.found & ~carried };
 }

@@ -6,17 +6,16 @@
 // depends on answers that are still to come: the message waits for them.
 
 import { type ErrorSubstitute, OWED } from '../../session/owed.ts';
-import { internPreparation, lexingOf, type Preparation } from '../../session/preparation.ts';
+import { internPreparation, lexingOf, type Preparation, prepareText } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
-import { TRACE } from '../../sql/traces.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
 import { GATE } from '../gate.ts';
 import { OwnMessages } from './own-messages.ts';
-import { AS_SENT, FAILED, NOBODY, NOTHING, TAKEN, TAKEN_STATEMENT } from './places.ts';
-import { type FailingPlace, StatementRepeater } from './repeat-statements.ts';
+import { AS_SENT, FAILED, NOBODY, NOTHING, OWN_PREFIX, TAKEN, TAKEN_STATEMENT } from './places.ts';
+import { type FailingPlace, isExecute, runsPrepared, StatementRepeater } from './repeat-statements.ts';
 import { SqlNames } from './sql-names.ts';
 import { OWN_SERVERS, type Surroundings } from './surroundings.ts';
 
@@ -32,7 +31,6 @@ export class StatementCarrier {
   readonly #repeater: StatementRepeater;
   readonly #sql: SqlNames;
   #last: ServerNames | null = null;
-  readonly #stationary = new Set<PreparedStatement>();
   /** What the message needs that is being looked at. */
   needed: Slot | null = null;
 
@@ -59,7 +57,7 @@ export class StatementCarrier {
     if (preparation === null) return AS_SENT;
     this.needed = null;
     // What the server makes of an EXECUTE depends on what it finds under the name.
-    if (!this.#sql.isReady(facts, false, isExecute)) return null;
+    if (!this.#sql.isReady(facts, false, runsPrepared)) return null;
     const names = this.enter();
     const bound = names.of(name);
     if (bound !== undefined) return this.#inTime(bound);
@@ -81,10 +79,9 @@ export class StatementCarrier {
     this.enter().rank(slot, sequence);
     const { preparation, facts, name } = statement;
     if (!this.#surroundings.isShared || preparation === null) return;
-    if (facts.some(isExecute)) {
-      // What it is, the server has found out by what the client has now under the name in it.
-      statement.isStationary = true;
-      this.#stationary.add(statement);
+    if (isExecute(facts)) {
+      // It belongs to what the client has under the name in it.
+      this.#own.describe(slot);
       return;
     }
     const circumstances = this.#surroundings.now();
@@ -98,7 +95,6 @@ export class StatementCarrier {
   /** Where a Bind of that name goes, where that needs no more than a look; null: see `forUse`. */
   placeOf(name: string): Slot | null {
     if (!this.isKept) return AS_SENT;
-    if (name === '' && this.#stationary.size > 0) this.#untieUnnamed();
     const names = this.enter();
     const bound = names.of(name);
     if (bound === undefined || bound.isDoubtful) return null;
@@ -114,8 +110,7 @@ export class StatementCarrier {
   forUse(name: string, statement: PreparedStatement | null, tryValues: ((place: Slot) => void) | null): Slot | null {
     const isDescribe = tryValues === null;
     if (!this.isKept) return AS_SENT;
-    if (isDescribe && statement?.isStationary === true && !this.#sql.isReady(statement.facts, false, isExecute))
-      return null;
+    if (isDescribe && statement !== null && !this.#sql.isReady(statement.facts, false, runsPrepared)) return null;
     const names = this.enter();
     const bound = names.of(name);
     if (bound !== undefined) {
@@ -128,6 +123,7 @@ export class StatementCarrier {
     if (statement !== null && !statement.isConfirmed) return this.wait();
     if (statement === null || this.#isLost(statement, names)) return this.#forNobody(names, name);
     if (!this.isClear(name)) return this.wait();
+    if (statement.isSql) return this.#placeInFailed(names, statement, isDescribe) ?? this.#placeSql(names, statement);
     return this.#placeInFailed(names, statement, isDescribe) ?? this.#establish(names, name, statement, tryValues);
   }
 
@@ -166,25 +162,30 @@ export class StatementCarrier {
     return this.isKept ? this.#sql.takeFailure() : null;
   }
 
+  /**
+   * A PREPARE has been sent, as all that its message runs: it can be repeated elsewhere. `text` is that of the message, with
+   * its NUL. The server tells what it has made.
+   *
+   * @param isQuery the message was a Query; behind one that was not, the client goes on in the same unit of work
+   */
+  afterPrepare(statement: PreparedStatement, text: Buffer, sequence: number, isQuery: boolean): void {
+    if (!this.#surroundings.isShared) return;
+    const names = this.enter();
+    const { session } = this.#connection;
+    if (names.at(statement.name) !== null) return;
+    const slot = names.add(statement.name);
+    names.rank(slot, sequence);
+    names.bind(statement.name, slot);
+    statement.preparation = prepareText(text, lexingOf(session.clientEncoding, session.areStringsConforming));
+    statement.circumstances = this.#surroundings.now();
+    slot.isSilent = true;
+    this.#own.describe(slot);
+    if (isQuery) this.#own.sync();
+  }
+
   /** What errors of the Query or Execute that runs now are to the client, told once. */
   takeSubstitute(): ErrorSubstitute | null {
     return this.isKept ? this.#sql.takeSubstitute() : null;
-  }
-
-  /** Bits of TRACE: the client has what can be on no other server connection, and no question to the server shows it. */
-  get ties(): number {
-    if (this.#stationary.size === 0) return 0;
-    const { statements } = this.#connection.session;
-    for (const statement of this.#stationary) if (!statements.has(statement)) this.#stationary.delete(statement);
-    return this.#stationary.size === 0 ? 0 : TRACE.preparedSql;
-  }
-
-  /** Without a name it is mostly used once, and not worth a server connection any more. */
-  #untieUnnamed(): void {
-    const statement = this.#connection.session.statements.find('');
-    if (statement?.isStationary !== true) return;
-    statement.isStationary = false;
-    this.#stationary.delete(statement);
   }
 
   /** What was used longest ago goes, down to the limit. */
@@ -209,7 +210,7 @@ export class StatementCarrier {
     names.changeOwner(this);
     this.#last = names;
     for (const slot of names.slots()) {
-      if (!slot.isStationary) continue;
+      if (!slot.isSql) continue;
       if (isBack && statements.find(slot.name) === slot.statement) names.bind(slot.name, slot);
       else if (this.#surroundings.isShared) this.#own.close(names, slot);
     }
@@ -292,7 +293,7 @@ export class StatementCarrier {
       if (old !== undefined && (old === there || there !== null)) return old;
       this.#makeRoom(names, 1);
     }
-    return there === null && name !== NOBODY.name && name !== TAKEN ? names.add(name) : names.addAlias();
+    return there === null && !name.startsWith(OWN_PREFIX) ? names.add(name) : names.addAlias();
   }
 
   /** In a failed transaction nothing can be prepared, but what has been prepared has parameters. */
@@ -301,6 +302,13 @@ export class StatementCarrier {
     if (this.#connection.session.status !== TRANSACTION.failed || description === null) return null;
     if (isDescribe ? description.hasColumns : ENDS_TRANSACTION.test(facts[0]?.shape.kinds[0] ?? '')) return null;
     return this.#repeater.standIn(names, statement, NOTHING);
+  }
+
+  /** Its own name is in its text. */
+  #placeSql(names: ServerNames, statement: PreparedStatement): Slot | null {
+    if (!this.#connection.session.isQuiet) return this.wait();
+    if (!this.#repeater.isUsable(names, statement)) return FAILED;
+    return this.#sql.prepare(names, statement, false) ? (names.of(statement.name) ?? NOBODY) : null;
   }
 
   #establish(
@@ -314,6 +322,7 @@ export class StatementCarrier {
       names.bind(name, fit);
       return fit;
     }
+    if (isExecute(statement.facts) && !this.#connection.session.isQuiet) return this.wait();
     if (!this.#repeater.isUsable(names, statement)) return FAILED;
     if (name !== '' && this.#connection.session.isQuiet) this.#makeRoom(names, 1);
     const slot = name === '' ? names.unnamed : names.at(name) === null ? names.add(name) : names.addAlias();
@@ -342,10 +351,6 @@ export class StatementCarrier {
       this.#own.close(names, oldest);
     }
   }
-}
-
-function isExecute({ effect }: StatementFacts): boolean {
-  return effect?.type === 'execute';
 }
 
 /** EXECUTE may be of such a statement. */

@@ -19,6 +19,7 @@ export function announceEffects(facts: TextFacts, owed: OwedReply<Run>, session:
     if (effect === null) continue;
     if (effect.type === 'prepare') {
       const declared = session.statements.declare(effect.name, [effect.inner], owed.sequence, null);
+      declared.isSql = true;
       owed.declared = [...listDeclared(owed), declared];
     } else if (effect.type === 'declare') {
       session.portals.declare(effect.name, [statement], owed.sequence, effect.isHeld);

@@ -6,10 +6,21 @@ import type { Circumstances } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import { FRONTEND } from '../../wire/codes.ts';
-import { FLUSH, SYNC } from '../../wire/writer.ts';
+import { FLUSH, makeMessage, SYNC } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
-import { makeNamed, makeRepeatedParse } from '../renaming.ts';
+import { makeNamed, makeRepeatedParse, PORTAL } from '../renaming.ts';
 import type { Run } from '../run.ts';
+
+/** Of a statement and a portal that nobody comes back to. */
+const PASSING_NAME = Buffer.from('pgweir_prepare', 'latin1');
+const NO_TYPES = Buffer.alloc(2);
+/** No formats, no values. */
+const PASSING_BIND = makeMessage(
+  FRONTEND.bind,
+  Buffer.concat([PASSING_NAME, Buffer.alloc(1), PASSING_NAME, Buffer.alloc(7)]),
+);
+/** All rows. */
+const PASSING_EXECUTE = makeMessage(FRONTEND.execute, Buffer.concat([PASSING_NAME, Buffer.alloc(5)]));
 
 export class OwnMessages {
   readonly #connection: Connection;
@@ -26,8 +37,14 @@ export class OwnMessages {
     const { preparation, description } = statement;
     if (preparation === null) return;
     const { body, typesAt } = preparation;
-    const types = description?.parameters ?? body.subarray(typesAt);
-    const owed = this.#send(makeRepeatedParse(slot.bytes, body.subarray(0, typesAt), types), OWED.parse, slot);
+    const text = body.subarray(0, typesAt);
+    const owed = statement.isSql
+      ? this.#runPrepare(text, slot)
+      : this.#send(
+          makeRepeatedParse(slot.bytes, text, description?.parameters ?? body.subarray(typesAt)),
+          OWED.parse,
+          slot,
+        );
     owed.declared = statement;
     names.rank(slot, owed.sequence);
     slot.circumstances = circumstances;
@@ -35,6 +52,18 @@ export class OwnMessages {
     slot.isTrial = false;
     slot.isSilent = false;
     names.touch(slot);
+  }
+
+  /** SQL PREPARE by the extended protocol, which neither ends a unit of work nor drops the statement without a name. */
+  #runPrepare(text: Buffer, slot: Slot): OwedReply<Run> {
+    // One that failed has left it behind.
+    this.#send(makeNamed(FRONTEND.close, PASSING_NAME), OWED.close, null);
+    this.#send(makeRepeatedParse(PASSING_NAME, text, NO_TYPES), OWED.parse, slot);
+    this.#send(PASSING_BIND, OWED.bind, slot);
+    const owed = this.#send(PASSING_EXECUTE, OWED.execute, slot);
+    this.#send(makeNamed(FRONTEND.close, PASSING_NAME, PORTAL), OWED.close, null).isPortal = true;
+    this.#send(makeNamed(FRONTEND.close, PASSING_NAME), OWED.close, null);
+    return owed;
   }
 
   describe(slot: Slot): void {
@@ -57,12 +86,13 @@ export class OwnMessages {
     this.#connection.active.outlet.write(FLUSH);
   }
 
-  #send(message: Buffer, kind: OwedKind, slot: Slot): OwedReply<Run> {
+  #send(message: Buffer, kind: OwedKind, slot: Slot | null): OwedReply<Run> {
     const { active, session } = this.#connection;
     active.outlet.write(message);
     const owed = session.owed.push(kind);
     owed.isSwallowed = true;
     owed.closedName = '';
+    owed.isPortal = false;
     owed.slot = slot;
     return owed;
   }

@@ -9,24 +9,33 @@ import { TRACE } from '../../sql/traces.ts';
 
 /** Goes with the other questions of a settlement (pool/settlement.ts). */
 const QUESTION = `;
-SELECT 'prepared', pg_catalog.encode(pg_catalog.convert_to(name, pg_catalog.getdatabaseencoding()), 'hex')
-  FROM pg_catalog.pg_prepared_statement()`;
+SELECT 'prepared', pg_catalog.encode(pg_catalog.convert_to(name, pg_catalog.getdatabaseencoding()), 'hex'),
+  CASE WHEN from_sql THEN 'sql' END FROM pg_catalog.pg_prepared_statement()`;
 
 /** What to ask beside the rest; nothing where only statements ran whose doings are known. `traces` are bits of TRACE. */
 export function questionOfNames(traces: number): string {
   return (traces & (TRACE.hidden | TRACE.preparedSql)) === 0 ? '' : QUESTION;
 }
 
-/** What is not there any more is gone from the client's names, too. Nothing is in flight. */
+/**
+ * What is not there any more is gone from the client's names, too. Bits of TRACE that are there, but follow the client.
+ * Nothing is in flight.
+ */
 export function settleNames(
   traces: number,
   rows: Inquiry['rows'],
   names: ServerNames,
   statements: PreparedStatements,
-): void {
-  if (questionOfNames(traces) === '') return;
+): number {
+  if (questionOfNames(traces) === '') return 0;
   const there = new Set<string>();
-  for (const [kind, name] of rows) if (kind === 'prepared') there.add(readHex(name ?? ''));
+  let carried: number = TRACE.preparedSql;
+  for (const [kind, hexName, source] of rows) {
+    if (kind !== 'prepared') continue;
+    const name = readHex(hexName ?? '');
+    there.add(name);
+    if (source === 'sql' && !isCarried(name, names, statements)) carried = 0;
+  }
   for (const slot of [...names.slots()]) {
     const { name, clientName } = slot;
     // The server has it in the database's encoding, the client sent it in its own.
@@ -34,6 +43,14 @@ export function settleNames(
     if (clientName !== null) statements.forget(clientName, Number.POSITIVE_INFINITY);
     names.empty(slot, Number.POSITIVE_INFINITY);
   }
+  return carried;
+}
+
+/** SQL PREPARE that is known can be done again elsewhere. */
+function isCarried(name: string, names: ServerNames, statements: PreparedStatements): boolean {
+  const statement = names.at(name)?.statement ?? null;
+  if (statement === null || !isAscii(name) || statements.find(name) !== statement) return false;
+  return statement.isSql && statement.preparation !== null && statement.description !== null;
 }
 
 function isAscii(text: string): boolean {

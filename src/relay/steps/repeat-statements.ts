@@ -8,12 +8,24 @@
 import { lexingOf, type Preparation } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
+import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
 import { CHANGED_RESULT, UNPLANNABLE, UNREADABLE_TEXT } from './failed-use.ts';
 import type { OwnMessages } from './own-messages.ts';
-import { makeStandIn, NOTHING } from './places.ts';
+import { makeStandIn, NOTHING, ONE_COLUMN } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
+
+/** EXECUTE, EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE. */
+export function runsPrepared({ effect }: StatementFacts): boolean {
+  return effect?.type === 'execute';
+}
+
+/** EXECUTE alone, which returns what another statement returns. */
+export function isExecute(facts: TextFacts): boolean {
+  const [only] = facts;
+  return only !== undefined && facts.length === 1 && runsPrepared(only) && only.shape.kinds[0] === 'execute';
+}
 
 /** Where a Bind goes that must fail, and the ErrorResponse that it fails with. */
 export interface FailingPlace {
@@ -46,6 +58,10 @@ export class StatementRepeater {
     const { preparation } = statement;
     if (preparation === null) return null;
     if (statement.name === '') return this.isFit(names.unnamed, statement) ? names.unnamed : null;
+    if (statement.isSql) {
+      const own = names.at(statement.name);
+      return own?.clientName === null && !own.isClosing && this.isFit(own, statement) ? own : null;
+    }
     for (const slot of names.with(preparation)) if (slot.isFree && this.isFit(slot, statement)) return slot;
     return null;
   }
@@ -55,6 +71,7 @@ export class StatementRepeater {
     if (!slot.isThere || slot.preparation !== statement.preparation) return false;
     const { circumstances, description } = slot;
     const isOwn = slot.statement === statement;
+    if (isExecute(statement.facts)) return isOwn;
     const isAlike = circumstances !== null && circumstances.reading === statement.circumstances?.reading;
     if (!isOwn && !isAlike) return false;
     if (description !== null && statement.description !== null)
@@ -66,6 +83,7 @@ export class StatementRepeater {
   needsTrial(statement: PreparedStatement): boolean {
     const { preparation, description } = statement;
     if (!this.#surroundings.isShared || preparation === null || description === null) return false;
+    if (isExecute(statement.facts)) return false;
     const known = preparation.describedAt(this.#surroundings.now(), description.parameters);
     return description.signature !== known?.signature && !this.isUnchanged(statement);
   }
@@ -73,10 +91,38 @@ export class StatementRepeater {
   /** Parse and, where its description is not known, Describe. */
   prepare(names: ServerNames, slot: Slot, statement: PreparedStatement): void {
     const { preparation, description } = statement;
+    if (isExecute(statement.facts)) {
+      this.#prepareExecute(names, slot, statement);
+      return;
+    }
     const now = this.#surroundings.now();
     this.#own.parse(names, slot, statement, now);
     if (!this.#surroundings.isShared || preparation === null) return;
     if (preparation.describedAt(now, description?.parameters ?? null) === null) this.#own.describe(slot);
+  }
+
+  /**
+   * Whether an EXECUTE has a result the server finds out at its Parse, by what it has then under the name in it; it stays so
+   * whatever becomes of that. Where the client has something else there now, the name is made over for the while. Nothing
+   * may be in flight.
+   */
+  #prepareExecute(names: ServerNames, slot: Slot, statement: PreparedStatement): void {
+    const effect = statement.facts[0]?.effect;
+    const name = effect?.type === 'execute' ? effect.name : '';
+    const held = this.#connection.session.statements.find(name);
+    const bound = names.of(name);
+    const mustReturn = statement.description?.hasColumns ?? null;
+    const returns = bound !== undefined && held?.description?.hasColumns === true;
+    const isAsWas = mustReturn === null || mustReturn === returns || name === statement.name;
+    const there = names.at(name);
+    if (!isAsWas && there !== null) this.#own.close(names, there);
+    const stand = mustReturn === true && !isAsWas ? (there ?? names.add(name)) : null;
+    if (stand !== null) this.#own.parse(names, stand, makeStandIn(ONE_COLUMN, statement, null), null);
+    this.#own.parse(names, slot, statement, null);
+    if (stand !== null) this.#own.close(names, stand);
+    if (isAsWas || held === null || bound === undefined) return;
+    this.#own.parse(names, bound, held, this.#surroundings.now());
+    names.bind(name, bound);
   }
 
   /** It is prepared to see how that goes, and whether it is still described as it was. */
@@ -100,17 +146,18 @@ export class StatementRepeater {
   /** A trial has shown that the statement is not described any more as it was. */
   #hasChanged(names: ServerNames, statement: PreparedStatement): boolean {
     const { preparation, description } = statement;
-    if (preparation === null || description === null) return false;
+    if (preparation === null || description === null || isExecute(statement.facts)) return false;
     const now = this.#surroundings.now();
     const slots = statement.name === '' ? [names.unnamed] : names.with(preparation);
     for (const slot of slots) {
       const { description: other } = slot;
       if (!slot.isThere || slot.preparation !== preparation || other === null) continue;
-      // With other types of parameters another result is no wonder.
-      if (other.signature === description.signature || !other.parameters.equals(description.parameters)) continue;
+      if (other.signature === description.signature) continue;
       const isTold = slot.isTrial && slot.statement === statement;
       if (isTold) slot.isTrial = false;
-      if (isTold || (now?.isMoment === true && slot.circumstances === now)) return true;
+      // With other types of parameters another result is no wonder.
+      const isAlike = other.parameters.equals(description.parameters);
+      if (isTold || (isAlike && now?.isMoment === true && slot.circumstances === now)) return true;
     }
     return false;
   }
@@ -160,7 +207,7 @@ export class StatementRepeater {
    */
   standIn(names: ServerNames, statement: PreparedStatement, preparation: Preparation): Slot {
     const slot = names.addAlias();
-    this.#own.parse(names, slot, makeStandIn(preparation, statement), null);
+    this.#own.parse(names, slot, makeStandIn(preparation, statement, statement.description), null);
     slot.usedAt = 0;
     return slot;
   }

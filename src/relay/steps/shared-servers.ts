@@ -54,7 +54,6 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   #isInUnit = false;
   #isWaitingForQuiet = false;
   readonly #leavings: Leavings;
-  #ties = 0;
   /** Statements since the connection was taken. */
   #ran = 0;
   readonly #definitions: DefinitionWatch;
@@ -87,12 +86,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   /** What may be in the session beside its belongings. */
   get #openTraces(): number {
-    return this.#leavings.traces | this.#unaskable | (this.#member?.pins ?? 0);
-  }
-
-  /** What no question can find. */
-  get #unaskable(): number {
-    return this.#leavings.unaskable | this.statements.ties;
+    return this.#leavings.traces | this.#leavings.unaskable | (this.#member?.pins ?? 0);
   }
 
   get applicationName(): string {
@@ -128,7 +122,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (member === null) return this.#take(loginClass, isForNew);
     if (this.#isAsking) return false;
     const { session, gate } = this.#connection;
-    const isFixed = session.isTransactionAhead || member.pins !== 0 || this.#unaskable !== 0;
+    const isFixed = session.isTransactionAhead || member.pins !== 0 || this.#leavings.unaskable !== 0;
     const isRight = member.loginClass === loginClass && !(isForNew && member.isMixed && this.#isAtRest());
     if (isRight || isFixed) {
       member.isReclaimable = false;
@@ -223,20 +217,17 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   #endUse(member: Member<ServerSide>): void {
     const { ledger } = this.#targets.primary.pool;
-    const { ties } = this.statements;
-    this.#leavings.traces |= this.#ties & ~ties;
-    this.#ties = ties;
-    if (this.#unaskable === 0 && this.#leavings.traces === 0 && member.pins === 0) {
+    if (this.#leavings.unaskable === 0 && this.#leavings.traces === 0 && member.pins === 0) {
       ledger.sharedStatements += this.#ran;
       this.#ran = 0;
       this.#giveBack(member);
       return;
     }
-    if (this.#unaskable !== 0) this.#pool.setPins(member, member.pins | this.#unaskable);
+    if (this.#leavings.unaskable !== 0) this.#pool.setPins(member, member.pins | this.#leavings.unaskable);
     if (member.pins === 0) ledger.sharedStatements += this.#ran;
     else ledger.pinnedStatements += this.#ran;
     this.#ran = 0;
-    if (this.#unaskable === 0 && this.#leavings.traces !== 0) this.#pool.keep(member);
+    if (this.#leavings.unaskable === 0 && this.#leavings.traces !== 0) this.#pool.keep(member);
   }
 
   /** Somebody needs the connection: what has been left on it? */
@@ -320,7 +311,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
       this.#pool.abort(member, isMidMessage);
       return;
     }
-    const cleaning = makeCleaning(this.#leavings.traces | this.#unaskable | member.pins);
+    const cleaning = makeCleaning(this.#leavings.traces | this.#leavings.unaskable | member.pins);
     side?.forgetAll();
     member.belongings = this.#leavings.remains(this.belongings);
     member.hasDrawn = false;
@@ -383,7 +374,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     this.belongings = left.belongings;
     member.belongings = left.belongings;
     this.#leavings.settle();
-    this.#pool.setPins(member, left.found | this.#unaskable);
+    this.#pool.setPins(member, left.found | this.#leavings.unaskable);
     if (member.pins === 0) this.#giveBack(member);
     else member.askAgainAtMs = this.#context.clock.monotonicMs() + ASK_AGAIN_MS;
   }

@@ -131,7 +131,7 @@ export class SqlNames {
     if (bound === undefined && there === null) {
       if (!isHeld) return true;
       // Of a PREPARE that is still to be answered.
-      if (held.preparation === null && held.previous === null) return true;
+      if (!held.isConfirmed && held.isSql && held.previous === null) return true;
     }
     if (!session.isQuiet) return this.#carrier.wait() !== null;
     if (bound !== undefined) names.unbind(bound);
@@ -139,13 +139,14 @@ export class SqlNames {
       if (there !== null) this.#own.close(names, there);
       return true;
     }
-    if (type === 'execute') return this.#prepare(names, held, isQuery);
+    if (type === 'execute') return this.prepare(names, held, isQuery);
     // That it is taken is all that matters.
     if (there === null) this.#own.parse(names, names.add(name), TAKEN_STATEMENT, null);
     return true;
   }
 
-  #prepare(names: ServerNames, statement: PreparedStatement, isQuery: boolean): boolean {
+  /** The client's own name stands for the statement. False: not now. */
+  prepare(names: ServerNames, statement: PreparedStatement, isQuery: boolean): boolean {
     const { session } = this.#connection;
     const { name } = statement;
     const there = names.at(name);
@@ -163,11 +164,11 @@ export class SqlNames {
     if (there !== null) this.#own.close(names, there);
     const slot = there ?? names.add(name);
     if (failure !== null) {
-      this.#own.parse(names, slot, makeStandIn(UNPLANNABLE, statement), null);
+      this.#own.parse(names, slot, makeStandIn(UNPLANNABLE, statement, statement.description), null);
       this.#substitute = failPlanWith(failure);
       return true;
     }
-    const isTrial = isQuery || this.#repeater.needsTrial(statement);
+    const isTrial = isQuery || (session.status !== TRANSACTION.failed && this.#repeater.needsTrial(statement));
     this.#repeater.prepare(names, slot, statement);
     if (isQuery && !session.isUnitOpen) this.#isOwnUnit = true;
     session.isUnitOpen = true;

@@ -139,7 +139,7 @@ export class Conduct {
     }
     this.#connection.router.noteRun(facts);
     const owed = this.#sender.send(OWED.query, buffer, start, end, remaining);
-    owed.substitute = statements.takeSubstitute();
+    owed.substitute = statements.takeSubstitute(facts);
     this.#start(run, owed);
     if (isPrepare(facts)) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);

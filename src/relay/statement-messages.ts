@@ -100,7 +100,7 @@ export class StatementMessages {
     const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, remaining, portalEnd + 1, nameEnd, slot);
     const portal = this.#session.portals.declare(readName(buffer, start + 5, portalEnd), facts, owed.sequence);
     portal.statement = statement;
-    portal.substitute = statements.takeSubstitute();
+    portal.substitute = statements.takeSubstitute(facts);
     return true;
   }
 

@@ -45,7 +45,22 @@ export interface StatementDescription {
   readonly parameters: Buffer;
   /** Equal for equal types of parameters and equal names, types and type modifiers of columns. */
   readonly signature: string;
-  readonly hasColumns: boolean;
+  /** Name, type and type modifier of each; null where there is no result, which is not the same as one without columns. */
+  readonly columns: readonly ColumnDescription[] | null;
+}
+
+export interface ColumnDescription {
+  /** One to one as Latin-1. */
+  readonly name: string;
+  readonly type: number;
+  readonly modifier: number;
+}
+
+export function makeDescription(
+  parameters: Buffer,
+  columns: readonly ColumnDescription[] | null,
+): StatementDescription {
+  return { parameters, columns, signature: JSON.stringify([parameters.toString('latin1'), columns]) };
 }
 
 /**
@@ -59,15 +74,18 @@ export function readDescription(
   end: number,
 ): StatementDescription | null {
   if (end - start <= buffer.readInt32BE(start + 1)) return null;
-  const hasColumns = buffer[start] === BACKEND.rowDescription;
-  let columns = '';
+  const columns: ColumnDescription[] | null = buffer[start] === BACKEND.rowDescription ? [] : null;
   let at = start + 7;
-  while (hasColumns && at < end) {
+  while (columns !== null && at < end) {
     const nameEnd = findNul(buffer, at, end);
     if (nameEnd < 0 || nameEnd + 19 > end) return null;
     // Behind the name: table, number of the column, type, length of the type, type modifier, format.
-    columns += `${buffer.toString('latin1', at, nameEnd)}\0${buffer.readInt32BE(nameEnd + 7)} ${buffer.readInt32BE(nameEnd + 13)}\0`;
+    columns.push({
+      name: buffer.toString('latin1', at, nameEnd),
+      type: buffer.readInt32BE(nameEnd + 7),
+      modifier: buffer.readInt32BE(nameEnd + 13),
+    });
     at = nameEnd + 19;
   }
-  return { parameters, hasColumns, signature: `${parameters.toString('latin1')}${hasColumns ? 'T' : ''}${columns}` };
+  return makeDescription(parameters, columns);
 }

@@ -80,8 +80,7 @@ export class StatementCarrier {
     const { preparation, facts, name } = statement;
     if (!this.#surroundings.isShared || preparation === null) return;
     if (isExecute(facts)) {
-      // It belongs to what the client has under the name in it.
-      this.#own.describe(slot);
+      this.#repeater.describeExecute(statement);
       return;
     }
     const circumstances = this.#surroundings.now();
@@ -184,8 +183,8 @@ export class StatementCarrier {
   }
 
   /** What errors of the Query or Execute that runs now are to the client, told once. */
-  takeSubstitute(): ErrorSubstitute | null {
-    return this.isKept ? this.#sql.takeSubstitute() : null;
+  takeSubstitute(facts: TextFacts): ErrorSubstitute | null {
+    return this.isKept ? this.#sql.takeSubstitute(facts) : null;
   }
 
   /** What was used longest ago goes, down to the limit. */
@@ -300,7 +299,7 @@ export class StatementCarrier {
   #placeInFailed(names: ServerNames, statement: PreparedStatement, isDescribe: boolean): Slot | null {
     const { facts, description } = statement;
     if (this.#connection.session.status !== TRANSACTION.failed || description === null) return null;
-    if (isDescribe ? description.hasColumns : ENDS_TRANSACTION.test(facts[0]?.shape.kinds[0] ?? '')) return null;
+    if (isDescribe ? description.columns !== null : ENDS_TRANSACTION.test(facts[0]?.shape.kinds[0] ?? '')) return null;
     return this.#repeater.standIn(names, statement, NOTHING);
   }
 

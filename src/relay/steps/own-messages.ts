@@ -12,7 +12,7 @@ import { makeNamed, makeRepeatedParse, PORTAL } from '../renaming.ts';
 import type { Run } from '../run.ts';
 
 /** Of a statement and a portal that nobody comes back to. */
-const PASSING_NAME = Buffer.from('pgweir_prepare', 'latin1');
+const PASSING_NAME = Buffer.from('pgweir_run', 'latin1');
 const NO_TYPES = Buffer.alloc(2);
 /** No formats, no values. */
 const PASSING_BIND = makeMessage(
@@ -39,7 +39,7 @@ export class OwnMessages {
     const { body, typesAt } = preparation;
     const text = body.subarray(0, typesAt);
     const owed = statement.isSql
-      ? this.#runPrepare(text, slot)
+      ? this.#run(text, slot)
       : this.#send(
           makeRepeatedParse(slot.bytes, text, description?.parameters ?? body.subarray(typesAt)),
           OWED.parse,
@@ -54,8 +54,13 @@ export class OwnMessages {
     names.touch(slot);
   }
 
-  /** SQL PREPARE by the extended protocol, which neither ends a unit of work nor drops the statement without a name. */
-  #runPrepare(text: Buffer, slot: Slot): OwedReply<Run> {
+  /** One statement without parameters or rows. */
+  run(sql: string): void {
+    this.#run(Buffer.from(`${sql}\0`, 'latin1'), null);
+  }
+
+  /** By the extended protocol, which neither ends a unit of work nor drops the statement without a name. */
+  #run(text: Buffer, slot: Slot | null): OwedReply<Run> {
     // One that failed has left it behind.
     this.#send(makeNamed(FRONTEND.close, PASSING_NAME), OWED.close, null);
     this.#send(makeRepeatedParse(PASSING_NAME, text, NO_TYPES), OWED.parse, slot);

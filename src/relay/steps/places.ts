@@ -3,7 +3,7 @@
 import { Preparation } from '../../session/preparation.ts';
 import { Slot } from '../../session/server-names.ts';
 import { PreparedStatement } from '../../session/statements.ts';
-import type { StatementDescription } from '../../wire/backend.ts';
+import type { ColumnDescription, StatementDescription } from '../../wire/backend.ts';
 
 /** Names of pgweir's own begin so; a client that uses such a name has another one on the server. */
 export const OWN_PREFIX = 'pgweir_';
@@ -18,12 +18,20 @@ export const FAILED = new Slot('');
 /** The empty text without parameters: it can be prepared in any transaction status. */
 export const NOTHING = new Preparation(Buffer.alloc(3), 1, null);
 
-export const ONE_COLUMN = new Preparation(Buffer.from('SELECT 1\0\0\0', 'latin1'), 'SELECT 1'.length + 1, null);
-
 /** Stands for what the client has and the server has not, where it only matters that the name is taken. */
 export const TAKEN = 'pgweir_taken';
 export const TAKEN_STATEMENT = new PreparedStatement(TAKEN, [], 0, NOTHING, null);
 TAKEN_STATEMENT.isConfirmed = true;
+
+/** A query with such a result, but for type modifiers: each column is a parameter. */
+export function makeResult(columns: readonly ColumnDescription[]): Preparation {
+  const list = columns.map(({ name }, index) => `$${index + 1} AS "${name.replaceAll('"', '""')}"`);
+  const text = Buffer.from(`SELECT ${list.join(', ')}\0`, 'latin1');
+  const types = Buffer.alloc(2 + 4 * columns.length);
+  types.writeUInt16BE(columns.length, 0);
+  for (const [index, { type }] of columns.entries()) types.writeInt32BE(type, 2 + 4 * index);
+  return new Preparation(Buffer.concat([text, types]), text.length, null);
+}
 
 /** Another text, with the parameters of that statement. */
 export function makeStandIn(

@@ -9,11 +9,12 @@ import { lexingOf, type Preparation } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import { type ColumnDescription, makeDescription } from '../../wire/backend.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
 import { CHANGED_RESULT, UNPLANNABLE, UNREADABLE_TEXT } from './failed-use.ts';
 import type { OwnMessages } from './own-messages.ts';
-import { makeStandIn, NOTHING, ONE_COLUMN } from './places.ts';
+import { makeResult, makeStandIn, NOTHING } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** EXECUTE, EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE. */
@@ -101,23 +102,32 @@ export class StatementRepeater {
     if (preparation.describedAt(now, description?.parameters ?? null) === null) this.#own.describe(slot);
   }
 
+  /** What an EXECUTE returns is what the statement returned that the client has now under the name in it. */
+  describeExecute(statement: PreparedStatement): void {
+    const { preparation } = statement;
+    const held = this.#connection.session.statements.find(nameIn(statement.facts));
+    if (preparation === null || (held !== null && held.description === null)) return;
+    const parameters = preparation.body.subarray(preparation.typesAt);
+    statement.description = makeDescription(parameters, held?.description?.columns ?? null);
+  }
+
   /**
-   * Whether an EXECUTE has a result the server finds out at its Parse, by what it has then under the name in it; it stays so
+   * What an EXECUTE returns the server finds out at its Parse, by what it has then under the name in it, and it stays so
    * whatever becomes of that. Where the client has something else there now, the name is made over for the while. Nothing
-   * may be in flight.
+   * may be in flight but what makes it.
    */
   #prepareExecute(names: ServerNames, slot: Slot, statement: PreparedStatement): void {
-    const effect = statement.facts[0]?.effect;
-    const name = effect?.type === 'execute' ? effect.name : '';
-    const held = this.#connection.session.statements.find(name);
-    const bound = names.of(name);
-    const mustReturn = statement.description?.hasColumns ?? null;
-    const returns = bound !== undefined && held?.description?.hasColumns === true;
-    const isAsWas = mustReturn === null || mustReturn === returns || name === statement.name;
+    const { facts, description } = statement;
+    const name = nameIn(facts);
     const there = names.at(name);
+    const held = this.#connection.session.statements.find(name);
+    const columns = there === null ? null : (held?.description?.columns ?? null);
+    const isAsWas = description === null || isSameResult(columns, description.columns) || name === statement.name;
+    const bound = names.of(name);
     if (!isAsWas && there !== null) this.#own.close(names, there);
-    const stand = mustReturn === true && !isAsWas ? (there ?? names.add(name)) : null;
-    if (stand !== null) this.#own.parse(names, stand, makeStandIn(ONE_COLUMN, statement, null), null);
+    const stand = isAsWas || description.columns === null ? null : (there ?? names.add(name));
+    if (stand !== null && description?.columns)
+      this.#own.parse(names, stand, makeStandIn(makeResult(description.columns), statement, null), null);
     this.#own.parse(names, slot, statement, null);
     if (stand !== null) this.#own.close(names, stand);
     if (isAsWas || held === null || bound === undefined) return;
@@ -211,4 +221,14 @@ export class StatementRepeater {
     slot.usedAt = 0;
     return slot;
   }
+}
+
+/** The name of the statement that an EXECUTE is of. */
+function nameIn(facts: TextFacts): string {
+  const effect = facts[0]?.effect;
+  return effect?.type === 'execute' ? effect.name : '';
+}
+
+function isSameResult(one: readonly ColumnDescription[] | null, other: readonly ColumnDescription[] | null): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }

@@ -29,8 +29,11 @@ export class SqlNames {
   readonly #surroundings: Surroundings;
   /** The unit of work in front of a Query is pgweir's own. */
   #isOwnUnit = false;
+  #facts: TextFacts = [];
   #failure: Buffer | null = null;
-  #substitute: ErrorSubstitute | null = null;
+  /** What stands in the place of a statement that cannot be used, for the message that is being looked at. */
+  #standIn: { readonly facts: TextFacts; readonly for: PreparedStatement; readonly error: ErrorSubstitute } | null =
+    null;
 
   constructor(
     connection: Connection,
@@ -69,6 +72,8 @@ export class SqlNames {
   #makeReady(facts: TextFacts, isQuery: boolean, isWanted: (statement: StatementFacts) => boolean): boolean {
     const { session, copyIn } = this.#connection;
     if (copyIn.isRunning) return true;
+    if (this.#standIn?.facts !== facts) this.#standIn = null;
+    this.#facts = facts;
     const names = this.#carrier.enter();
     const sentBefore = session.owed.sequence;
     const wasUnitOpen = session.isUnitOpen;
@@ -111,10 +116,11 @@ export class SqlNames {
     return failure;
   }
 
-  takeSubstitute(): ErrorSubstitute | null {
-    const substitute = this.#substitute;
-    this.#substitute = null;
-    return substitute;
+  /** `facts`: of the message that runs. */
+  takeSubstitute(facts: TextFacts): ErrorSubstitute | null {
+    const standIn = this.#standIn;
+    this.#standIn = null;
+    return standIn?.facts === facts ? standIn.error : null;
   }
 
   /** The client's name is to stand for itself on the server, with what the statement needs under it. False: not now. */
@@ -150,6 +156,7 @@ export class SqlNames {
     const { session } = this.#connection;
     const { name } = statement;
     const there = names.at(name);
+    if (this.#standIn?.for === statement && there?.isThere === true) return true;
     const isHere = there?.statement === statement && there.isThere && there.clientName === null && !there.isClosing;
     if (there !== null && isHere && this.#repeater.isFit(there, statement)) {
       names.bind(name, there);
@@ -165,7 +172,7 @@ export class SqlNames {
     const slot = there ?? names.add(name);
     if (failure !== null) {
       this.#own.parse(names, slot, makeStandIn(UNPLANNABLE, statement, statement.description), null);
-      this.#substitute = failPlanWith(failure);
+      this.#standIn = { facts: this.#facts, for: statement, error: failPlanWith(failure) };
       return true;
     }
     const isTrial = isQuery || (session.status !== TRANSACTION.failed && this.#repeater.needsTrial(statement));
@@ -188,18 +195,26 @@ export class SqlNames {
     if (session.status === TRANSACTION.failed) return true;
     for (const slot of [...names.slots()])
       if (slot.clientName !== slot.name && !slot.isClosing) this.#own.close(names, slot);
-    const isAlone = isQuery && !session.isUnitOpen && session.status === TRANSACTION.idle;
+    const isAlone = isQuery && !session.isUnitOpen;
+    const isSheltered = session.status === TRANSACTION.open;
     for (const statement of session.statements) {
       const { name, preparation } = statement;
       if (name === '' || preparation === null || names.of(name) !== undefined) continue;
       // Where it fails it must not take the client's transaction with it.
       if (!isAlone && !this.#repeater.isUnchanged(statement)) continue;
+      if (isAlone && isSheltered) this.#own.run('SAVEPOINT pgweir_show');
       const slot = names.at(name) ?? names.add(name);
       this.#repeater.prepare(names, slot, statement);
       slot.isSilent = true;
       names.bind(name, slot);
       slot.isDoubtful = true;
-      if (isAlone) this.#own.sync();
+      if (!isAlone) continue;
+      this.#own.sync();
+      if (!isSheltered) continue;
+      // What has been prepared stays.
+      this.#own.run('ROLLBACK TO SAVEPOINT pgweir_show');
+      this.#own.run('RELEASE SAVEPOINT pgweir_show');
+      this.#own.sync();
     }
     return true;
   }

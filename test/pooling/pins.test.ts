@@ -52,12 +52,6 @@ const PINNINGS: readonly Pinning[] = [
     twins: [['BEGIN', 'LISTEN pinned', 'ROLLBACK'], ["NOTIFY pinned, 'nobody'"]],
   },
   {
-    reason: 'prepared_sql',
-    take: ['PREPARE pinned AS SELECT 1'],
-    releases: ['DEALLOCATE pinned', 'DEALLOCATE ALL', 'DISCARD ALL'],
-    twins: [['PREPARE pinned AS SELECT 1; DEALLOCATE pinned'], ['BEGIN; SELECT 1; COMMIT']],
-  },
-  {
     reason: 'sequence',
     take: ["SELECT nextval('pooling_pins')"],
     releases: ['DISCARD SEQUENCES', 'DISCARD ALL'],
@@ -225,4 +219,12 @@ test('what was pinned leaves nothing on the connection for the next client', asy
   expect(await other.wire.rows("SELECT to_regclass('pg_temp.pinned')")).toEqual([[null]]);
   expect(await other.wire.rows('SELECT name FROM pg_prepared_statements WHERE from_sql')).toEqual([]);
   expect(await other.wire.rows('SHOW work_mem')).toEqual([['4MB']]);
+});
+
+test('a statement of SQL PREPARE pins nothing: it goes with its client', async () => {
+  await pinned.wire.rows('PREPARE pinned AS SELECT 1');
+  expect(await other.wire.rows('SELECT 2')).toEqual([['2']]);
+  await expect(other.wire.rows('EXECUTE pinned')).rejects.toThrow(/does not exist/);
+  expect(await pinned.wire.rows('EXECUTE pinned')).toEqual([['1']]);
+  expect(pinned.holds()).not.toContain('prepared_sql');
 });

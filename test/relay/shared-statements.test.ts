@@ -336,7 +336,12 @@ describe.each([1, 2])('SQL PREPARE over %i server connections', (size) => {
     const client = await login();
     await say(client, query('PREPARE a AS SELECT 1'));
     await say(await login(), query('SELECT 1'));
-    expect(weir.control.sessions().map(({ holds }) => holds)).toEqual([[], []]);
+    const holds = (): string =>
+      weir.control
+        .sessions()
+        .flatMap((session) => session.holds)
+        .join();
+    await waitFor(() => holds() === '', 5_000, holds);
     expect(weir.control.pools()[0]?.pins).toEqual([]);
   });
 

@@ -105,7 +105,8 @@ export class StatementRepeater {
   /** What an EXECUTE returns is what the statement returned that the client has now under the name in it. */
   describeExecute(statement: PreparedStatement): void {
     const { preparation } = statement;
-    const held = this.#connection.session.statements.find(nameIn(statement.facts));
+    const found = this.#connection.session.statements.find(nameIn(statement.facts));
+    const held = found === statement ? statement.previous : found;
     if (preparation === null || (held !== null && held.description === null)) return;
     const parameters = preparation.body.subarray(preparation.typesAt);
     statement.description = makeDescription(parameters, held?.description?.columns ?? null);

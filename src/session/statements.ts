@@ -14,12 +14,14 @@ export class PreparedStatement {
   readonly sequence: number;
   /** What prepared it, for another server connection; null where none is ever needed, or it cannot be repeated there. */
   preparation: Preparation | null;
-  /** SQL PREPARE made it: `preparation` is the text of that. */
+  /** SQL PREPARE made it (`PreparedStatements.markSql`): `preparation` is the text of that. */
   isSql = false;
   /** What it was read under; null where that is not certain. */
   circumstances: Circumstances | null = null;
   /** What it was at its Parse: where that is not so any more, the server says so at each use. Null where nobody knows. */
   description: StatementDescription | null = null;
+  /** Of an EXECUTE: the statement of that name at its Parse. */
+  behind: PreparedStatement | null = null;
   /** What the name meant before, until the server confirms this one: if it refuses, the old meaning holds. */
   previous: PreparedStatement | null;
   /** The server has taken it: what comes later cannot undo it. */
@@ -49,9 +51,15 @@ export class PreparedStatement {
 export class PreparedStatements {
   readonly #byName = new Map<string, PreparedStatement>();
   #unnamed: PreparedStatement | null = null;
+  #hasSql = false;
 
   get size(): number {
     return this.#byName.size + (this.#unnamed === null ? 0 : 1);
+  }
+
+  /** Some may be of SQL PREPARE. */
+  get hasSql(): boolean {
+    return this.#hasSql && this.#byName.size > 0;
   }
 
   find(name: string): PreparedStatement | null {
@@ -63,6 +71,11 @@ export class PreparedStatements {
     const statement = new PreparedStatement(name, facts, sequence, preparation, this.find(name));
     this.#put(name, statement);
     return statement;
+  }
+
+  markSql(statement: PreparedStatement): void {
+    statement.isSql = true;
+    this.#hasSql = true;
   }
 
   /** The server took it. */

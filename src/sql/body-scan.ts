@@ -20,6 +20,8 @@ export interface BodyScan {
 
 /** Strings in strings in strings. */
 const MAX_DEPTH = 4;
+/** EXPLAIN, with options or without, and CREATE TABLE AS. */
+const BEFORE_EXECUTE = new Set(['explain', 'analyze', 'verbose', ')', 'as']);
 /** Words after which a statement of PL/pgSQL begins. */
 const STATEMENT_OPENERS = new Set(['begin', 'then', 'else', 'loop', 'atomic']);
 
@@ -57,9 +59,11 @@ class Scanner {
   readonly #customNames = new Set<string>();
   #traces = 0;
   #tokens: readonly BodyToken[] = [];
+  #depth = 0;
 
   scan(text: string, isStatement: boolean, depth: number): BodyScan {
     this.#tokens = readTokens(text);
+    this.#depth = depth;
     const strings: BodyScan[] = [];
     let isStart = isStatement;
     for (const [index, token] of this.#tokens.entries()) {
@@ -86,10 +90,18 @@ class Scanner {
     this.#traces |= builtinTracesOfWord(text);
     if (token.kind !== 'word') return;
     this.#traces |= ANYWHERE.get(text) ?? 0;
+    if (text === 'execute' && this.#isOfPrepared(index, isStart)) this.#traces |= TRACE.preparedSql;
     if (!isStart) return;
     this.#traces |= STARTING.get(text) ?? 0;
     if (text === 'set') this.#readSet(index + 1);
     if (text === 'load' && this.#tokens[index + 1]?.kind !== 'sign') this.#traces |= TRACE.library;
+  }
+
+  /** EXECUTE of a prepared statement, in a string that is SQL; that of PL/pgSQL has a text behind it. */
+  #isOfPrepared(index: number, isStart: boolean): boolean {
+    if (this.#depth === 0) return false;
+    const before = this.#tokens[index - 1]?.text ?? '';
+    return (isStart || BEFORE_EXECUTE.has(before)) && this.#tokens[index + 1]?.kind !== 'sign';
   }
 
   /** SET, from the token behind it on. */

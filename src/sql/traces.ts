@@ -222,7 +222,7 @@ function functionTraces(name: string, isPlanned: boolean, catalog: CatalogKnowle
   const bare = isQualified ? name.slice('pg_catalog.'.length) : name;
   const behind = catalog.tracesOfFunction(name);
   const builtin = builtinTraces(bare);
-  if (builtin === null) return behind ?? TRACE.hidden;
+  if (builtin === null) return behind ?? TRACE.hidden | RUNS_ARGUMENT;
   // Calls of set_config are read in the text.
   const isPassing = isPlanned || bare === 'set_config';
   return (isPassing ? 0 : builtin) | (behind ?? 0);

@@ -17,6 +17,17 @@ export function findNulFar(buffer: Buffer, start: number, end: number): number {
   return at < end ? at : -1;
 }
 
+/** A name in a text of SQL as `readName` gives it, of a client that speaks UTF-8. */
+export function keepName(name: string): string {
+  if (isAscii(name)) return name.length > MAX_NAME_BYTES ? name.slice(0, MAX_NAME_BYTES) : name;
+  return Buffer.from(name, 'utf8').toString('latin1', 0, MAX_NAME_BYTES);
+}
+
+export function isAscii(text: string): boolean {
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) >= 0x80) return false;
+  return true;
+}
+
 /** A statement or portal name as the server would keep it: bytes one to one as Latin-1, cut at 63. */
 export function readName(buffer: Buffer, start: number, nul: number): string {
   if (nul === start) return '';

@@ -24,7 +24,8 @@ export interface Doings {
 const PERSISTENCE = 0.75;
 /** How often a client is sent to wait where it could have been let in first. */
 const WAIT_SHARE = 0.3;
-const OPENS_TRANSACTION = /^(?:BEGIN|START)\b/;
+/** By its text, or it may by what has been prepared before. */
+const MAY_OPEN_TRANSACTION = /\b(?:BEGIN|START)\b|\bE\(/;
 
 export class Crew {
   readonly #members: readonly Doings[];
@@ -61,9 +62,9 @@ export class Crew {
     const giver = this.#dice.pick(holders);
     const letGo = this.#memberOf(giver).letGo(statusOf(giver) ?? 'I');
     const release = letGo.map((given) => ({ ...given, isRelease: true }));
-    // What is let in on the way may not keep the connection that the others need once more.
-    const mayStay =
-      letGo.length > 1 && (member.hasPins() || (step.kind === 'send' && OPENS_TRANSACTION.test(step.label)));
+    // What is let in on the way may not keep the connection that the giver needs: once more, or for the first time.
+    const isNeeded = letGo.length > 1 || statusOf(giver) === 'I';
+    const mayStay = isNeeded && (member.hasPins() || (step.kind === 'send' && MAY_OPEN_TRANSACTION.test(step.label)));
     if (step.kind === 'send' && !mayStay && this.#dice.chance(WAIT_SHARE))
       return { kind: 'meanwhile', waiter: step, others: release };
     this.#due.push(...release.slice(1), step);

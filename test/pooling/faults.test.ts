@@ -136,7 +136,7 @@ test('pg_terminate_backend of some connections costs those who ran on them one e
 test('connections that die while nobody runs on them are missed by nobody', async () => {
   // What a client set just now is asked for a moment later; until then the connection's death is the session's.
   await waitFor(
-    () => weir.control.pools().every(({ connections }) => connections.reclaimable === 0),
+    () => weir.control.pools().every(({ held }) => held === 0),
     5_000,
     () => 'nobody asks what the clients have left',
   );

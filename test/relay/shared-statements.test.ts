@@ -301,6 +301,25 @@ describe.each([1, 2])('over %i server connections', (size) => {
     ]);
   });
 
+  test('code whose strings name a statement finds the client’s own, and nobody else’s', async () => {
+    const explain = query("SELECT carried_plan('explain (costs off) execute rows')");
+    await expectAlike([
+      [
+        2,
+        query(
+          'CREATE FUNCTION carried_plan(text) RETURNS SETOF text LANGUAGE plpgsql AS ' +
+            '$$ BEGIN RETURN QUERY EXECUTE $1; END $$',
+        ),
+      ],
+      [0, parse('SELECT id FROM carried', 'rows'), sync()],
+      [1, parse('SELECT note FROM carried ORDER BY note', 'rows'), sync()],
+      [0, explain],
+      [1, explain, query('DO $$ BEGIN EXECUTE $x$ EXECUTE rows $x$; END $$')],
+      [2, explain],
+      [2, query('DROP FUNCTION carried_plan')],
+    ]);
+  });
+
   test('code that drops statements on the server drops nobody else’s', async () => {
     await expectAlike([
       [0, parse('SELECT 1', 'a'), sync()],
@@ -343,6 +362,35 @@ describe.each([1, 2])('SQL PREPARE over %i server connections', (size) => {
         .join();
     await waitFor(() => holds() === '', 5_000, holds);
     expect(weir.control.pools()[0]?.pins).toEqual([]);
+  });
+
+  test('is found by code that makes its statements out of pieces', async () => {
+    const run = (text: string): Buffer => query(`SELECT carried_run('${text}')`);
+    await expectAlike([
+      [
+        2,
+        query(
+          'CREATE FUNCTION carried_run(text) RETURNS SETOF text LANGUAGE plpgsql AS ' +
+            "$$ BEGIN RETURN QUERY EXECUTE 'exec' || $1; END $$",
+        ),
+      ],
+      [0, query('PREPARE a (int) AS SELECT $1::text')],
+      [1, query("PREPARE a (int) AS SELECT 'other'"), query("PREPARE b AS SELECT 'second'")],
+      [0, run('ute a (1)')],
+      [1, run('ute a (1)'), run('ute b')],
+      [0, run('ute b'), query('BEGIN'), run('ute a (2)'), query('COMMIT')],
+      [
+        0,
+        query('BEGIN'),
+        query("DECLARE c CURSOR FOR SELECT carried_run('ute a (3)')"),
+        query('FETCH c'),
+        query('COMMIT'),
+      ],
+      [1, parse("SELECT carried_run('ute ' || $1)", 'p'), bind({ statement: 'p', values: ['b'] }), execute(), sync()],
+      [0, bind({ statement: 'p', values: ['b'] }), sync(), query('DEALLOCATE a'), run('ute a (1)')],
+      [1, query("CREATE TABLE carried_too AS SELECT carried_run('ute a (4)')"), query('TABLE carried_too')],
+      [2, query('DROP FUNCTION carried_run')],
+    ]);
   });
 
   test('shows as what the client wrote', async () => {

@@ -11,6 +11,7 @@ import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
+import { isAscii, MAX_NAME_BYTES } from '../../wire/reader.ts';
 import type { Connection } from '../connection.ts';
 import { GATE } from '../gate.ts';
 import { OwnMessages } from './own-messages.ts';
@@ -56,6 +57,7 @@ export class StatementCarrier {
   forParse(name: string, facts: TextFacts, preparation: Preparation | null): Slot | null {
     if (preparation === null) return AS_SENT;
     this.needed = null;
+    if (!this.#sql.isReadyToBegin(facts)) return null;
     // What the server makes of an EXECUTE depends on what it finds under the name.
     if (!this.#sql.isReady(facts, false, runsPrepared)) return null;
     const names = this.enter();
@@ -96,7 +98,7 @@ export class StatementCarrier {
     if (!this.isKept) return AS_SENT;
     const names = this.enter();
     const bound = names.of(name);
-    if (bound === undefined || bound.isDoubtful) return null;
+    if (bound === undefined || bound.isDoubtful || this.#mayRunHidden()) return null;
     names.touch(bound);
     return bound;
   }
@@ -109,6 +111,7 @@ export class StatementCarrier {
   forUse(name: string, statement: PreparedStatement | null, tryValues: ((place: Slot) => void) | null): Slot | null {
     const isDescribe = tryValues === null;
     if (!this.isKept) return AS_SENT;
+    if (statement !== null && !this.#sql.isReadyToBegin(statement.facts)) return null;
     if (isDescribe && statement !== null && !this.#sql.isReady(statement.facts, false, runsPrepared)) return null;
     const names = this.enter();
     const bound = names.of(name);
@@ -124,6 +127,12 @@ export class StatementCarrier {
     if (!this.isClear(name)) return this.wait();
     if (statement.isSql) return this.#placeInFailed(names, statement, isDescribe) ?? this.#placeSql(names, statement);
     return this.#placeInFailed(names, statement, isDescribe) ?? this.#establish(names, name, statement, tryValues);
+  }
+
+  /** A unit of work begins that may look for what SQL has prepared. */
+  #mayRunHidden(): boolean {
+    const { session } = this.#connection;
+    return session.statements.hasSql && !session.isUnitOpen;
   }
 
   failingPlace(statement: PreparedStatement): FailingPlace {
@@ -292,13 +301,15 @@ export class StatementCarrier {
       if (old !== undefined && (old === there || there !== null)) return old;
       this.#makeRoom(names, 1);
     }
-    return there === null && !name.startsWith(OWN_PREFIX) ? names.add(name) : names.addAlias();
+    return there === null && mayStand(name) ? names.add(name) : names.addAlias();
   }
 
   /** In a failed transaction nothing can be prepared, but what has been prepared has parameters. */
   #placeInFailed(names: ServerNames, statement: PreparedStatement, isDescribe: boolean): Slot | null {
-    const { facts, description } = statement;
-    if (this.#connection.session.status !== TRANSACTION.failed || description === null) return null;
+    const { facts } = statement;
+    if (this.#connection.session.status !== TRANSACTION.failed) return null;
+    const description = this.#repeater.descriptionOf(statement);
+    if (description === null) return null;
     if (isDescribe ? description.columns !== null : ENDS_TRANSACTION.test(facts[0]?.shape.kinds[0] ?? '')) return null;
     return this.#repeater.standIn(names, statement, NOTHING);
   }
@@ -324,7 +335,8 @@ export class StatementCarrier {
     if (isExecute(statement.facts) && !this.#connection.session.isQuiet) return this.wait();
     if (!this.#repeater.isUsable(names, statement)) return FAILED;
     if (name !== '' && this.#connection.session.isQuiet) this.#makeRoom(names, 1);
-    const slot = name === '' ? names.unnamed : names.at(name) === null ? names.add(name) : names.addAlias();
+    const slot =
+      name === '' ? names.unnamed : names.at(name) === null && mayStand(name) ? names.add(name) : names.addAlias();
     const { session } = this.#connection;
     // In a failed transaction there is no more to find out.
     const isTrial = session.status !== TRANSACTION.failed && this.#repeater.needsTrial(statement);
@@ -350,6 +362,14 @@ export class StatementCarrier {
       this.#own.close(names, oldest);
     }
   }
+}
+
+/**
+ * It can be used on the server as it is: it is no name of pgweir's own, and was not cut in the middle of a character, which
+ * the server would not take.
+ */
+function mayStand(name: string): boolean {
+  return !name.startsWith(OWN_PREFIX) && (name.length < MAX_NAME_BYTES || isAscii(name));
 }
 
 /** EXECUTE may be of such a statement. */

@@ -6,6 +6,7 @@ import type { ServerNames } from '../../session/server-names.ts';
 import type { Session } from '../../session/session.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import type { StatementEffect, StatementFacts, TextFacts } from '../../sql/facts.ts';
+import { keepName } from '../../wire/reader.ts';
 import type { Run } from '../run.ts';
 
 const OPENING = new Set(['begin']);
@@ -19,7 +20,7 @@ export function announceEffects(facts: TextFacts, owed: OwedReply<Run>, session:
     if (effect === null) continue;
     if (effect.type === 'prepare') {
       const declared = session.statements.declare(effect.name, [effect.inner], owed.sequence, null);
-      declared.isSql = true;
+      session.statements.markSql(declared);
       owed.declared = [...listDeclared(owed), declared];
     } else if (effect.type === 'declare') {
       session.portals.declare(effect.name, [statement], owed.sequence, effect.isHeld);
@@ -29,9 +30,16 @@ export function announceEffects(facts: TextFacts, owed: OwedReply<Run>, session:
 
 /** An EXECUTE has the effect of what it executes, which can only be SQL about names by way of a Parse. */
 export function effectOf({ effect, shape }: StatementFacts, session: Session<Run>): StatementEffect | null {
-  if (effect?.type !== 'execute' || shape.kinds[0] !== 'execute') return effect;
-  const behind = session.statements.find(effect.name)?.facts ?? [];
-  return behind[0]?.effect ?? effect;
+  if (effect?.type !== 'execute' || shape.kinds[0] !== 'execute') return withKeptName(effect);
+  const behind = session.statements.find(keepName(effect.name))?.facts ?? [];
+  return withKeptName(behind[0]?.effect ?? effect);
+}
+
+/** The name of a statement in a text is the one that messages have. */
+function withKeptName(effect: StatementEffect | null): StatementEffect | null {
+  if (effect?.type !== 'prepare' && effect?.type !== 'deallocate') return effect;
+  const name = effect.name === null ? null : keepName(effect.name);
+  return name === null || name === effect.name ? effect : { ...effect, name };
 }
 
 function announceTransaction(statement: StatementFacts, session: Session<Run>): void {

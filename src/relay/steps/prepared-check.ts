@@ -6,6 +6,7 @@ import type { Inquiry } from '../../pool/inquiry.ts';
 import type { ServerNames } from '../../session/server-names.ts';
 import type { PreparedStatements } from '../../session/statements.ts';
 import { TRACE } from '../../sql/traces.ts';
+import { isAscii } from '../../wire/reader.ts';
 
 /** Goes with the other questions of a settlement (pool/settlement.ts). */
 const QUESTION = `;
@@ -51,9 +52,4 @@ function isCarried(name: string, names: ServerNames, statements: PreparedStateme
   const statement = names.at(name)?.statement ?? null;
   if (statement === null || !isAscii(name) || statements.find(name) !== statement) return false;
   return statement.isSql && statement.preparation !== null && statement.description !== null;
-}
-
-function isAscii(text: string): boolean {
-  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) >= 0x80) return false;
-  return true;
 }

@@ -9,8 +9,9 @@ import { lexingOf, type Preparation } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
-import { type ColumnDescription, makeDescription } from '../../wire/backend.ts';
+import { type ColumnDescription, makeDescription, type StatementDescription } from '../../wire/backend.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
+import { keepName } from '../../wire/reader.ts';
 import type { Connection } from '../connection.ts';
 import { CHANGED_RESULT, UNPLANNABLE, UNREADABLE_TEXT } from './failed-use.ts';
 import type { OwnMessages } from './own-messages.ts';
@@ -104,12 +105,23 @@ export class StatementRepeater {
 
   /** What an EXECUTE returns is what the statement returned that the client has now under the name in it. */
   describeExecute(statement: PreparedStatement): void {
-    const { preparation } = statement;
     const found = this.#connection.session.statements.find(nameIn(statement.facts));
     const held = found === statement ? statement.previous : found;
-    if (preparation === null || (held !== null && held.description === null)) return;
+    // One EXECUTE behind another is not followed.
+    if (held !== null && isExecute(held.facts) && held.description === null) return;
+    statement.behind = held;
+    this.descriptionOf(statement);
+  }
+
+  /** What was not known of the statement behind an EXECUTE at its Parse may be known by now. */
+  descriptionOf(statement: PreparedStatement): StatementDescription | null {
+    const { description, preparation, behind } = statement;
+    if (description !== null || preparation === null || !isExecute(statement.facts)) return description;
+    if (behind !== null && behind.description === null) return null;
     const parameters = preparation.body.subarray(preparation.typesAt);
-    statement.description = makeDescription(parameters, held?.description?.columns ?? null);
+    statement.description = makeDescription(parameters, behind?.description?.columns ?? null);
+    statement.behind = null;
+    return statement.description;
   }
 
   /**
@@ -118,7 +130,8 @@ export class StatementRepeater {
    * may be in flight but what makes it.
    */
   #prepareExecute(names: ServerNames, slot: Slot, statement: PreparedStatement): void {
-    const { facts, description } = statement;
+    const { facts } = statement;
+    const description = this.descriptionOf(statement);
     const name = nameIn(facts);
     const there = names.at(name);
     const held = this.#connection.session.statements.find(name);
@@ -227,7 +240,7 @@ export class StatementRepeater {
 /** The name of the statement that an EXECUTE is of. */
 function nameIn(facts: TextFacts): string {
   const effect = facts[0]?.effect;
-  return effect?.type === 'execute' ? effect.name : '';
+  return effect?.type === 'execute' ? keepName(effect.name) : '';
 }
 
 function isSameResult(one: readonly ColumnDescription[] | null, other: readonly ColumnDescription[] | null): boolean {

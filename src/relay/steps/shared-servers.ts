@@ -14,7 +14,7 @@ import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import { NO_BELONGINGS } from '../../session/belongings.ts';
 import { resolveStatements } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
-import { nameTraces, TRACE, traceOf } from '../../sql/traces.ts';
+import { nameTraces, traceOf } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
@@ -78,7 +78,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
       isShared: true,
       maxStatements: pool.settings.maxPreparedStatements,
       now: () => circumstancesOf(this.belongings, catalog, this.#openTraces),
-      mayNameStatements: (statement) => (traceOf(statement, catalog.knowledge) & TRACE.preparedSql) !== 0,
+      tracesOf: (statement) => traceOf(statement, catalog.knowledge),
     });
     this.#definitions = new DefinitionWatch(connection.gate, pool, targets.primary.pool.catalog);
     this.#leavings = new Leavings(targets.primary.pool.catalog, pool.settings.sequences);

@@ -5,8 +5,10 @@ import type { ErrorSubstitute } from '../../session/owed.ts';
 import type { ServerNames } from '../../session/server-names.ts';
 import { type PreparedStatement, resolveStatements } from '../../session/statements.ts';
 import type { StatementEffect, StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
+import { TRACE } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
+import { keepName } from '../../wire/reader.ts';
 import type { Connection } from '../connection.ts';
 import type { StatementCarrier } from './carry-statements.ts';
 import { failPlanWith, UNPLANNABLE } from './failed-use.ts';
@@ -50,12 +52,19 @@ export class SqlNames {
   }
 
   /** It has names of statements in it, or shows what is prepared, or runs code that may do either. */
-  readonly #bearsOnNames = (statement: StatementFacts): boolean => isNaming(statement.effect) || this.#looks(statement);
+  readonly #bearsOnNames = (statement: StatementFacts): boolean =>
+    isNaming(statement.effect) || this.#looks(statement) || this.#mayExecute(statement);
 
-  readonly #looks = (statement: StatementFacts): boolean => {
-    if (looksAtPrepared(statement.shape)) return true;
-    return statement.effect === null && this.#surroundings.mayNameStatements(statement);
-  };
+  readonly #looks = (statement: StatementFacts): boolean =>
+    looksAtPrepared(statement.shape) || this.#runs(statement, TRACE.preparedSql);
+
+  /** Code that does not show may EXECUTE what the client has made by SQL. */
+  readonly #mayExecute = (statement: StatementFacts): boolean =>
+    this.#runs(statement, TRACE.hidden) && this.#connection.session.statements.hasSql;
+
+  #runs(statement: StatementFacts, traces: number): boolean {
+    return runsCode(statement.effect) && (this.#surroundings.tracesOf(statement) & traces) !== 0;
+  }
 
   /**
    * The active server has by name what these statements will look for. False: not now, the gate is closed until it may. What
@@ -79,8 +88,7 @@ export class SqlNames {
     const wasUnitOpen = session.isUnitOpen;
     const { statements, portals } = session;
     const all = resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS);
-    const isReady =
-      this.#placeAll(names, all, isQuery, isWanted) && (!all.some(this.#looks) || this.#show(names, isQuery));
+    const isReady = this.#placeAll(names, all, isQuery, isWanted) && this.#placeHidden(names, all, isQuery);
     const isOwnUnit = this.#isOwnUnit || (!wasUnitOpen && session.owed.sequence !== sentBefore);
     if (!isReady) {
       // What has been made ready so far is of use on this server alone: it must not be given back meanwhile.
@@ -103,9 +111,11 @@ export class SqlNames {
     const placed = new Set<string>();
     for (const statement of all) {
       const { effect } = statement;
-      if (!isWanted(statement) || !isNaming(effect) || effect.name === null || placed.has(effect.name)) continue;
-      placed.add(effect.name);
-      if (!this.#place(names, effect.name, effect.type, isQuery)) return false;
+      if (!isWanted(statement) || !isNaming(effect) || effect.name === null) continue;
+      const name = keepName(effect.name);
+      if (placed.has(name)) continue;
+      placed.add(name);
+      if (!this.#place(names, name, effect.type, isQuery)) return false;
     }
     return true;
   }
@@ -188,26 +198,60 @@ export class SqlNames {
     return true;
   }
 
-  /** The server is to have the client's statements under their own names, and no others. False: not now. */
-  #show(names: ServerNames, isQuery: boolean): boolean {
+  /**
+   * The same for code that does not show, before the unit of work begins whose first message says so: what has to be
+   * prepared may fail then, and nobody hears of it. False: not now.
+   */
+  isReadyToBegin(facts: TextFacts): boolean {
+    const { session, copyIn } = this.#connection;
+    if (session.isUnitOpen || copyIn.isRunning || !facts.some(this.#bearsOnNames)) return true;
+    const all = resolveStatements(facts, session.statements, session.portals, NOT_PREPARED_FACTS);
+    return this.#placeHidden(this.#carrier.enter(), all, true);
+  }
+
+  /** What code may look for that does not show. False: not now. */
+  #placeHidden(names: ServerNames, all: TextFacts, isQuery: boolean): boolean {
     const { session } = this.#connection;
+    const isLooking = all.some(this.#looks);
+    if (!isLooking && !all.some(this.#mayExecute)) return true;
+    const wanted = [...session.statements].filter((statement) => isLooking || statement.isSql);
+    const missing = wanted.filter((statement) => statement.name !== '' && !isShown(names, statement));
+    if (!isLooking && missing.length === 0) return true;
     if (!session.isQuiet) return this.#carrier.wait() !== null;
     if (session.status === TRANSACTION.failed) return true;
-    for (const slot of [...names.slots()])
-      if (slot.clientName !== slot.name && !slot.isClosing) this.#own.close(names, slot);
+    if (isLooking) this.#hideOthers(names);
+    this.#show(names, missing, isQuery);
+    return true;
+  }
+
+  #hideOthers(names: ServerNames): void {
+    const { statements } = this.#connection.session;
+    for (const slot of [...names.slots()]) {
+      const held = statements.find(slot.name);
+      if ((held === null || !isShown(names, held)) && !slot.isClosing) this.#own.close(names, slot);
+    }
+  }
+
+  /** The server is to have these statements under their own names. One that cannot be prepared any more is not there. */
+  #show(names: ServerNames, missing: readonly PreparedStatement[], isQuery: boolean): void {
+    const { session } = this.#connection;
     const isAlone = isQuery && !session.isUnitOpen;
     const isSheltered = session.status === TRANSACTION.open;
-    for (const statement of session.statements) {
+    for (const statement of missing) {
       const { name, preparation } = statement;
-      if (name === '' || preparation === null || names.of(name) !== undefined) continue;
-      // Where it fails it must not take the client's transaction with it.
+      if (preparation === null) continue;
+      // Where it fails it must not take the client's unit of work with it.
       if (!isAlone && !this.#repeater.isUnchanged(statement)) continue;
+      const there = names.at(name);
+      if (there !== null && !there.isClosing) this.#own.close(names, there);
       if (isAlone && isSheltered) this.#own.run('SAVEPOINT pgweir_show');
-      const slot = names.at(name) ?? names.add(name);
+      const slot = there ?? names.add(name);
+      const isTrial = this.#repeater.needsTrial(statement);
       this.#repeater.prepare(names, slot, statement);
       slot.isSilent = true;
-      names.bind(name, slot);
-      slot.isDoubtful = true;
+      // Whether it is for the client's own use, too, is seen when it is used.
+      if (!isTrial) names.bind(name, slot);
+      slot.isDoubtful = !isTrial;
       if (!isAlone) continue;
       this.#own.sync();
       if (!isSheltered) continue;
@@ -216,8 +260,20 @@ export class SqlNames {
       this.#own.run('RELEASE SAVEPOINT pgweir_show');
       this.#own.sync();
     }
-    return true;
   }
+}
+
+/** It stands under its own name. */
+function isShown(names: ServerNames, statement: PreparedStatement): boolean {
+  const { name } = statement;
+  if (names.of(name)?.name === name) return true;
+  const there = names.at(name);
+  return there?.statement === statement && there.isThere && !there.isClosing;
+}
+
+/** What it does shows in its text otherwise. */
+function runsCode(effect: StatementEffect | null): boolean {
+  return effect === null || effect.type === 'declare' || effect.type === 'create_temporary';
 }
 
 function isNaming(effect: StatementEffect | null): effect is Naming {

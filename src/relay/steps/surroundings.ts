@@ -12,8 +12,8 @@ export interface Surroundings {
   readonly maxStatements: number;
   /** Null where it is not certain. */
   now(): Circumstances | null;
-  /** The statement runs code that may name prepared statements. */
-  mayNameStatements(statement: StatementFacts): boolean;
+  /** What the statement may leave in its session, as bits of TRACE. */
+  tracesOf(statement: StatementFacts): number;
 }
 
 /** One server, or several, of the client's own. */
@@ -21,5 +21,5 @@ export const OWN_SERVERS: Surroundings = {
   isShared: false,
   maxStatements: Number.POSITIVE_INFINITY,
   now: () => null,
-  mayNameStatements: () => false,
+  tracesOf: () => 0,
 };

@@ -2,7 +2,7 @@
 // and what such code may leave behind in the session, as bits of TRACE (trace-bits.ts). Answers are by bare name over every
 // schema, because search_path decides at run time which object of a name is meant. Read by pool/catalog-reader.ts.
 
-import { RUNS_ARGUMENT, TRACE, UNASKABLE } from './trace-bits.ts';
+import { MAY_RUN_ARGUMENT, TRACE, UNASKABLE } from './trace-bits.ts';
 
 export interface CatalogKnowledge {
   /** What reading and writing a relation may leave; zero for a plain table. A relation that is not known hides code. */
@@ -82,7 +82,7 @@ const ANYTHING: number = HIDDEN | UNASKABLE;
 export const NO_KNOWLEDGE: CatalogKnowledge = Object.freeze({
   tracesOfRelation: () => ANYTHING,
   drawsSequence: () => true,
-  tracesOfFunction: () => ANYTHING | RUNS_ARGUMENT,
+  tracesOfFunction: () => ANYTHING | MAY_RUN_ARGUMENT,
   tracesOfWord: () => ANYTHING,
   operatorTraces: ANYTHING,
   definitionTraces: ANYTHING,
@@ -105,7 +105,7 @@ export function makeDoubtful(last: CatalogKnowledge, added: number): CatalogKnow
     ...last,
     tracesOfRelation: (name) => doubt | last.tracesOfRelation(name),
     drawsSequence: (name) => last.drawsSequence(name),
-    tracesOfFunction: (name) => doubt | RUNS_ARGUMENT | (last.tracesOfFunction(name) ?? 0),
+    tracesOfFunction: (name) => doubt | MAY_RUN_ARGUMENT | (last.tracesOfFunction(name) ?? 0),
     tracesOfWord: (word) => doubt | last.tracesOfWord(word),
     operatorTraces: doubt | last.operatorTraces,
     definitionTraces: doubt | last.definitionTraces,

@@ -25,5 +25,9 @@ export const UNASKABLE: number = TRACE.sequence | TRACE.seed | TRACE.library | T
 /** Of those, what DISCARD ALL (and DISCARD SEQUENCES) ends; the others outlive it. */
 export const DISCARDED: number = TRACE.sequence;
 
-/** Beside the bits of TRACE, inside this room only: it runs text that its caller's text may show. */
+// Beside the bits of TRACE, inside this room only.
+
+/** It runs text that its caller's text may show. */
 export const RUNS_ARGUMENT = 1 << 20;
+/** Nobody knows whether it does: what no question finds is not taken from there. */
+export const MAY_RUN_ARGUMENT = 1 << 21;

@@ -7,7 +7,7 @@ import { readTokens } from './body-tokens.ts';
 import { builtinTraces } from './builtin-traces.ts';
 import type { CatalogKnowledge } from './catalog-knowledge.ts';
 import type { StatementFacts, StatementShape } from './facts.ts';
-import { DISCARDED, RUNS_ARGUMENT, TRACE, UNASKABLE } from './trace-bits.ts';
+import { DISCARDED, MAY_RUN_ARGUMENT, RUNS_ARGUMENT, TRACE, UNASKABLE } from './trace-bits.ts';
 
 export { DISCARDED, TRACE, UNASKABLE } from './trace-bits.ts';
 
@@ -68,6 +68,8 @@ const EVALUATES = /^(?:create_table_as|create_materialized_view|refresh_material
 
 type TraceCache = WeakMap<StatementShape | StatementFacts, number>;
 
+const RUNS_TEXT: number = RUNS_ARGUMENT | MAY_RUN_ARGUMENT;
+
 /** Of a shape whose texts have to be read one by one. */
 const BY_TEXT = -1;
 
@@ -92,7 +94,7 @@ function judge(statement: StatementFacts, catalog: CatalogKnowledge, cache: Trac
   if (!isByText && !needsText(shape)) {
     const traces = shapeTraces(statement, catalog);
     // Only what the shape shows; a text that hidden code may run is another matter.
-    if ((traces & RUNS_ARGUMENT) === 0) {
+    if ((traces & RUNS_TEXT) === 0) {
       cache.set(shape, traces);
       return traces;
     }
@@ -100,7 +102,7 @@ function judge(statement: StatementFacts, catalog: CatalogKnowledge, cache: Trac
   cache.set(shape, BY_TEXT);
   const known = cache.get(statement);
   if (known !== undefined) return known;
-  const traces = textTraces(statement, catalog) & ~RUNS_ARGUMENT;
+  const traces = textTraces(statement, catalog) & ~RUNS_TEXT;
   cache.set(statement, traces);
   return traces;
 }
@@ -116,9 +118,13 @@ function textTraces(statement: StatementFacts, catalog: CatalogKnowledge): numbe
   if (shape.kinds[0] === 'do') return doTraces(text, catalog);
   const scan = scanBody(text);
   let traces = shapeTraces(statement, catalog);
-  if (runsFunctions(shape)) traces |= scan.traces & (TRACE.settings | TRACE.opaqueSetting | TRACE.seed);
-  if ((traces & RUNS_ARGUMENT) !== 0 && scan.strings !== null) traces |= scanTraces(scan.strings, catalog);
-  return traces;
+  const isCertain = needsText(shape) || (traces & RUNS_ARGUMENT) !== 0;
+  if (isCertain && runsFunctions(shape)) {
+    traces |= scan.traces & (TRACE.settings | TRACE.opaqueSetting | TRACE.seed);
+  }
+  if ((traces & RUNS_TEXT) === 0 || scan.strings === null) return traces;
+  const run = scanTraces(scan.strings, catalog);
+  return traces | (isCertain ? run : run & ~UNASKABLE);
 }
 
 /** DO: its code is a string of the text, in the language that it names. */
@@ -222,7 +228,7 @@ function functionTraces(name: string, isPlanned: boolean, catalog: CatalogKnowle
   const bare = isQualified ? name.slice('pg_catalog.'.length) : name;
   const behind = catalog.tracesOfFunction(name);
   const builtin = builtinTraces(bare);
-  if (builtin === null) return behind ?? TRACE.hidden | RUNS_ARGUMENT;
+  if (builtin === null) return behind ?? TRACE.hidden | MAY_RUN_ARGUMENT;
   // Calls of set_config are read in the text.
   const isPassing = isPlanned || bare === 'set_config';
   return (isPassing ? 0 : builtin) | (behind ?? 0);

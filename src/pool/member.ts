@@ -7,6 +7,7 @@
 
 import { WeirError } from '../base/errors.ts';
 import { NO_BELONGINGS } from '../session/belongings.ts';
+import { ReportedParameters } from '../session/reported-parameters.ts';
 import { readParameterStatus } from '../wire/backend.ts';
 import { BACKEND } from '../wire/codes.ts';
 import { BackendMessages } from './backend-messages.ts';
@@ -37,8 +38,7 @@ export class Member<Side> {
   isMixed = false;
   side: Side | null = null;
   belongings = NO_BELONGINGS;
-  /** What it reported by ParameterStatus. */
-  readonly reported: Map<string, string>;
+  readonly reported: ReportedParameters;
   /** Its client is quiet but has left traces: it can be asked for it. */
   isReclaimable = false;
   /** Bits of TRACE that keep it with its client. */
@@ -67,7 +67,7 @@ export class Member<Side> {
     this.welcome = welcome;
     this.generation = generation;
     this.openedAtMs = nowMs;
-    this.reported = new Map(welcome.parameters);
+    this.reported = new ReportedParameters(welcome.parameters);
     this.startupName = welcome.parameters.get('application_name') ?? '';
   }
 
@@ -77,7 +77,7 @@ export class Member<Side> {
   }
 
   get applicationName(): string {
-    return this.reported.get('application_name') ?? '';
+    return this.reported.applicationName ?? '';
   }
 
   /** Reads what the server says to nobody: changed settings count, notices do not. `onEnd`: it can serve no more. */

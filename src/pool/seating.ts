@@ -6,7 +6,7 @@ import type { Histogram } from '../base/histogram.ts';
 import type { Log } from '../base/log.ts';
 import type { Member } from './member.ts';
 import { isPassing, type Opener } from './opener.ts';
-import { handoverText, type ServerPool } from './server-pool.ts';
+import { handoverText, isReadyFor, type ServerPool } from './server-pool.ts';
 import type { TransactionPool } from './transaction-pool.ts';
 import type { Waiter } from './waiter.ts';
 
@@ -50,6 +50,19 @@ export class Seating<Side> {
     const spare = pool.closing > 0 ? null : (pool.findSpare() ?? this.#pools.shares.findSpare(pool));
     if (spare !== null) this.#pools.close(spare);
     else this.#askForOne(pool);
+    return false;
+  }
+
+  /** What has just come back goes to who has waited longest, where it is as that client left its last one. */
+  passOn(member: Member<Side>): boolean {
+    const { pool } = member.loginClass;
+    if (pool.waiters.size === 0 || pool.isPaused || this.#pools.settings.affinity === 'avoid') return false;
+    for (const waiter of pool.waiters) {
+      if (waiter.startup !== null || waiter.isForNew || !isReadyFor(member, waiter)) return false;
+      this.#endWait(waiter);
+      this.#grant(member, waiter);
+      return true;
+    }
     return false;
   }
 

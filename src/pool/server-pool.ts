@@ -222,6 +222,12 @@ export function handoverText<Side>(member: Member<Side>, guest: Guest<Side>): st
   return texts.length === 0 ? null : texts.join('; ');
 }
 
+/** Nothing has to be said on it before who waits may use it. */
+export function isReadyFor<Side>(member: Member<Side>, { guest, loginClass }: Waiter<Side>): boolean {
+  if (!isOf(member, loginClass, guest.generation) || !carriesSame(member, guest)) return false;
+  return !member.isSpoiled && !member.hasDrawn && !member.ranHidden;
+}
+
 /** Of two that are both somebody's home, or both nobody's, the one that has been idle longer. */
 function isIdler<Side>(one: Member<Side>, other: Member<Side>): boolean {
   return (one.home === null) === (other.home === null) && one.idleSinceMs < other.idleSinceMs;

@@ -321,6 +321,7 @@ export class TransactionPool<Side> {
       return;
     }
     member.state = 'idle';
+    if (this.#seating.passOn(member)) return;
     member.idleSinceMs = this.clock.monotonicMs();
     this.dispatch(pool);
     if (member.state === 'idle') member.listen(() => this.close(member));

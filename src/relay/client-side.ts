@@ -102,7 +102,10 @@ export class ClientSide implements FrameSink {
     if (this.#connection.isClosing) return;
     this.#connection.countClientBytes(length);
     if (!this.#isOpen || this.#backlog !== null) {
-      this.#backlog = Buffer.concat([this.#backlog ?? NOTHING, buffer.subarray(0, length)]);
+      this.#backlog =
+        this.#backlog === null
+          ? keepBytes(buffer, 0, length)
+          : Buffer.concat([this.#backlog, buffer.subarray(0, length)]);
     } else {
       this.#pump(buffer, length);
     }

@@ -118,8 +118,9 @@ export class Conduct {
       if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return false;
       return this.#refuseLong(OWED.query, '');
     }
-    const facts = this.#decider.read(buffer, start + 5, end - 1);
-    const run = this.#waiting.take() ?? this.#decider.decide(facts, facts.length > 1);
+    const kept = this.#waiting.take();
+    const facts = kept?.facts ?? this.#decider.read(buffer, start + 5, end - 1);
+    const run = kept ?? this.#decider.decide(facts, facts.length > 1);
     if (this.#isRefusedHere(run)) {
       this.#session.statements.forget('', Number.POSITIVE_INFINITY);
       return true;

@@ -4,6 +4,7 @@
 import { TRANSACTION } from '../wire/codes.ts';
 import { OwedQueue } from './owed.ts';
 import { PHYSICAL_DATABASE, type ReplicationMode } from './replication-mode.ts';
+import { ReportedParameters } from './reported-parameters.ts';
 import { Portals, PreparedStatements } from './statements.ts';
 import type { Subject } from './subject.ts';
 
@@ -25,8 +26,8 @@ export class Session<Run> {
   readonly owed = new OwedQueue<Run>();
   readonly statements = new PreparedStatements();
   readonly portals = new Portals();
-  /** What the server reported by ParameterStatus. Bounded by the server's own settings. */
-  readonly parameters = new Map<string, string>();
+  /** Bounded by the server's own settings. */
+  readonly parameters = new ReportedParameters();
   #subject: Subject;
   #phase: Phase = 'startup';
   #replication: ReplicationMode = 'none';
@@ -86,12 +87,12 @@ export class Session<Run> {
   }
 
   get clientEncoding(): string {
-    return this.parameters.get('client_encoding') ?? 'UTF8';
+    return this.parameters.clientEncoding;
   }
 
   /** standard_conforming_strings: whether a backslash in '…' is just a backslash. */
   get areStringsConforming(): boolean {
-    return this.parameters.get('standard_conforming_strings') !== 'off';
+    return this.parameters.areStringsConforming;
   }
 
   /** ReadyForQuery was answered at that rank of the stream. */

@@ -26,7 +26,7 @@ export class ClientView {
   }
 
   get applicationName(): string {
-    return this.#connection.session.parameters.get('application_name') ?? this.#startupName;
+    return this.#connection.session.parameters.applicationName ?? this.#startupName;
   }
 
   /** What a ParameterStatus of its server says to the client: RESET leads to the client's own name, not to another's. */
@@ -38,6 +38,7 @@ export class ClientView {
   /** The client hears of what is otherwise on that server than it was where it came from. */
   show({ reported }: Member<ServerSide>): void {
     const { session, client } = this.#connection;
+    if (reported.isSameAs(session.parameters)) return;
     for (const [name, value] of reported) {
       if (session.parameters.get(name) === value) continue;
       session.setParameter(name, value);

@@ -60,7 +60,7 @@ export class SqlNames {
 
   /** Code that does not show may EXECUTE what the client has made by SQL. */
   readonly #mayExecute = (statement: StatementFacts): boolean =>
-    this.#runs(statement, TRACE.hidden) && this.#connection.session.statements.hasSql;
+    this.#connection.session.statements.hasSql && this.#runs(statement, TRACE.hidden);
 
   #runs(statement: StatementFacts, traces: number): boolean {
     return runsCode(statement.effect) && (this.#surroundings.tracesOf(statement) & traces) !== 0;

@@ -6,6 +6,7 @@ import type { Welcome } from './login.ts';
 import type { LoginClass } from './login-class.ts';
 import type { Member } from './member.ts';
 import type { TransactionPool } from './transaction-pool.ts';
+import { Waiter } from './waiter.ts';
 
 /** What a client is told when it has logged in. */
 export interface Admission {
@@ -50,18 +51,8 @@ function awaitNew<Side>(
   signal: AbortSignal,
 ): Promise<Member<Side>> {
   return new Promise((grant, refuse) => {
-    const sinceMs = pools.clock.monotonicMs();
-    const waiter = {
-      guest,
-      loginClass,
-      startup,
-      isForNew: true,
-      isPatient: false,
-      sinceMs,
-      isDone: false,
-      grant,
-      refuse,
-    };
+    const wish = { startup, isForNew: true, isPatient: false };
+    const waiter = new Waiter(guest, loginClass, wish, pools.clock.monotonicMs(), grant, refuse);
     signal.addEventListener('abort', () => {
       pools.abandon(waiter);
       refuse(new WeirError('target_login_failed', 'the client has left'));

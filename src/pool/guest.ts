@@ -11,7 +11,7 @@ export interface Guest<Side> {
   readonly belongings: Belongings;
   /** application_name as the client sees it. */
   readonly applicationName: string;
-  /** The connection that it used last, while nobody else has taken that. The pool's to change. */
+  /** The connection that it used last, which is its home while that one says so too. The pool's to change. */
   home: Member<Side> | null;
   /** Its wait is over. */
   seat(member: Member<Side>): void;

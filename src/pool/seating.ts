@@ -25,7 +25,8 @@ export class Seating<Side> {
 
   /** False where it has to wait on. */
   serve(waiter: Waiter<Side>): boolean {
-    const { guest, loginClass, startup, isForNew } = waiter;
+    const { guest, loginClass } = waiter;
+    const { startup, isForNew } = waiter.wish;
     const { pool } = loginClass;
     if (startup !== null && loginClass.failure !== null && this.#pools.clock.monotonicMs() < pool.retryAtMs) {
       this.#endWait(waiter);
@@ -58,7 +59,7 @@ export class Seating<Side> {
     const { pool } = member.loginClass;
     if (pool.waiters.size === 0 || pool.isPaused || this.#pools.settings.affinity === 'avoid') return false;
     for (const waiter of pool.waiters) {
-      if (waiter.startup !== null || waiter.isForNew || !isReadyFor(member, waiter)) return false;
+      if (waiter.wish.isForNew || !isReadyFor(member, waiter)) return false;
       this.#endWait(waiter);
       this.#grant(member, waiter);
       return true;
@@ -80,14 +81,14 @@ export class Seating<Side> {
   }
 
   #openFor(waiter: Waiter<Side>): void {
-    const { loginClass, startup } = waiter;
-    this.#opener.open(loginClass, startup ?? loginClass.startup).then(
+    const { loginClass, wish } = waiter;
+    this.#opener.open(loginClass, wish.startup ?? loginClass.startup).then(
       (member) => {
         this.#pools.watch(member);
         this.#makeReady(member, waiter);
       },
       (error: unknown) => {
-        if (waiter.isPatient && isPassing(error)) this.#waitAgain(waiter);
+        if (wish.isPatient && isPassing(error)) this.#waitAgain(waiter);
         else if (!waiter.isDone) waiter.refuse(error);
         this.#pools.dispatch(loginClass.pool);
       },

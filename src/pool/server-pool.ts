@@ -223,8 +223,9 @@ export function handoverText<Side>(member: Member<Side>, guest: Guest<Side>): st
 }
 
 /** Nothing has to be said on it before who waits may use it. */
-export function isReadyFor<Side>(member: Member<Side>, { guest, loginClass }: Waiter<Side>): boolean {
-  if (!isOf(member, loginClass, guest.generation) || !carriesSame(member, guest)) return false;
+export function isReadyFor<Side>(member: Member<Side>, waiter: Waiter<Side>): boolean {
+  if (!isOf(member, waiter.loginClass, waiter.generation)) return false;
+  if (member.belongings !== waiter.belongings || member.applicationName !== waiter.applicationName) return false;
   return !member.isSpoiled && !member.hasDrawn && !member.ranHidden;
 }
 

@@ -21,7 +21,7 @@ import type { SessionPool } from './pool.ts';
 import { Seating } from './seating.ts';
 import { ServerPool } from './server-pool.ts';
 import { Shares } from './shares.ts';
-import type { Waiter } from './waiter.ts';
+import { Waiter } from './waiter.ts';
 
 export interface TransactionPoolParts {
   readonly settings: PoolSettings;
@@ -97,20 +97,17 @@ export class TransactionPool<Side> {
     }
     let granted: Member<Side> | null = null;
     let isNow = true;
-    const waiter: Waiter<Side> = {
+    const waiter = new Waiter(
       guest,
       loginClass,
-      startup: null,
-      isForNew,
-      isPatient,
-      sinceMs: this.clock.monotonicMs(),
-      isDone: false,
-      grant: (member) => {
+      { startup: null, isForNew, isPatient },
+      this.clock.monotonicMs(),
+      (member) => {
         if (isNow) granted = member;
         else guest.seat(member);
       },
-      refuse: (error) => guest.refuse(error, loginClass),
-    };
+      (error) => guest.refuse(error, loginClass),
+    );
     this.enqueue(waiter);
     isNow = false;
     return granted ?? waiter;
@@ -126,9 +123,9 @@ export class TransactionPool<Side> {
 
   /** The client comes back to that one, while nobody else takes it. */
   settleHome(member: Member<Side>, guest: Guest<Side>): void {
-    if (guest.home === member) return;
-    this.#leaveHome(member);
-    if (guest.home !== null) guest.home.home = null;
+    if (member.home === guest) return;
+    // Whose it was before sees that when it looks.
+    if (guest.home?.home === guest) guest.home.home = null;
     guest.home = member;
     member.home = guest;
   }

@@ -95,6 +95,11 @@ export class ServerNames {
     return this.#slots.size - this.#closing;
   }
 
+  /** The server has, and may have, nothing by name. */
+  get isEmpty(): boolean {
+    return this.#slots.size === 0;
+  }
+
   /** The slot of that name on the server. */
   at(name: string): Slot | null {
     return this.#slots.get(name) ?? null;
@@ -158,11 +163,14 @@ export class ServerNames {
   changeOwner(owner: object): void {
     this.owner = owner;
     this.#tenancy++;
-    for (const slot of this.#byClientName.values()) {
-      slot.clientName = null;
-      slot.isDoubtful = false;
+    if (this.#byClientName.size > 0) {
+      for (const slot of this.#byClientName.values()) {
+        slot.clientName = null;
+        slot.isDoubtful = false;
+      }
+      this.#byClientName = new Map();
     }
-    this.#byClientName = new Map();
+    if (this.#empty.size === 0) return;
     for (const slot of this.#empty) this.#remove(slot);
   }
 

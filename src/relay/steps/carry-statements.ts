@@ -217,10 +217,14 @@ export class StatementCarrier {
     const isBack = names.owner === this;
     names.changeOwner(this);
     this.#last = names;
+    if (names.isEmpty) return;
     for (const slot of names.slots()) {
       if (!slot.isSql) continue;
-      if (isBack && statements.find(slot.name) === slot.statement) names.bind(slot.name, slot);
-      else if (this.#surroundings.isShared) this.#own.close(names, slot);
+      const held = isBack ? statements.find(slot.name) : null;
+      if (held !== null && held === slot.statement) {
+        // What was only made for code that may look for it can be another statement than the client's by now.
+        if (this.#repeater.isFit(slot, held)) names.bind(slot.name, slot);
+      } else if (this.#surroundings.isShared) this.#own.close(names, slot);
     }
   }
 

@@ -13,6 +13,10 @@ const CHANGES_LOGINS = /^(?:alter|create|drop)_(?:role|database|event_trigger)$|
 /** They fail while anybody else is in the database that they are about. */
 const NEEDS_DATABASE = /^(?:drop|alter|create)_database$/;
 
+function needsDatabase({ shape }: StatementFacts): boolean {
+  return shape.queryClass === 'ddl' && NEEDS_DATABASE.test(shape.kinds[0] ?? '');
+}
+
 export class DefinitionWatch {
   readonly #catalog: Catalog;
   readonly #gate: Gate;
@@ -28,7 +32,7 @@ export class DefinitionWatch {
 
   /** Connections to databases without clients are being closed first; the gate opens when they are. */
   isWaiting(facts: TextFacts): boolean {
-    if (!facts.some(({ shape }) => NEEDS_DATABASE.test(shape.kinds[0] ?? ''))) return false;
+    if (!facts.some(needsDatabase)) return false;
     const closed = this.#pool.closeDeserted();
     if (closed === null) return false;
     this.#gate.close(GATE.route);

@@ -297,7 +297,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     const member = this.#member;
     this.#member = null;
     if (member !== null) this.#leaveMember(member, isMidMessage);
-    if (this.home !== null) this.home.home = null;
+    if (this.home?.home === this) this.home.home = null;
     this.home = null;
     this.#targets.leave();
   }

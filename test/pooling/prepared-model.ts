@@ -267,7 +267,7 @@ function short(name: string): string {
 }
 
 export function makePreparedModel(dice: Dice, poolSize: number | null): Model {
-  // A Parse of EXECUTE binds its client to the connection, as it bound itself to what it found there: others would wait.
+  // On another server connection a Parse of EXECUTE can fail in other words, in a failed transaction (README, limits).
   const texts = poolSize === null ? STATEMENTS : STATEMENTS.filter((text) => !text.startsWith('EXECUTE'));
   const members = [0, 1, 2].map((client) => new PreparingClient(client, dice, texts));
   return new Crew(members, dice, poolSize);

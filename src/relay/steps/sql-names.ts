@@ -88,7 +88,10 @@ export class SqlNames {
     const wasUnitOpen = session.isUnitOpen;
     const { statements, portals } = session;
     const all = resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS);
-    const isReady = this.#placeAll(names, all, isQuery, isWanted) && this.#placeHidden(names, all, isQuery);
+    const isReady =
+      this.#placeAll(names, all, isQuery, isWanted) &&
+      // What fails for what its text names runs no code.
+      (this.#failure !== null || this.#standIn !== null || this.#placeHidden(names, all, isQuery));
     const isOwnUnit = this.#isOwnUnit || (!wasUnitOpen && session.owed.sequence !== sentBefore);
     if (!isReady) {
       // What has been made ready so far is of use on this server alone: it must not be given back meanwhile.

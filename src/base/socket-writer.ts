@@ -12,9 +12,30 @@ interface TakesBytes {
 }
 
 const MAX_SPARES = 64;
-const spares: Buffer[] = [];
-/** Holds what is being written, for all sockets: when the kernel takes it at once, it is free again. */
-let scratch: Buffer | null = null;
+const MAX_KEPT_VIEW_BYTES = 1_024;
+
+/** Holds what is being written. Most writes are short, so views of its first bytes are made once. */
+class Scratch {
+  readonly #buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  readonly #views = new Array<Buffer | undefined>(MAX_KEPT_VIEW_BYTES + 1);
+
+  /** `source[start, end)`, until the next one. */
+  fill(source: Buffer, start: number, end: number): Buffer {
+    source.copy(this.#buffer, 0, start, end);
+    const length = end - start;
+    if (length > MAX_KEPT_VIEW_BYTES) return this.#buffer.subarray(0, length);
+    let view = this.#views[length];
+    if (view === undefined) {
+      view = this.#buffer.subarray(0, length);
+      this.#views[length] = view;
+    }
+    return view;
+  }
+}
+
+const spares: Scratch[] = [];
+/** For all sockets: when the kernel takes a write at once, it is free again. */
+let scratch: Scratch | null = null;
 
 export class SocketWriter {
   readonly #socket: Socket;
@@ -23,8 +44,8 @@ export class SocketWriter {
   readonly #direct: (Socket & TakesBytes) | null;
   /** The kernel has not taken all of a direct write yet. */
   #isHeldUp = false;
-  /** What it is still read from, if that is a scratch buffer. */
-  #lender: Buffer | null = null;
+  /** What it is still read from, if that is scratch. */
+  #lender: Scratch | null = null;
   #isWriting = false;
   #isTaken = false;
 
@@ -51,17 +72,16 @@ export class SocketWriter {
     if (direct === null || this.#isHeldUp || socket.writableLength > 0) {
       socket.write(keepBytes(buffer, start, end));
     } else if (isLent(buffer)) {
-      scratch ??= spares.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES);
+      scratch ??= spares.pop() ?? new Scratch();
       const used = scratch;
-      buffer.copy(used, 0, start, end);
-      if (!this.#writeNow(direct, used.subarray(0, end - start), used)) scratch = null;
+      if (!this.#writeNow(direct, used.fill(buffer, start, end), used)) scratch = null;
     } else {
-      this.#writeNow(direct, buffer.subarray(start, end), null);
+      this.#writeNow(direct, keepBytes(buffer, start, end), null);
     }
   }
 
   /** False where the kernel still reads from the chunk; its `lender` is free again when that is over. */
-  #writeNow(socket: TakesBytes, chunk: Buffer, lender: Buffer | null): boolean {
+  #writeNow(socket: TakesBytes, chunk: Buffer, lender: Scratch | null): boolean {
     this.#isTaken = false;
     this.#isWriting = true;
     socket._write(chunk, 'buffer', this.#settle);

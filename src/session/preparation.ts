@@ -75,7 +75,7 @@ export function internPreparation(
   end: number,
   lexing: string,
 ): Preparation {
-  const variants = Object.isFrozen(facts) ? shared.get(facts) : null;
+  const variants = shared.get(facts) ?? (Object.isFrozen(facts) ? undefined : null);
   if (variants != null) {
     for (const variant of variants) if (isSame(variant, facts, message, start, textEnd, end)) return variant;
     if (variants.length >= MAX_VARIANTS) return makePreparation(message, start, textEnd, end, lexing);

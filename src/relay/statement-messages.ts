@@ -84,7 +84,7 @@ export class StatementMessages {
     const { statements } = this.#connection.router;
     if (!statements.isReadyToRun(facts, false)) return false;
     const slot =
-      statements.placeOf(name) ??
+      statements.placeOf(name, statement) ??
       statements.forUse(name, statement, (place) => {
         if (remaining === 0) this.#tryValues(buffer, start, end, portalEnd, nameEnd, place);
       });

@@ -94,11 +94,13 @@ export class StatementCarrier {
   }
 
   /** Where a Bind of that name goes, where that needs no more than a look; null: see `forUse`. */
-  placeOf(name: string): Slot | null {
+  placeOf(name: string, statement: PreparedStatement | null): Slot | null {
     if (!this.isKept) return AS_SENT;
     const names = this.enter();
     const bound = names.of(name);
-    if (bound === undefined || bound.isDoubtful || this.#mayRunHidden()) return null;
+    if (this.#mayRunHidden()) return null;
+    if (bound === undefined) return statement === null ? null : this.#findAgain(names, name, statement);
+    if (bound.isDoubtful) return null;
     names.touch(bound);
     return bound;
   }
@@ -127,6 +129,17 @@ export class StatementCarrier {
     if (!this.isClear(name)) return this.wait();
     if (statement.isSql) return this.#placeInFailed(names, statement, isDescribe) ?? this.#placeSql(names, statement);
     return this.#placeInFailed(names, statement, isDescribe) ?? this.#establish(names, name, statement, tryValues);
+  }
+
+  /** Mostly what a client comes back for is there under its own name, from itself or from another one. */
+  #findAgain(names: ServerNames, name: string, statement: PreparedStatement): Slot | null {
+    const there = name === '' || statement.isSql || !statement.isConfirmed ? null : names.at(name);
+    if (there === null || !there.isFree || !this.#repeater.isFit(there, statement)) return null;
+    const { session, copyIn } = this.#connection;
+    if (!session.isQuiet || session.status === TRANSACTION.failed || copyIn.isRunning) return null;
+    if (this.#repeater.hasFailed(statement)) return null;
+    names.bind(name, there);
+    return there;
   }
 
   /** A unit of work begins that may look for what SQL has prepared. */

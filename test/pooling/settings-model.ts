@@ -35,7 +35,8 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   client_encoding: ["'LATIN1'", "'UTF8'", "'SQL_ASCII'"],
   standard_conforming_strings: ['off', 'on'],
   default_transaction_read_only: ['on', 'off'],
-  default_transaction_isolation: ["'serializable'", "'repeatable read'", "'read committed'"],
+  // Serializable, read only and deferrable together wait for other transactions, on every server.
+  default_transaction_isolation: ["'read uncommitted'", "'repeatable read'", "'read committed'"],
   default_transaction_deferrable: ['on', 'off'],
   statement_timeout: ['60000', "'2min'", '0'],
   extra_float_digits: ['3', '0', '-5', '99'],
@@ -52,7 +53,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   'app.rare': ["'seldom'"],
   client_min_messages: ['warning', 'notice'],
   lc_messages: ["'C'", "'POSIX'"],
-  transaction_isolation: ["'serializable'", "'read committed'"],
+  transaction_isolation: ["'repeatable read'", "'read committed'"],
   transaction_read_only: ['on', 'off'],
   nothing_like_it: ['1'],
 };
@@ -152,7 +153,13 @@ class SettingsClient implements Doings {
       [12, () => this.#change()],
       [
         6,
-        () => this.#dice.pick(['BEGIN', 'BEGIN', 'START TRANSACTION', 'BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY']),
+        () =>
+          this.#dice.pick([
+            'BEGIN',
+            'BEGIN',
+            'START TRANSACTION',
+            'BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY NOT DEFERRABLE',
+          ]),
       ],
       [1, () => 'DISCARD ALL'],
       [1, () => this.#finishPrepared()],

@@ -83,13 +83,14 @@ export class RulesetView implements SubjectView {
     if (only !== undefined) {
       const judgement = this.#judgeShape(only.shape, isInTransaction);
       if (!judgement.hasOpen) return judgement.plain;
-      // A text that is not kept comes but once: an entry for it would cost more than the judgement.
-      if (!Object.isFrozen(statements)) return this.#judgeText(only, isInTransaction);
     }
     const known = this.#texts.get(statements);
     if (known !== undefined) {
       const verdict = isInTransaction ? known.busy : known.idle;
       if (verdict !== null) return verdict;
+    } else if (only !== undefined && !Object.isFrozen(statements)) {
+      // A text that is not kept comes but once: an entry for it would cost more than the judgement.
+      return this.#judgeText(only, isInTransaction);
     }
     const verdict =
       only === undefined ? this.#judgeAll(statements, isInTransaction) : this.#judgeText(only, isInTransaction);

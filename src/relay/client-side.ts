@@ -69,7 +69,8 @@ export class ClientSide implements FrameSink {
 
   /** Its socket is closed: it neither says nor hears anything any more. */
   get isGone(): boolean {
-    return this.socket.destroyed;
+    // Asked in that order because it is asked often: what is writable has been looked at just now.
+    return !this.socket.writable && this.socket.destroyed;
   }
 
   /** The chunk that is being looked at, up to `chunkEnd`, to see whether a unit of work is complete in it. */

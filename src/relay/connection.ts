@@ -47,8 +47,9 @@ export class Connection {
   readonly copyIn = new CopyIn();
   readonly login = new ClientLogin();
   readonly #context: RelayContext;
-  readonly #killGuard: KillGuard;
-  readonly #cancelLane: CancelLane;
+  /** Null until something is cancelled, by a rule or at the client's wish. */
+  #killGuard: KillGuard | null = null;
+  #cancelLane: CancelLane | null = null;
   readonly #rulesView: RulesView;
   readonly #onClosed: () => void;
   #active: ServerSide | null = null;
@@ -83,11 +84,6 @@ export class Connection {
     this.ownServers = new OwnServers(this, context);
     this.#router = this.ownServers;
     this.conduct = new Conduct(this, context);
-    this.#killGuard = new KillGuard(this, context);
-    this.#cancelLane = new CancelLane(
-      () => cancelRunning(this, context.pool),
-      () => this.endTurn(),
-    );
     socket.on('close', () => loseClient(this));
   }
 
@@ -117,12 +113,12 @@ export class Connection {
 
   /** A cancel is on its way to the server, or has just been there: it must not hit who comes next. */
   get isCancelling(): boolean {
-    return this.#cancelLane.isBusy || this.#killGuard.isBusy;
+    return this.#cancelLane?.isBusy === true || this.#killGuard?.isBusy === true;
   }
 
   /** Whether a cancel went out since this was asked last. */
   takeWasCancelled(): boolean {
-    return this.#cancelLane.takeWasUsed();
+    return this.#cancelLane?.takeWasUsed() === true;
   }
 
   useServer(server: ServerSide): void {
@@ -226,6 +222,7 @@ export class Connection {
   // The life of a statement on the server.
 
   watchRun(run: Run, timeoutMs: number, nowMs: number): void {
+    this.#killGuard ??= new KillGuard(this, this.#context);
     this.#killGuard.watch(run, timeoutMs, nowMs);
   }
 
@@ -237,23 +234,23 @@ export class Connection {
     run.hold?.release();
     if (run.verdict !== null && run.refusal === null && run.verdict.hits.length > 0)
       this.#context.recorder.recordEnd(run.verdict, ranMs);
-    if (run.kill !== null) this.#killGuard.settle(run, run.kill, nowMs);
+    if (run.kill !== null) this.#killGuard?.settle(run, run.kill, nowMs);
     return ranMs;
   }
 
   probeAnswered(name: string): void {
-    this.#killGuard.probeAnswered(name);
+    this.#killGuard?.probeAnswered(name);
   }
 
   beginCopyIn(isBothWays: boolean): void {
     const isOver = this.session.owed.beginCopyIn();
     this.copyIn.begin(isBothWays || !isOver, isBothWays);
-    if (this.copyIn.isRunning) this.#killGuard.beginCopyIn(isBothWays);
+    if (this.copyIn.isRunning) this.#killGuard?.beginCopyIn(isBothWays);
   }
 
   /** The client has sent CopyDone or CopyFail. */
   endCopyIn(): void {
-    if (this.copyIn.end()) this.#killGuard.endCopyIn();
+    if (this.copyIn.end()) this.#killGuard?.endCopyIn();
   }
 
   // Login.
@@ -282,6 +279,10 @@ export class Connection {
     if (origin === 'client') counters.cancelsFromClients++;
     else counters.cancelsFromAdmin++;
     if (this.conduct.abandonWait() || this.router.abandonWait()) return true;
+    this.#cancelLane ??= new CancelLane(
+      () => cancelRunning(this, this.#context.pool),
+      () => this.endTurn(),
+    );
     return await this.#cancelLane.carry();
   }
 
@@ -376,7 +377,7 @@ export class Connection {
     this.isClosing = true;
     this.session.enter('closing');
     this.login.abandon();
-    this.#killGuard.close();
+    this.#killGuard?.close();
     this.conduct.giveUp();
     for (let { head } = this.session.owed; head !== null; head = this.session.owed.head) {
       head.run?.hold?.release();

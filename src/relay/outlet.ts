@@ -8,7 +8,7 @@ import { SocketWriter } from '../base/socket-writer.ts';
 export class Outlet {
   readonly #writer: SocketWriter;
   /** Spans that stand before the last one. */
-  readonly #earlier: Buffer[] = [];
+  #earlier: Buffer[] | null = null;
   #buffer: Buffer | null = null;
   #start = 0;
   #end = 0;
@@ -24,7 +24,10 @@ export class Outlet {
       this.#end = end;
       return;
     }
-    if (this.#buffer !== null) this.#earlier.push(keepBytes(this.#buffer, this.#start, this.#end));
+    if (this.#buffer !== null) {
+      this.#earlier ??= [];
+      this.#earlier.push(keepBytes(this.#buffer, this.#start, this.#end));
+    }
     this.#buffer = buffer;
     this.#start = start;
     this.#end = end;
@@ -40,12 +43,12 @@ export class Outlet {
     const buffer = this.#buffer;
     if (buffer === null) return;
     this.#buffer = null;
-    if (this.#earlier.length === 0) {
+    if (this.#earlier === null) {
       this.#writer.write(buffer, this.#start, this.#end);
       return;
     }
     const joined = Buffer.concat([...this.#earlier, buffer.subarray(this.#start, this.#end)]);
-    this.#earlier.length = 0;
+    this.#earlier = null;
     this.#writer.write(joined, 0, joined.length);
   }
 

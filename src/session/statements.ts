@@ -153,36 +153,41 @@ export class Portal {
 }
 
 export class Portals {
-  readonly #byName = new Map<string, Portal>();
+  /** Null where none has a name, which is the rule. */
+  #byName: Map<string, Portal> | null = null;
   #unnamed: Portal | null = null;
 
   find(name: string): Portal | null {
-    return name === '' ? this.#unnamed : (this.#byName.get(name) ?? null);
+    return name === '' ? this.#unnamed : (this.#byName?.get(name) ?? null);
   }
 
   declare(name: string, facts: TextFacts, sequence: number, isHeld = false): Portal {
     const portal = new Portal(facts, sequence, isHeld);
     if (name === '') this.#unnamed = portal;
-    else this.#byName.set(name, portal);
+    else {
+      this.#byName ??= new Map();
+      this.#byName.set(name, portal);
+    }
     return portal;
   }
 
   forget(name: string | null, sequence: number): void {
     if (name === null) {
-      for (const key of this.#byName.keys()) this.forget(key, sequence);
+      for (const key of this.#byName?.keys() ?? []) this.forget(key, sequence);
     } else if (name === '') {
       this.#unnamed = null;
-    } else if ((this.#byName.get(name)?.sequence ?? sequence) < sequence) {
-      this.#byName.delete(name);
+    } else if ((this.#byName?.get(name)?.sequence ?? sequence) < sequence) {
+      this.#byName?.delete(name);
     }
   }
 
   /** A transaction ended at the message of that rank: portals made before it are gone, but the held ones. */
   endTransaction(sequence: number): void {
-    if (this.#byName.size === 0) return;
+    if (this.#byName === null) return;
     for (const [name, portal] of this.#byName) {
       if (!portal.isHeld && portal.sequence < sequence) this.#byName.delete(name);
     }
+    if (this.#byName.size === 0) this.#byName = null;
   }
 }
 

@@ -1,13 +1,18 @@
 // What a login gets where server connections are shared: one that was used before, or one of its own; and what must not
 // be found on one that was used before.
 
-import { afterEach, expect, test } from 'vitest';
-import { sharedPostgres } from '../support/shared-postgres.ts';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import type { WireClient } from '../support/wire-client.ts';
 import { type PoolGround, startPoolGround } from './pool-ground.ts';
 
-const postgres = sharedPostgres();
+/** Of its own: what logins depend on is changed here. */
+let postgres: TestPostgres;
 let ground: PoolGround | null = null;
+beforeAll(async () => {
+  postgres = await startPostgres();
+});
+afterAll(() => postgres.stop());
 afterEach(async () => {
   await ground?.stop();
   ground = null;

@@ -13,10 +13,6 @@ const CHANGES_LOGINS = /^(?:alter|create|drop)_(?:role|database|event_trigger)$|
 /** They fail while anybody else is in the database that they are about. */
 const NEEDS_DATABASE = /^(?:drop|alter|create)_database$/;
 
-function needsDatabase({ shape }: StatementFacts): boolean {
-  return shape.queryClass === 'ddl' && NEEDS_DATABASE.test(shape.kinds[0] ?? '');
-}
-
 export class DefinitionWatch {
   readonly #catalog: Catalog;
   readonly #gate: Gate;
@@ -32,7 +28,7 @@ export class DefinitionWatch {
 
   /** Connections to databases without clients are being closed first; the gate opens when they are. */
   isWaiting(facts: TextFacts): boolean {
-    if (!facts.some(needsDatabase)) return false;
+    if (!facts.some(({ shape }) => NEEDS_DATABASE.test(shape.kinds[0] ?? ''))) return false;
     const closed = this.#pool.closeDeserted();
     if (closed === null) return false;
     this.#gate.close(GATE.route);
@@ -48,7 +44,7 @@ export class DefinitionWatch {
   }
 
   complete({ shape }: StatementFacts): void {
-    if (shape.queryClass === 'ddl' && CHANGES_LOGINS.test(shape.kinds[0] ?? '')) this.#hasChangedLogins = true;
+    if (CHANGES_LOGINS.test(shape.kinds[0] ?? '')) this.#hasChangedLogins = true;
   }
 
   /** The transaction is over, or the client has gone. */

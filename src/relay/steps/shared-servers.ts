@@ -14,7 +14,7 @@ import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import { NO_BELONGINGS } from '../../session/belongings.ts';
 import { resolveStatements } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
-import { nameTraces, traceOf } from '../../sql/traces.ts';
+import { nameTraces, showsLibraries, traceOf } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
@@ -34,7 +34,6 @@ import type { SharedTargets } from './shared-targets.ts';
 
 /** A connection that was found pinned is not asked again before that. */
 const ASK_AGAIN_MS = 50;
-const LIBRARY_SETTING = /^(?:plpgsql|plperl|plpython|pltcl)\./;
 
 export class SharedServers implements Routing, Guest<ServerSide> {
   readonly isShared = true;
@@ -53,10 +52,13 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   #isAsking = false;
   #isInUnit = false;
   #isWaitingForQuiet = false;
+  /** Something may bear on the client's view of the settings. */
+  #isViewTouched = false;
   readonly #leavings: Leavings;
   /** Statements since the connection was taken. */
   #ran = 0;
-  readonly #definitions: DefinitionWatch;
+  /** Null until definitions change. */
+  #definitions: DefinitionWatch | null = null;
   #idleInTransactionSinceMs = 0;
 
   constructor(
@@ -80,7 +82,6 @@ export class SharedServers implements Routing, Guest<ServerSide> {
       now: () => circumstancesOf(this.belongings, catalog, this.#openTraces),
       tracesOf: (statement) => traceOf(statement, catalog.knowledge),
     });
-    this.#definitions = new DefinitionWatch(connection.gate, pool, targets.primary.pool.catalog);
     this.#leavings = new Leavings(targets.primary.pool.catalog, pool.settings.sequences);
   }
 
@@ -106,8 +107,8 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   isReadyForQuery(run: Run): boolean {
-    if (this.#definitions.isWaiting(run.facts)) return false;
-    return this.#isAt(this.#targets.forQuery(run), run.facts.some(touchesLibrary));
+    if (run.facts.some(touchesDefinitions) && this.#watchDefinitions().isWaiting(run.facts)) return false;
+    return this.#isAt(this.#targets.forQuery(run), run.facts.some(showsLibraries));
   }
 
   isReadyForUnit(): boolean {
@@ -179,13 +180,16 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     const statements = resolveStatements(facts, session.statements, session.portals, NOT_PREPARED_FACTS);
     const changes = this.#leavings.add(statements, this.belongings);
     if (changes.hasDrawn && this.#member !== null) this.#member.hasDrawn = true;
-    if (changes.isDefinition) this.#definitions.begin(statements);
+    if (changes.isDefinition) this.#watchDefinitions().begin(statements);
   }
 
   noteStatement(statement: StatementFacts): void {
     this.#leavings.noteDone(statement);
-    this.#view.noteDone(statement);
-    this.#definitions.complete(statement);
+    if (statement.effect !== null) {
+      this.#isViewTouched = true;
+      this.#view.noteDone(statement);
+    }
+    if (touchesDefinitions(statement)) this.#watchDefinitions().complete(statement);
   }
 
   noteError(): void {
@@ -193,8 +197,9 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   noteReady(status: number): void {
-    if (this.#member !== null && this.#isPrimary(this.#member)) this.#view.noteReady(this.#member);
-    if (status === TRANSACTION.idle && this.#connection.session.isQuiet) this.#definitions.end();
+    if (this.#isViewTouched && this.#member !== null && this.#isPrimary(this.#member))
+      this.#view.noteReady(this.#member);
+    if (status === TRANSACTION.idle && this.#connection.session.isQuiet) this.#definitions?.end();
   }
 
   endTurn(): void {
@@ -204,11 +209,14 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (session.isQuiet && session.status !== TRANSACTION.idle)
       this.#idleInTransactionSinceMs = this.#context.clock.monotonicMs();
     const isInTransaction = session.isQuiet && !session.isUnitOpen && session.status === TRANSACTION.open;
-    if ((isInTransaction || this.#isAtRest()) && this.#isPrimary(member) && this.#view.isWrong(member)) {
+    const isAtRest = this.#isAtRest();
+    const mayBeWrong = this.#isViewTouched && (isInTransaction || isAtRest) && this.#isPrimary(member);
+    if (mayBeWrong && this.#view.isWrong(member)) {
       this.#talk(this.#view.restore(this.#pool, member).catch(() => this.#connection.fail('target_gone', null)));
       return;
     }
-    if (!this.#isAtRest()) return;
+    if (!isAtRest) return;
+    this.#isViewTouched = false;
     this.#endUse(member);
     if (!this.#isWaitingForQuiet) return;
     this.#isWaitingForQuiet = false;
@@ -260,6 +268,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (member === null || member.side !== server) return null;
     member.reported.set(name, value);
     if (!server.isPrimary) return null;
+    this.#isViewTouched = true;
     return this.#view.word(member, name, value);
   }
 
@@ -293,7 +302,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   leave(isMidMessage: boolean): void {
     if (this.#cancelKey !== null) this.#context.cancelKeys.forget(this.#cancelKey, this.#connection);
     this.#place.leave();
-    this.#definitions.end();
+    this.#definitions?.end();
     const member = this.#member;
     this.#member = null;
     if (member !== null) this.#leaveMember(member, isMidMessage);
@@ -335,6 +344,11 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (isAgain) return;
     if (this.#isPrimary(member)) this.#view.show(member);
     this.statements.trim();
+  }
+
+  #watchDefinitions(): DefinitionWatch {
+    this.#definitions ??= new DefinitionWatch(this.#connection.gate, this.#pool, this.#targets.primary.pool.catalog);
+    return this.#definitions;
   }
 
   #isPrimary({ lease }: Member<ServerSide>): boolean {
@@ -380,8 +394,6 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 }
 
-/** LOAD, and settings of libraries: they differ where another client has had the library loaded. */
-function touchesLibrary({ effect, shape }: StatementFacts): boolean {
-  if (effect?.type === 'set') return LIBRARY_SETTING.test(effect.name ?? '');
-  return shape.kinds[0] === 'load';
+function touchesDefinitions({ shape }: StatementFacts): boolean {
+  return shape.queryClass === 'ddl';
 }

@@ -301,6 +301,17 @@ describe.each([1, 2])('over %i server connections', (size) => {
     ]);
   });
 
+  test('a DEALLOCATE finds no other client’s statement where the client has closed its own', async () => {
+    await expectAlike([
+      [0, parse('DEALLOCATE a', 'a'), sync()],
+      [1, parse('SHOW search_path', 'a'), sync()],
+      [2, parse('SHOW search_path', 'a'), sync()],
+      [0, bind({ statement: 'a' }), closeStatement('a'), execute(), sync()],
+      [1, bind({ statement: 'a' }), execute(), sync()],
+      [2, bind({ statement: 'a' }), execute(), sync()],
+    ]);
+  });
+
   test('code whose strings name a statement finds the client’s own, and nobody else’s', async () => {
     const explain = query("SELECT carried_plan('explain (costs off) execute rows')");
     await expectAlike([

@@ -165,6 +165,7 @@ export class StatementCarrier {
     if (!this.isKept) return AS_SENT;
     const names = this.enter();
     const bound = names.of(name);
+    if (bound !== undefined && bound.name !== name) this.#sql.closeBorrowed(names, name);
     if (bound !== undefined) return this.#inTime(bound);
     if (name === '') return this.#bindUnnamed(names);
     const held = this.#connection.session.statements.find(name);

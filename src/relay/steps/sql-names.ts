@@ -32,6 +32,8 @@ export class SqlNames {
   /** The unit of work in front of a Query is pgweir's own. */
   #isOwnUnit = false;
   #facts: TextFacts = [];
+  /** Names that DEALLOCATE is to find in this unit of work, whatever stands under them. */
+  readonly #borrowed = new Set<string>();
   #failure: Buffer | null = null;
   /** What stands in the place of a statement that cannot be used, for the message that is being looked at. */
   #standIn: { readonly facts: TextFacts; readonly for: PreparedStatement; readonly error: ErrorSubstitute } | null =
@@ -83,6 +85,7 @@ export class SqlNames {
     if (copyIn.isRunning) return true;
     if (this.#standIn?.facts !== facts) this.#standIn = null;
     this.#facts = facts;
+    if (!session.isUnitOpen) this.#borrowed.clear();
     const names = this.#carrier.enter();
     const sentBefore = session.owed.sequence;
     const wasUnitOpen = session.isUnitOpen;
@@ -160,8 +163,15 @@ export class SqlNames {
     }
     if (type === 'execute') return this.prepare(names, held, isQuery);
     // That it is taken is all that matters.
+    this.#borrowed.add(name);
     if (there === null) this.#own.parse(names, names.add(name), TAKEN_STATEMENT, null);
     return true;
+  }
+
+  /** The client closes the statement, which has another name on the server: a DEALLOCATE behind that finds nothing. */
+  closeBorrowed(names: ServerNames, name: string): void {
+    const there = this.#connection.session.isUnitOpen && this.#borrowed.delete(name) ? names.at(name) : null;
+    if (there !== null && !there.isClosing) this.#own.close(names, there);
   }
 
   /** The client's own name stands for the statement. False: not now. */

@@ -65,6 +65,12 @@ export function makeNamed(
 const NAMING_ERRORS: ReadonlySet<string> = new Set(['08P01', '26000', '42P05']);
 const MESSAGE = 0x4d; // M
 
+/** A name may be a word of the message, or a part of one: it stands in quotes, which other languages write in other letters. */
+function quotedPattern(name: string): RegExp {
+  const escaped = name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  return new RegExp(`(["'\`\\x80-\\xff]\\s?)${escaped}(\\s?["'\`\\x80-\\xff])`, 'g');
+}
+
 /** An ErrorResponse whose message names `from`, naming `to` instead; any other as it is. Names as Latin-1, one to one. */
 export function restoreName(error: Buffer, sqlstate: string, from: string, to: string): Buffer {
   if (!NAMING_ERRORS.has(sqlstate)) return error;
@@ -76,9 +82,7 @@ export function restoreName(error: Buffer, sqlstate: string, from: string, to: s
   }
   if (end <= start) return error;
   const text = error.toString('latin1', start + 1, end);
-  // In English it stands in quotes, and a name may be a word of the message.
-  const quoted = `"${from}"`;
-  const reworded = text.includes(quoted) ? text.replaceAll(quoted, () => `"${to}"`) : text.replaceAll(from, () => to);
+  const reworded = text.replace(quotedPattern(from), (_, before: string, after: string) => `${before}${to}${after}`);
   const restored = Buffer.concat([error.subarray(0, start + 1), Buffer.from(reworded, 'latin1'), error.subarray(end)]);
   restored.writeInt32BE(restored.length - 1, 1);
   return restored;

@@ -171,6 +171,32 @@ describe.each([1, 2])('over %i server connections', (size) => {
     expect(lines.filter((line) => line.includes('prepared statement')).length).toBeGreaterThan(5);
   });
 
+  test('errors keep the words that hold the letters of a name', async () => {
+    const short = bind({ statement: 'b c', values: [Buffer.from([1])], valueFormats: [1] });
+    await expectAlike([
+      [0, parse('SELECT $1::int8', 'a'), sync()],
+      [1, parse('SELECT $1::int8', 'b c'), sync()],
+      [0, bind({ statement: 'a', values: ['1'] }), sync()],
+      [1, bind({ statement: 'b c', values: ['1'] }), sync(), short, sync(), bind({ statement: 'b c' }), sync()],
+    ]);
+  });
+
+  test('a name that DEALLOCATE or PREPARE looks for is not the one to make room', async () => {
+    await weir.stop();
+    await start({ size: 2, maxPreparedStatements: 1 });
+    await expectAlike([
+      [
+        0,
+        parse('DEALLOCATE a', 'a'),
+        parse('PREPARE a AS SELECT 5', 'b', [23]),
+        sync(),
+        bind({ statement: 'b' }),
+        sync(),
+      ],
+      [0, bind({ statement: 'a' }), parse('', 'a'), sync(), bind({ statement: 'b', values: ['7'] }), execute(), sync()],
+    ]);
+  });
+
   test('a name that is taken stays taken, and one that was closed is free', async () => {
     await expectAlike([
       [0, parse('SELECT 1', 'x'), sync()],

@@ -164,7 +164,9 @@ export class SqlNames {
     if (type === 'execute') return this.prepare(names, held, isQuery);
     // That it is taken is all that matters.
     this.#borrowed.add(name);
-    if (there === null) this.#own.parse(names, names.add(name), TAKEN_STATEMENT, null);
+    const slot = there ?? names.add(name);
+    if (there === null) this.#own.parse(names, slot, TAKEN_STATEMENT, null);
+    this.#carrier.needed = slot;
     return true;
   }
 

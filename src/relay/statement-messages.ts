@@ -6,6 +6,7 @@ import type { Session } from '../session/session.ts';
 import { meaningsOf, type Portal, type PreparedStatement } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
+import { TRANSACTION } from '../wire/codes.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
 import type { Connection } from './connection.ts';
 import { STATEMENT } from './renaming.ts';
@@ -141,6 +142,10 @@ export class StatementMessages {
   carryPrepare(run: Run, owed: OwedReply<Run>, text: Buffer | null): void {
     const [made] = listDeclared(owed);
     if (made === undefined || text === null || run.kill !== null) return;
+    // What a failed transaction makes of it is not certain: an Execute can pass there that has done nothing.
+    const { owedReadies } = this.#session.owed;
+    const hasOpenEnds = owedReadies > (owed.kind === OWED.query ? 1 : 0);
+    if (hasOpenEnds || this.#session.status === TRANSACTION.failed) return;
     const isAlone = owed.kind === OWED.query && !this.#session.isUnitOpen;
     this.#connection.router.statements.afterPrepare(made, text, owed.sequence, isAlone);
   }

@@ -197,6 +197,17 @@ describe.each([1, 2])('over %i server connections', (size) => {
     ]);
   });
 
+  test('an Execute that passes in a failed transaction without effect is followed by what follows it', async () => {
+    await expectAlike([
+      [0, parse('PREPARE a AS SELECT 5', 'a', [999_999]), sync(), query('BEGIN')],
+      [
+        0,
+        ...[bind({ portal: 'p', statement: 'a', values: ['7'] }), sync()],
+        ...[closeStatement('a'), execute('p'), frontend.closePortal(''), sync()],
+      ],
+    ]);
+  });
+
   test('a name that is taken stays taken, and one that was closed is free', async () => {
     await expectAlike([
       [0, parse('SELECT 1', 'x'), sync()],

@@ -142,10 +142,9 @@ export class StatementMessages {
   carryPrepare(run: Run, owed: OwedReply<Run>, text: Buffer | null): void {
     const [made] = listDeclared(owed);
     if (made === undefined || text === null || run.kill !== null) return;
-    // What a failed transaction makes of it is not certain: an Execute can pass there that has done nothing.
-    const { owedReadies } = this.#session.owed;
-    const hasOpenEnds = owedReadies > (owed.kind === OWED.query ? 1 : 0);
-    if (hasOpenEnds || this.#session.status === TRANSACTION.failed) return;
+    // In a failed transaction an Execute can pass that has done nothing.
+    const mayHaveFailed = this.#session.owed.owedReadies > 0 || this.#session.status === TRANSACTION.failed;
+    if (owed.kind === OWED.execute && mayHaveFailed) return;
     const isAlone = owed.kind === OWED.query && !this.#session.isUnitOpen;
     this.#connection.router.statements.afterPrepare(made, text, owed.sequence, isAlone);
   }

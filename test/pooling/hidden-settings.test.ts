@@ -1,7 +1,9 @@
 // Settings that nobody sees being made: whose names are not known, not known yet, or another's on the same connection.
 
 import { afterEach, describe, expect, test } from 'vitest';
+import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
+import { transcribe } from '../support/transcript.ts';
 import type { WireClient } from '../support/wire-client.ts';
 import { type PoolGround, startPoolGround } from './pool-ground.ts';
 
@@ -76,4 +78,20 @@ describe('application_name', () => {
     await wire.rows('ROLLBACK');
     expect(await nameOf(wire)).toBe('set');
   });
+
+  test.each(['ROLLBACK', 'ROLLBACK AND CHAIN', 'SELECT 1/0'])(
+    "reset and committed with a transaction that %s ends, stays the client's own",
+    async (end) => {
+      ground = await startPoolGround(postgres, { size: 1, affinity: 'avoid' });
+      await ground.login({ parameters: { application_name: 'first' } });
+      const { wire } = await ground.login({ parameters: { application_name: 'second' } });
+      await wire.rows('BEGIN; RESET ALL; COMMIT AND CHAIN');
+      wire.send(frontend.query(end));
+      const said = transcribe(await wire.readUntilReady());
+      expect(said.filter((line) => line.startsWith('ParameterStatus'))).toEqual([]);
+      await wire.rows('ROLLBACK');
+      expect(await nameOf(wire)).toBe('second');
+      expect(wire.parameters.get('application_name')).toBe('second');
+    },
+  );
 });

@@ -19,6 +19,10 @@ export class ClientView {
   #hasReset = false;
   /** By SET LOCAL ... TO DEFAULT. */
   #isLocal = false;
+  /** It was committed, and the next transaction has begun with it. */
+  #isCommitted = false;
+  /** In that transaction the server was given the client's name again: what undoes it leads back to another's. */
+  #isUndoForeign = false;
 
   constructor(connection: Connection, startupName: string) {
     this.#connection = connection;
@@ -32,7 +36,8 @@ export class ClientView {
   /** What a ParameterStatus of its server says to the client: RESET leads to the client's own name, not to another's. */
   word({ startupName }: Member<ServerSide>, name: string, value: string): string {
     const isForeign = name === 'application_name' && value === startupName && value !== this.#startupName;
-    return isForeign && (this.#hasReset || this.#isResetting()) ? this.#startupName : value;
+    const isOfReset = this.#hasReset || this.#isUndoForeign || this.#isResetting();
+    return isForeign && isOfReset ? this.#startupName : value;
   }
 
   /** The client hears of what is otherwise on that server than it was where it came from. */
@@ -48,8 +53,11 @@ export class ClientView {
 
   /** That statement has been completed. */
   noteDone(statement: StatementFacts): void {
-    const { effect } = statement;
-    if (resetsName(statement)) {
+    const { effect, shape } = statement;
+    if (shape.kinds[0] === 'commit') {
+      this.#isCommitted = this.#hasReset;
+      this.#isUndoForeign = false;
+    } else if (resetsName(statement)) {
       this.#hasReset = true;
       this.#isLocal = effect?.type === 'set' && effect.isLocal;
     } else if (effect?.type === 'set' && effect.name === 'application_name') this.#hasReset = false;
@@ -57,7 +65,7 @@ export class ClientView {
 
   /** The server has undone what was done since. */
   noteError(): void {
-    this.#hasReset = false;
+    this.#hasReset = this.#isCommitted;
   }
 
   /** RESET gave the server another client's name, of which the server says nothing where it had that name before. */
@@ -65,6 +73,8 @@ export class ClientView {
     const isWrong = member.applicationName !== this.applicationName;
     // What is right now is the client's own from here on, however it came about.
     this.#hasReset &&= isWrong;
+    this.#isCommitted &&= isWrong;
+    if (this.#connection.session.status === TRANSACTION.idle) this.#isUndoForeign &&= isWrong;
     return isWrong;
   }
 
@@ -80,8 +90,11 @@ export class ClientView {
   /** It gets this one's again; in a transaction, too, which may end by undoing it. */
   async restore(pool: TransactionPool<ServerSide>, member: Member<ServerSide>): Promise<void> {
     const { session } = this.#connection;
-    const isLocal = this.#hasReset && this.#isLocal && session.status !== TRANSACTION.idle;
+    const isInTransaction = session.status !== TRANSACTION.idle;
+    const isLocal = this.#hasReset && this.#isLocal && isInTransaction;
+    this.#isUndoForeign = isInTransaction && (this.#isCommitted || this.#isUndoForeign);
     this.#hasReset = false;
+    this.#isCommitted = false;
     // Not by a query, behind which the transaction's isolation could not be set any more.
     await pool.say(member, nameText(this.applicationName, isLocal), session.status);
     // As the server has it in the end: it drops what it cannot show.

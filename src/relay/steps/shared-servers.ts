@@ -185,7 +185,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   noteStatement(statement: StatementFacts): void {
     this.#leavings.noteDone(statement);
-    if (statement.effect !== null) {
+    if (statement.effect !== null || statement.shape.queryClass === 'transaction') {
       this.#isViewTouched = true;
       this.#view.noteDone(statement);
     }

@@ -237,6 +237,9 @@ export class ServerNames {
     }
     const slot = this.#slots.get(name);
     if (slot !== undefined) this.empty(slot, sequence);
+    // The client has it no more, though it was DEALLOCATE's own statement that stood under another name.
+    const bound = this.#byClientName.get(name);
+    if (bound !== undefined && bound !== slot && !this.#isAfter(bound, sequence)) this.unbind(bound);
   }
 
   /** pgweir is about to close it. */

@@ -350,6 +350,17 @@ describe.each([1, 2])('over %i server connections', (size) => {
     ]);
   });
 
+  test('a statement that has deallocated itself is gone', async () => {
+    await weir.stop();
+    await start({ size: 1, maxPreparedStatements: 1 });
+    await expectAlike([
+      [0, parse('DEALLOCATE "b c"', 'b c', [23, 25]), sync()],
+      [1, parse('SELECT 1', 'other'), sync()],
+      [0, parse('', 'long'), bind({ statement: 'b c', values: ['2', 'text'] }), execute(), sync()],
+      [0, bind({ statement: 'b c', values: ['7'] }), sync()],
+    ]);
+  });
+
   test('code whose strings name a statement finds the client’s own, and nobody else’s', async () => {
     const explain = query("SELECT carried_plan('explain (costs off) execute rows')");
     await expectAlike([

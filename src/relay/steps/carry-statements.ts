@@ -198,6 +198,7 @@ export class StatementCarrier {
     const slot = names.add(statement.name);
     names.rank(slot, sequence);
     names.bind(statement.name, slot);
+    slot.isDoubtful = true;
     statement.preparation = prepareText(text, lexingOf(session.clientEncoding, session.areStringsConforming));
     statement.circumstances = this.#surroundings.now();
     slot.isSilent = true;

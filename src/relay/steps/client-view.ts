@@ -92,7 +92,8 @@ export class ClientView {
     const { session } = this.#connection;
     const isInTransaction = session.status !== TRANSACTION.idle;
     const isLocal = this.#hasReset && this.#isLocal && isInTransaction;
-    this.#isUndoForeign = isInTransaction && (this.#isCommitted || this.#isUndoForeign);
+    const isOfTransaction = this.#hasReset && !this.#isCommitted && !this.#isUndoForeign;
+    this.#isUndoForeign = isInTransaction && !isOfTransaction;
     this.#hasReset = false;
     this.#isCommitted = false;
     // Not by a query, behind which the transaction's isolation could not be set any more.

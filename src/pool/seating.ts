@@ -57,14 +57,12 @@ export class Seating<Side> {
   /** What has just come back goes to who has waited longest, where it is as that client left its last one. */
   passOn(member: Member<Side>): boolean {
     const { pool } = member.loginClass;
-    if (pool.waiters.size === 0 || pool.isPaused || this.#pools.settings.affinity === 'avoid') return false;
-    for (const waiter of pool.waiters) {
-      if (waiter.wish.isForNew || !isReadyFor(member, waiter)) return false;
-      this.#endWait(waiter);
-      this.#grant(member, waiter);
-      return true;
-    }
-    return false;
+    const waiter = pool.longestWaiter;
+    if (waiter === null || pool.isPaused || this.#pools.settings.affinity === 'avoid') return false;
+    if (waiter.wish.isForNew || !isReadyFor(member, waiter)) return false;
+    this.#endWait(waiter);
+    this.#grant(member, waiter);
+    return true;
   }
 
   #endWait(waiter: Waiter<Side>): void {

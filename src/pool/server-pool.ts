@@ -224,8 +224,7 @@ export function handoverText<Side>(member: Member<Side>, guest: Guest<Side>): st
 
 /** Nothing has to be said on it before who waits may use it. */
 export function isReadyFor<Side>(member: Member<Side>, waiter: Waiter<Side>): boolean {
-  if (!isOf(member, waiter.loginClass, waiter.generation)) return false;
-  if (member.belongings !== waiter.belongings || member.applicationName !== waiter.applicationName) return false;
+  if (!isOf(member, waiter.loginClass, waiter.generation) || !carriesSame(member, waiter)) return false;
   return !member.isSpoiled && !member.hasDrawn && !member.ranHidden;
 }
 
@@ -240,8 +239,11 @@ export function nameText(name: string, isLocal = false): string {
   return `SET ${isLocal ? 'LOCAL' : 'SESSION'} application_name = E'${literal}'`;
 }
 
-function carriesSame<Side>(member: Member<Side>, guest: Guest<Side>): boolean {
-  return member.belongings === guest.belongings && member.applicationName === guest.applicationName;
+function carriesSame<Side>(
+  member: Member<Side>,
+  { belongings, applicationName }: Pick<Guest<Side>, 'belongings' | 'applicationName'>,
+): boolean {
+  return member.belongings === belongings && member.applicationName === applicationName;
 }
 
 function isOf<Side>(member: Member<Side>, loginClass: LoginClass<Side>, generation: number): boolean {

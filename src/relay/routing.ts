@@ -1,5 +1,5 @@
 // Which server a client's next unit of work runs on. A unit is a Query, or extended messages up to their Sync. Two ways:
-// servers of its own for the client's whole life (steps/route.ts), or one of many that clients share (steps/shared-route.ts).
+// servers of its own for the client's whole life (steps/route.ts), or one of many that clients share (steps/shared-servers.ts).
 
 import type { Refusal } from '../policy/verdict.ts';
 import type { StatementFacts, TextFacts } from '../sql/facts.ts';

@@ -183,6 +183,7 @@ export class Portals {
 
   /** A transaction ended at the message of that rank: portals made before it are gone, but the held ones. */
   endTransaction(sequence: number): void {
+    if (this.#unnamed !== null && this.#unnamed.sequence < sequence) this.#unnamed = null;
     if (this.#byName === null) return;
     for (const [name, portal] of this.#byName) {
       if (!portal.isHeld && portal.sequence < sequence) this.#byName.delete(name);

@@ -80,7 +80,7 @@ test('a login trigger runs for each login, from the first after it was made', as
   }
 });
 
-test('a setting of a library that another client has loaded is as unknown as on a fresh connection', async () => {
+test('a setting of a library that another client has loaded is unknown, as on a fresh connection', async () => {
   ground = await startPoolGround(postgres, { size: 1 });
   await visit(ground, 'DO $$BEGIN END$$');
   const { wire } = await ground.login();

@@ -44,7 +44,7 @@ test(`${PROGRAMS} random programs are answered as by the bare server`, async () 
 test('short programs are answered alike, cut in two at every byte', async () => {
   const seed = Number(process.env.PGWEIR_TEST_SEED ?? Date.now() % 2 ** 31);
   console.log(`programs cut at every byte: seed ${seed}`);
-  const tried = await cutEverywhere(postgres, weirs, { seed, programs: 8 });
+  const tried = await cutEverywhere(postgres, weirs, { seed, programs: 16 });
   console.log(`${tried} cuts, no difference`);
   expect(tried).toBeGreaterThan(1_000);
 }, 600_000);

@@ -294,6 +294,18 @@ describe.each([1, 2])('over %i server connections', (size) => {
     expect(lines.filter((line) => line.includes('0A000')).length).toBeGreaterThan(4);
   });
 
+  test('so it is with the statement without a name, made while definitions were changing', async () => {
+    const lines = await expectAlike([
+      [1, query('ALTER TABLE carried ALTER COLUMN note TYPE varchar(20)')],
+      [0, parse('SELECT note FROM carried ORDER BY id', ''), sync()],
+      [1, query('ALTER TABLE carried ALTER COLUMN note TYPE text')],
+      [0, describeStatement(''), sync()],
+      [0, bind(), execute(), sync()],
+      [0, parse('SELECT note FROM carried ORDER BY id', ''), describeStatement(''), bind(), execute(), sync()],
+    ]);
+    expect(lines.filter((line) => line.includes('0A000')).length).toBe(2);
+  });
+
   test('types of parameters stay what they were when the client prepared it', async () => {
     await expectAlike([
       [0, parse('SELECT note FROM carried WHERE id = $1', 'one'), describeStatement('one'), sync()],
@@ -319,6 +331,20 @@ describe.each([1, 2])('over %i server connections', (size) => {
       [0, parse('EXECUTE rows', ''), bind(), execute(), sync()],
       [1, query('EXECUTE rows'), query('DEALLOCATE rows'), query('EXECUTE rows')],
       [0, query('DEALLOCATE rows'), query('EXECUTE rows')],
+    ]);
+  });
+
+  test('the server looks at the values of an EXECUTE first, then at what has become of the statement', async () => {
+    await expectAlike([
+      [0, parse('SELECT note FROM carried WHERE id = $1', 'rows'), sync()],
+      [1, parse("SELECT 'another one'", 'rows'), query('EXECUTE rows'), sync()],
+      [1, query('DROP TABLE carried')],
+      [0, query('BEGIN'), query('EXECUTE rows'), query('ROLLBACK')],
+      [1, query('EXECUTE rows')],
+      [0, query('BEGIN'), query("EXECUTE rows ('no number')"), query('ROLLBACK')],
+      [1, query('EXECUTE rows')],
+      [0, query('BEGIN'), query('SAVEPOINT s'), query('EXECUTE rows (1)'), query('ROLLBACK TO s'), query('SELECT 1')],
+      [0, query('EXECUTE rows (1, 2)'), query('ROLLBACK')],
     ]);
   });
 

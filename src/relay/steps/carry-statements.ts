@@ -79,7 +79,7 @@ export class StatementCarrier {
   afterParse(statement: PreparedStatement, slot: Slot, sequence: number): void {
     if (slot === AS_SENT) return;
     this.enter().rank(slot, sequence);
-    const { preparation, facts, name } = statement;
+    const { preparation, facts } = statement;
     if (!this.#surroundings.isShared || preparation === null) return;
     if (isExecute(facts)) {
       this.#repeater.describeExecute(statement);
@@ -88,9 +88,7 @@ export class StatementCarrier {
     const circumstances = this.#surroundings.now();
     statement.circumstances = circumstances;
     statement.description = preparation.describedAt(circumstances, null);
-    // The description of a statement without a name is mostly never needed.
-    if (statement.description !== null || (name === '' && circumstances?.isMoment !== true)) return;
-    this.#own.describe(slot);
+    if (statement.description === null) this.#own.describe(slot);
   }
 
   /** Where a Bind of that name goes, where that needs no more than a look; null: see `forUse`. */

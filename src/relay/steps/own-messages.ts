@@ -61,14 +61,18 @@ export class OwnMessages {
 
   /** By the extended protocol, which neither ends a unit of work nor drops the statement without a name. */
   #run(text: Buffer, slot: Slot | null): OwedReply<Run> {
-    // One that failed has left it behind.
-    this.#send(makeNamed(FRONTEND.close, PASSING_NAME), OWED.close, null);
+    // One that failed has left both behind.
+    this.#closePassing();
     this.#send(makeRepeatedParse(PASSING_NAME, text, NO_TYPES), OWED.parse, slot);
     this.#send(PASSING_BIND, OWED.bind, slot);
     const owed = this.#send(PASSING_EXECUTE, OWED.execute, slot);
+    this.#closePassing();
+    return owed;
+  }
+
+  #closePassing(): void {
     this.#send(makeNamed(FRONTEND.close, PASSING_NAME, PORTAL), OWED.close, null).isPortal = true;
     this.#send(makeNamed(FRONTEND.close, PASSING_NAME), OWED.close, null);
-    return owed;
   }
 
   describe(slot: Slot): void {

@@ -20,6 +20,9 @@ import type { Surroundings } from './surroundings.ts';
 /** The views of what is prepared, and the function behind them. */
 const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
 
+/** Goes in front of what may fail in a client's transaction. */
+const SHELTER = 'SAVEPOINT pgweir_trial';
+
 /** An effect with a name. */
 type Naming = Extract<StatementEffect, { readonly type: 'prepare' | 'execute' | 'deallocate' }>;
 
@@ -200,8 +203,13 @@ export class SqlNames {
       this.#standIn = { facts: this.#facts, for: statement, error: failPlanWith(failure) };
       return true;
     }
-    const isTrial = isQuery || (session.status !== TRANSACTION.failed && this.#repeater.needsTrial(statement));
+    const mayFail = session.status !== TRANSACTION.failed && this.#repeater.needsTrial(statement);
+    const isTrial = isQuery || mayFail;
+    const isSheltered = isQuery && mayFail && session.status === TRANSACTION.open && !session.isUnitOpen;
+    if (isSheltered) this.#own.run(SHELTER);
     this.#repeater.prepare(names, slot, statement);
+    // What the server has to say to the values comes before what is wrong with the statement, if the transaction lives.
+    if (isSheltered) this.#endShelter();
     if (isQuery && !session.isUnitOpen) this.#isOwnUnit = true;
     session.isUnitOpen = true;
     if (isTrial) {
@@ -259,7 +267,7 @@ export class SqlNames {
       if (!isAlone && !this.#repeater.isUnchanged(statement)) continue;
       const there = names.at(name);
       if (there !== null && !there.isClosing) this.#own.close(names, there);
-      if (isAlone && isSheltered) this.#own.run('SAVEPOINT pgweir_show');
+      if (isAlone && isSheltered) this.#own.run(SHELTER);
       const slot = there ?? names.add(name);
       const isTrial = this.#repeater.needsTrial(statement);
       this.#repeater.prepare(names, slot, statement);
@@ -268,13 +276,17 @@ export class SqlNames {
       if (!isTrial) names.bind(name, slot);
       slot.isDoubtful = !isTrial;
       if (!isAlone) continue;
-      this.#own.sync();
-      if (!isSheltered) continue;
-      // What has been prepared stays.
-      this.#own.run('ROLLBACK TO SAVEPOINT pgweir_show');
-      this.#own.run('RELEASE SAVEPOINT pgweir_show');
-      this.#own.sync();
+      if (isSheltered) this.#endShelter();
+      else this.#own.sync();
     }
+  }
+
+  /** What was to be prepared behind `SHELTER` has failed without harm to the client's transaction, or it stays. */
+  #endShelter(): void {
+    this.#own.sync();
+    this.#own.run('ROLLBACK TO SAVEPOINT pgweir_trial');
+    this.#own.run('RELEASE SAVEPOINT pgweir_trial');
+    this.#own.sync();
   }
 }
 

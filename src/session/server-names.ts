@@ -263,11 +263,11 @@ export class ServerNames {
     for (const slot of this.#empty) if (!this.#isAfter(slot, answered)) this.#remove(slot);
   }
 
-  /** The slot that was used longest ago, but for one that is needed now. */
-  oldest(needed: Slot | null): Slot | null {
+  /** The slot that was used longest ago, but for those of names that are needed now. */
+  oldest(needed: ReadonlySet<string>): Slot | null {
     let oldest: Slot | null = null;
     for (const slot of this.#slots.values()) {
-      if (!slot.isThere || slot.isClosing || slot.isSql || slot === needed) continue;
+      if (!slot.isThere || slot.isClosing || slot.isSql || needed.has(slot.name)) continue;
       if (oldest === null || slot.usedAt < oldest.usedAt) oldest = slot;
     }
     return oldest;

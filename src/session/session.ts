@@ -104,6 +104,11 @@ export class Session<Run> {
     this.isUnitOpen = false;
   }
 
+  /** In a unit of work or a transaction: portals that it has made may still run. */
+  get isAmidWork(): boolean {
+    return this.isUnitOpen || this.isTransactionAhead;
+  }
+
   /** Nothing is running and nothing is owed: the next message starts a unit of work of its own. */
   get isQuiet(): boolean {
     return this.owed.count === 0;

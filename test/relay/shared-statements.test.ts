@@ -197,6 +197,24 @@ describe.each([1, 2])('over %i server connections', (size) => {
     ]);
   });
 
+  test('nor while a portal may still look for it, and once the client has closed it is not there', async () => {
+    await weir.stop();
+    await start({ size: 1, maxPreparedStatements: 1 });
+    await expectAlike([
+      [0, parse('SELECT 1', 'a'), sync()],
+      [1, parse('SELECT 2', 'a'), sync()],
+      [0, query('BEGIN'), parse('DEALLOCATE a', ''), sync(), bind(), sync()],
+      [0, parse('SELECT 3', 'b'), execute(), sync(), query('COMMIT')],
+      [0, parse('SELECT 1', 'a'), sync()],
+      [1, parse('SELECT 4', 'c'), sync()],
+      [0, query('BEGIN'), parse('EXECUTE a', ''), bind(), sync()],
+      [0, parse('SELECT 3', 'd'), execute(), sync(), query('COMMIT')],
+      [1, bind({ statement: 'a' }), execute(), sync()],
+      [0, query('BEGIN'), parse('DEALLOCATE a', ''), sync(), bind(), sync()],
+      [0, closeStatement('a'), sync(), execute(), sync(), query('ROLLBACK')],
+    ]);
+  });
+
   test('an Execute that passes in a failed transaction without effect is followed by what follows it', async () => {
     await expectAlike([
       [0, parse('PREPARE a AS SELECT 5', 'a', [999_999]), sync()],

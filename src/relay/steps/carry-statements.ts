@@ -32,8 +32,8 @@ export class StatementCarrier {
   readonly #repeater: StatementRepeater;
   readonly #sql: SqlNames;
   #last: ServerNames | null = null;
-  /** What the message needs that is being looked at. */
-  needed: Slot | null = null;
+  /** Names that statements will look for: those of portals, which live as long as their transaction, and of a Query. */
+  readonly needed = new Set<string>();
 
   /** @param surroundings null: one server connection for the client's whole life */
   constructor(connection: Connection, surroundings: Surroundings | null) {
@@ -56,7 +56,7 @@ export class StatementCarrier {
   /** Where a Parse of that name goes; null: not now, the gate is closed until it may. */
   forParse(name: string, facts: TextFacts, preparation: Preparation | null): Slot | null {
     if (preparation === null) return AS_SENT;
-    this.needed = null;
+    this.#forgetNeeded();
     if (!this.#sql.isReadyToBegin(facts)) return null;
     // What the server makes of an EXECUTE depends on what it finds under the name.
     if (!this.#sql.isReady(facts, false, runsPrepared)) return null;
@@ -163,7 +163,7 @@ export class StatementCarrier {
     if (!this.isKept) return AS_SENT;
     const names = this.enter();
     const bound = names.of(name);
-    if (bound !== undefined && bound.name !== name) this.#sql.closeBorrowed(names, name);
+    if (bound?.name !== name) this.#sql.closeBorrowed(names, name);
     if (bound !== undefined) return this.#inTime(bound);
     if (name === '') return this.#bindUnnamed(names);
     const held = this.#connection.session.statements.find(name);
@@ -173,7 +173,7 @@ export class StatementCarrier {
 
   /** May statements that name others by SQL, or look at all that is prepared, run now? False: not now. */
   isReadyToRun(facts: TextFacts, isQuery: boolean): boolean {
-    this.needed = null;
+    this.#forgetNeeded();
     return !this.isKept || this.#sql.isReady(facts, isQuery);
   }
 
@@ -370,10 +370,14 @@ export class StatementCarrier {
     return slot;
   }
 
+  #forgetNeeded(): void {
+    if (this.needed.size > 0 && !this.#connection.session.isAmidWork) this.needed.clear();
+  }
+
   /** Only while nothing is owed is it sure that a Close is not skipped. */
-  #makeRoom(names: ServerNames, needed: number): void {
+  #makeRoom(names: ServerNames, more: number): void {
     if (!this.#connection.session.isQuiet || this.#connection.session.owed.isSkipping) return;
-    while (names.size + needed > this.#surroundings.maxStatements) {
+    while (names.size + more > this.#surroundings.maxStatements) {
       const oldest = names.oldest(this.needed);
       if (oldest === null) return;
       this.#own.close(names, oldest);

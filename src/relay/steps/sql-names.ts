@@ -35,7 +35,7 @@ export class SqlNames {
   /** The unit of work in front of a Query is pgweir's own. */
   #isOwnUnit = false;
   #facts: TextFacts = [];
-  /** Names that DEALLOCATE is to find in this unit of work, whatever stands under them. */
+  /** Names that DEALLOCATE is to find in this unit of work or transaction, whatever stands under them. */
   readonly #borrowed = new Set<string>();
   #failure: Buffer | null = null;
   /** What stands in the place of a statement that cannot be used, for the message that is being looked at. */
@@ -88,7 +88,7 @@ export class SqlNames {
     if (copyIn.isRunning) return true;
     if (this.#standIn?.facts !== facts) this.#standIn = null;
     this.#facts = facts;
-    if (!session.isUnitOpen) this.#borrowed.clear();
+    if (!session.isAmidWork) this.#borrowed.clear();
     const names = this.#carrier.enter();
     const sentBefore = session.owed.sequence;
     const wasUnitOpen = session.isUnitOpen;
@@ -147,7 +147,7 @@ export class SqlNames {
     const { session } = this.#connection;
     const bound = names.of(name);
     if (bound?.name === name && (!bound.isDoubtful || this.#carrier.isClear(name))) {
-      this.#carrier.needed = bound;
+      this.#carrier.needed.add(name);
       return true;
     }
     const held = session.statements.find(name);
@@ -169,13 +169,13 @@ export class SqlNames {
     this.#borrowed.add(name);
     const slot = there ?? names.add(name);
     if (there === null) this.#own.parse(names, slot, TAKEN_STATEMENT, null);
-    this.#carrier.needed = slot;
+    this.#carrier.needed.add(name);
     return true;
   }
 
-  /** The client closes the statement, which has another name on the server: a DEALLOCATE behind that finds nothing. */
+  /** The client closes the statement, which has another name on the server or none: a DEALLOCATE behind that finds nothing. */
   closeBorrowed(names: ServerNames, name: string): void {
-    const there = this.#connection.session.isUnitOpen && this.#borrowed.delete(name) ? names.at(name) : null;
+    const there = this.#connection.session.isAmidWork && this.#borrowed.delete(name) ? names.at(name) : null;
     if (there !== null && !there.isClosing) this.#own.close(names, there);
   }
 
@@ -188,7 +188,7 @@ export class SqlNames {
     const isHere = there?.statement === statement && there.isThere && there.clientName === null && !there.isClosing;
     if (there !== null && isHere && this.#repeater.isFit(there, statement)) {
       names.bind(name, there);
-      this.#carrier.needed = there;
+      this.#carrier.needed.add(name);
       return true;
     }
     const failure = this.#repeater.failureOf(names, statement);

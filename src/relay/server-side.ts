@@ -348,7 +348,8 @@ export class ServerSide implements FrameSink {
     // A longer one goes on in parts, as it is.
     if (end - start <= buffer.readInt32BE(start + 1)) return null;
     const error = Buffer.from(buffer.subarray(start, end));
-    if (head.isSwallowed && slot.isSilent) {
+    // Who is skipped hears why.
+    if (head.isSwallowed && slot.isSilent && !this.#session.owed.isClientBehind) {
       this.#connection.router.statements.noteFailure(slot, error);
       return SILENCE;
     }
@@ -362,7 +363,10 @@ export class ServerSide implements FrameSink {
     const skipped: PreparedStatement[] = [];
     for (let { head } = owed; head !== null && head.kind !== OWED.sync; head = owed.head) {
       skipped.push(...listDeclared(head));
-      if (head.isSwallowed && head.kind === OWED.close) this.#connection.probeAnswered(head.closedName);
+      if (head.isSwallowed && head.kind === OWED.close) {
+        this.#connection.probeAnswered(head.closedName);
+        if (head.slot !== null) this.names.stopClosing(head.slot);
+      }
       this.#finish(head);
       owed.shift();
     }

@@ -104,6 +104,16 @@ export class OwedQueue<Run> {
     return false;
   }
 
+  /** A message of the client's stands behind the head, and would be skipped with it. */
+  get isClientBehind(): boolean {
+    for (let index = 1; index < this.#count; index++) {
+      const reply = this.at(index);
+      if (reply === null || reply.kind === OWED.sync) return false;
+      if (!reply.isSwallowed) return true;
+    }
+    return false;
+  }
+
   /** Rank of the message that was entered last. */
   get sequence(): number {
     return this.#sequence;

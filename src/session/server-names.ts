@@ -217,8 +217,7 @@ export class ServerNames {
     slot.isSql = false;
     slot.statement = null;
     slot.description = null;
-    if (slot.isClosing) this.#closing--;
-    slot.isClosing = false;
+    this.stopClosing(slot);
     if (slot.name === '') {
       slot.preparation = null;
       slot.isDoubtful = false;
@@ -250,6 +249,12 @@ export class ServerNames {
     this.#closing++;
   }
 
+  /** That Close was skipped. */
+  stopClosing(slot: Slot): void {
+    if (slot.isClosing) this.#closing--;
+    slot.isClosing = false;
+  }
+
   /** The unnamed statement is gone by pgweir's own doing: what the client has of it is not here. */
   loseUnnamed(): void {
     this.unbind(this.unnamed);
@@ -264,7 +269,7 @@ export class ServerNames {
   }
 
   /** The slot that was used longest ago, but for those of names that are needed now. */
-  oldest(needed: ReadonlySet<string>): Slot | null {
+  oldest(needed: Pick<ReadonlySet<string>, 'has'>): Slot | null {
     let oldest: Slot | null = null;
     for (const slot of this.#slots.values()) {
       if (!slot.isThere || slot.isClosing || slot.isSql || needed.has(slot.name)) continue;
@@ -290,8 +295,7 @@ export class ServerNames {
 
   #remove(slot: Slot): void {
     this.#empty.delete(slot);
-    if (slot.isClosing) this.#closing--;
-    slot.isClosing = false;
+    this.stopClosing(slot);
     if (this.#slots.get(slot.name) === slot) this.#slots.delete(slot.name);
     this.unbind(slot);
   }

@@ -37,6 +37,8 @@ export class Session<Run> {
   isTransactionAhead = false;
   /** An extended message was sent, and no ReadyForQuery has ended what it began. */
   isUnitOpen = false;
+  /** Number of the piece of work that goes on: a transaction, or a unit of work outside of one. No portal outlives it. */
+  work = 0;
 
   constructor(id: number, clientIp: string, clientPort: number | null, connectedAtMs: number) {
     this.id = id;
@@ -102,11 +104,7 @@ export class Session<Run> {
     if (this.owed.count > 0) return;
     this.isTransactionAhead = status !== TRANSACTION.idle;
     this.isUnitOpen = false;
-  }
-
-  /** In a unit of work or a transaction: portals that it has made may still run. */
-  get isAmidWork(): boolean {
-    return this.isUnitOpen || this.isTransactionAhead;
+    if (status === TRANSACTION.idle) this.work++;
   }
 
   /** Nothing is running and nothing is owed: the next message starts a unit of work of its own. */

@@ -394,6 +394,18 @@ describe.each([1, 2])('over %i server connections', (size) => {
     ]);
   });
 
+  test('what was to be closed, and was skipped, is closed when that is needed again', async () => {
+    const lines = await expectAlike([
+      [0, query('PREPARE a AS SELECT 1')],
+      [1, query('PREPARE a AS SELECT 2')],
+      [0, parse('DEALLOCATE a', ''), bind(), sync()],
+      [0, execute(), closeStatement('a'), sync()],
+      [0, query("DO $$BEGIN EXECUTE 'EXECUTE a'; END$$"), query('EXECUTE a')],
+      [1, query('EXECUTE a')],
+    ]);
+    expect(lines.filter((line) => line.startsWith('DataRow'))).toEqual(['DataRow ["1"]', 'DataRow ["2"]']);
+  });
+
   test('a statement that has deallocated itself is gone', async () => {
     await weir.stop();
     await start({ size: 1, maxPreparedStatements: 1 });

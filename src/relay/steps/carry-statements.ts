@@ -9,6 +9,7 @@ import { type ErrorSubstitute, OWED } from '../../session/owed.ts';
 import { internPreparation, lexingOf, type Preparation, prepareText } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
+import { WorkNames } from '../../session/work-names.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import { isAscii, MAX_NAME_BYTES } from '../../wire/reader.ts';
@@ -32,13 +33,14 @@ export class StatementCarrier {
   readonly #repeater: StatementRepeater;
   readonly #sql: SqlNames;
   #last: ServerNames | null = null;
-  /** Names that statements will look for: those of portals, which live as long as their transaction, and of a Query. */
-  readonly needed = new Set<string>();
+  /** Names that statements of this piece of work will look for: a portal's, which has been bound, or a Query's. */
+  readonly needed: WorkNames;
 
   /** @param surroundings null: one server connection for the client's whole life */
   constructor(connection: Connection, surroundings: Surroundings | null) {
     this.#connection = connection;
     this.isKept = surroundings !== null;
+    this.needed = new WorkNames(connection.session);
     this.#surroundings = surroundings ?? OWN_SERVERS;
     this.#own = new OwnMessages(connection);
     this.#repeater = new StatementRepeater(connection, this.#own, this.#surroundings);
@@ -56,7 +58,6 @@ export class StatementCarrier {
   /** Where a Parse of that name goes; null: not now, the gate is closed until it may. */
   forParse(name: string, facts: TextFacts, preparation: Preparation | null): Slot | null {
     if (preparation === null) return AS_SENT;
-    this.#forgetNeeded();
     if (!this.#sql.isReadyToBegin(facts)) return null;
     // What the server makes of an EXECUTE depends on what it finds under the name.
     if (!this.#sql.isReady(facts, false, runsPrepared)) return null;
@@ -173,7 +174,6 @@ export class StatementCarrier {
 
   /** May statements that name others by SQL, or look at all that is prepared, run now? False: not now. */
   isReadyToRun(facts: TextFacts, isQuery: boolean): boolean {
-    this.#forgetNeeded();
     return !this.isKept || this.#sql.isReady(facts, isQuery);
   }
 
@@ -368,10 +368,6 @@ export class StatementCarrier {
     names.bind(name, slot);
     slot.isDoubtful = true;
     return slot;
-  }
-
-  #forgetNeeded(): void {
-    if (this.needed.size > 0 && !this.#connection.session.isAmidWork) this.needed.clear();
   }
 
   /** Only while nothing is owed is it sure that a Close is not skipped. */

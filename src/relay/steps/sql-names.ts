@@ -4,6 +4,7 @@
 import type { ErrorSubstitute } from '../../session/owed.ts';
 import type { ServerNames } from '../../session/server-names.ts';
 import { type PreparedStatement, resolveStatements } from '../../session/statements.ts';
+import { WorkNames } from '../../session/work-names.ts';
 import type { StatementEffect, StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
 import { TRACE } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
@@ -35,8 +36,8 @@ export class SqlNames {
   /** The unit of work in front of a Query is pgweir's own. */
   #isOwnUnit = false;
   #facts: TextFacts = [];
-  /** Names that DEALLOCATE is to find in this unit of work or transaction, whatever stands under them. */
-  readonly #borrowed = new Set<string>();
+  /** Names that DEALLOCATE is to find, whatever stands under them. */
+  readonly #borrowed: WorkNames;
   #failure: Buffer | null = null;
   /** What stands in the place of a statement that cannot be used, for the message that is being looked at. */
   #standIn: { readonly facts: TextFacts; readonly for: PreparedStatement; readonly error: ErrorSubstitute } | null =
@@ -54,6 +55,7 @@ export class SqlNames {
     this.#surroundings = surroundings;
     this.#carrier = carrier;
     this.#own = own;
+    this.#borrowed = new WorkNames(connection.session);
   }
 
   /** It has names of statements in it, or shows what is prepared, or runs code that may do either. */
@@ -88,7 +90,6 @@ export class SqlNames {
     if (copyIn.isRunning) return true;
     if (this.#standIn?.facts !== facts) this.#standIn = null;
     this.#facts = facts;
-    if (!session.isAmidWork) this.#borrowed.clear();
     const names = this.#carrier.enter();
     const sentBefore = session.owed.sequence;
     const wasUnitOpen = session.isUnitOpen;
@@ -175,7 +176,7 @@ export class SqlNames {
 
   /** The client closes the statement, which has another name on the server or none: a DEALLOCATE behind that finds nothing. */
   closeBorrowed(names: ServerNames, name: string): void {
-    const there = this.#connection.session.isAmidWork && this.#borrowed.delete(name) ? names.at(name) : null;
+    const there = this.#borrowed.delete(name) ? names.at(name) : null;
     if (there !== null && !there.isClosing) this.#own.close(names, there);
   }
 

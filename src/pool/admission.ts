@@ -50,13 +50,39 @@ function awaitNew<Side>(
   startup: Buffer,
   signal: AbortSignal,
 ): Promise<Member<Side>> {
-  return new Promise((grant, refuse) => {
-    const wish = { startup, isForNew: true, isPatient: false };
-    const waiter = new Waiter(guest, loginClass, wish, pools.clock.monotonicMs(), grant, refuse);
+  return new Promise((resolve, reject) => {
+    const arrival = new Arrival(guest, loginClass, startup, pools.clock.monotonicMs(), resolve, reject);
     signal.addEventListener('abort', () => {
-      pools.abandon(waiter);
-      refuse(new WeirError('target_login_failed', 'the client has left'));
+      pools.abandon(arrival);
+      reject(new WeirError('target_login_failed', 'the client has left'));
     });
-    pools.enqueue(waiter);
+    pools.enqueue(arrival);
   });
+}
+
+/** A client that logs in, and waits for a connection that is opened for it. */
+class Arrival<Side> extends Waiter<Side> {
+  readonly #resolve: (member: Member<Side>) => void;
+  readonly #reject: (error: unknown) => void;
+
+  constructor(
+    guest: Guest<Side>,
+    loginClass: LoginClass<Side>,
+    startup: Buffer,
+    sinceMs: number,
+    resolve: (member: Member<Side>) => void,
+    reject: (error: unknown) => void,
+  ) {
+    super(guest, loginClass, { startup, isForNew: true, isPatient: false }, sinceMs);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  override grant(member: Member<Side>): void {
+    this.#resolve(member);
+  }
+
+  override refuse(error: unknown): void {
+    this.#reject(error);
+  }
 }

@@ -80,12 +80,22 @@ export class Member<Side> {
     return this.reported.applicationName ?? '';
   }
 
-  /** Reads what the server says to nobody: changed settings count, notices do not. `onEnd`: it can serve no more. */
-  listen(onEnd: () => void): void {
-    this.#onEnd = onEnd;
+  /** `onEnd`: called when it can serve no more, while no client holds it. */
+  watch(onEnd: () => void): void {
+    const end = (): void => {
+      if (this.state !== 'held') onEnd();
+    };
+    this.#onEnd = end;
+    this.lease.socket.on('end', end).on('close', end);
+  }
+
+  /** Reads what the server says to nobody: changed settings count, notices do not. */
+  listen(): void {
+    const { inlet, socket } = this.lease;
     this.#idleMessages = null;
-    this.lease.inlet.receive = this.#receive;
-    this.lease.socket.resume();
+    inlet.receive = this.#receive;
+    // Asked first, for it is asked often and mostly so.
+    if (socket.readableFlowing !== true) socket.resume();
   }
 
   readonly #receive = (buffer: Buffer, length: number): void => {

@@ -111,7 +111,7 @@ export class PoolKeeper<Side> {
   }
 
   #endWaits(pool: ServerPool<Side>, nowMs: number): void {
-    for (const waiter of pool.waiters) {
+    for (let waiter = pool.waiters.first; waiter !== null; waiter = pool.waiters.first) {
       if (nowMs - waiter.sinceMs < this.#pool.settings.queryWaitMs) return;
       this.#pool.abandon(waiter);
       pool.ledger.waitTimeouts++;

@@ -4,9 +4,11 @@
 import { describeError } from '../base/errors.ts';
 import type { Histogram } from '../base/histogram.ts';
 import type { Log } from '../base/log.ts';
+import type { Guest } from './guest.ts';
+import type { LoginClass } from './login-class.ts';
 import type { Member } from './member.ts';
 import { isPassing, type Opener } from './opener.ts';
-import { handoverText, isReadyFor, type ServerPool } from './server-pool.ts';
+import { handoverText, isReadyFor, needsNothing, type ServerPool } from './server-pool.ts';
 import type { TransactionPool } from './transaction-pool.ts';
 import type { Waiter } from './waiter.ts';
 
@@ -33,8 +35,7 @@ export class Seating<Side> {
       waiter.refuse(loginClass.failure);
       return true;
     }
-    const hasRoom =
-      this.#pools.shares.hasRoom(pool) && (startup !== null || this.#pools.clock.monotonicMs() >= pool.retryAtMs);
+    const hasRoom = startup === null ? this.#hasRoom(pool) : this.#pools.shares.hasRoom(pool);
     const member = isForNew ? null : pool.pick(guest, loginClass, !hasRoom);
     const isSameAgain = member?.home === guest && this.#pools.settings.affinity === 'avoid';
     if (member !== null && !(isSameAgain && hasRoom)) {
@@ -54,15 +55,31 @@ export class Seating<Side> {
     return false;
   }
 
+  /** The same where nobody waits and nothing has to be said on the connection; null: it takes more than that. */
+  seatAtOnce(guest: Guest<Side>, loginClass: LoginClass<Side>): Member<Side> | null {
+    const { pool } = loginClass;
+    if (pool.waiters.size > 0 || pool.isPaused || this.#pools.settings.affinity === 'avoid') return null;
+    const member = pool.pick(guest, loginClass, !this.#hasRoom(pool));
+    if (member === null || !needsNothing(member, guest)) return null;
+    this.#queueWaits.observe(0);
+    this.#pools.lend(member, guest);
+    return member;
+  }
+
   /** What has just come back goes to who has waited longest, where it is as that client left its last one. */
   passOn(member: Member<Side>): boolean {
     const { pool } = member.loginClass;
-    const waiter = pool.longestWaiter;
+    const waiter = pool.waiters.first;
     if (waiter === null || pool.isPaused || this.#pools.settings.affinity === 'avoid') return false;
     if (waiter.wish.isForNew || !isReadyFor(member, waiter)) return false;
     this.#endWait(waiter);
     this.#grant(member, waiter);
     return true;
+  }
+
+  /** Another connection may be opened, and the last one that could not be is long enough ago. */
+  #hasRoom(pool: ServerPool<Side>): boolean {
+    return this.#pools.shares.hasRoom(pool) && this.#pools.clock.monotonicMs() >= pool.retryAtMs;
   }
 
   #endWait(waiter: Waiter<Side>): void {
@@ -96,10 +113,7 @@ export class Seating<Side> {
   /** Back to the front of the queue. */
   #waitAgain(waiter: Waiter<Side>): void {
     if (waiter.isDone) return;
-    const { pool } = waiter.loginClass;
-    const others = [...pool.waiters];
-    pool.waiters.clear();
-    for (const each of [waiter, ...others]) pool.waiters.add(each);
+    waiter.loginClass.pool.waiters.addFirst(waiter);
   }
 
   #grant(member: Member<Side>, waiter: Waiter<Side>): void {

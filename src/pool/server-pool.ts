@@ -10,7 +10,7 @@ import { Ledger } from './ledger.ts';
 import { classKeyOf, LoginClass } from './login-class.ts';
 import type { Member } from './member.ts';
 import type { PoolSummary } from './pool-summary.ts';
-import type { Waiter } from './waiter.ts';
+import { type Waiter, WaitingLine } from './waiter.ts';
 
 /** A login that fails is not tried again for that long at first, and twice as long each time. */
 const FIRST_RETRY_MS = 100;
@@ -23,7 +23,7 @@ export class ServerPool<Side> {
   readonly ledger = new Ledger();
   readonly members = new Set<Member<Side>>();
   /** In the order in which they came. */
-  readonly waiters = new Set<Waiter<Side>>();
+  readonly waiters = new WaitingLine<Side>();
   /** Connections that are being opened, or that the server has not let go of yet. */
   opening = 0;
   closing = 0;
@@ -62,15 +62,10 @@ export class ServerPool<Side> {
     return users > this.members.size;
   }
 
-  get longestWaiter(): Waiter<Side> | null {
-    for (const waiter of this.waiters) return waiter;
-    return null;
-  }
-
   /** So many it may have now: the reserve is there for who has waited long. */
   limit(nowMs: number): number {
     const { size, reserveSize, reserveAfterMs } = this.#settings;
-    const waiter = reserveSize > 0 ? this.longestWaiter : null;
+    const waiter = reserveSize > 0 ? this.waiters.first : null;
     return waiter !== null && nowMs - waiter.sinceMs >= reserveAfterMs ? size + reserveSize : size;
   }
 
@@ -184,7 +179,7 @@ export class ServerPool<Side> {
       else if (isReclaimable) connections.reclaimable++;
       else connections.active++;
     }
-    const waiter = this.longestWaiter;
+    const waiter = this.waiters.first;
     return {
       target: this.endpoint.name,
       database: this.database,
@@ -220,6 +215,11 @@ export function handoverText<Side>(member: Member<Side>, guest: Guest<Side>): st
   const name = isThorough ? member.startupName : member.applicationName;
   if (name !== guest.applicationName) texts.push(nameText(guest.applicationName));
   return texts.length === 0 ? null : texts.join('; ');
+}
+
+/** The same as `handoverText` being null, of one that `pick` has found. */
+export function needsNothing<Side>(member: Member<Side>, guest: Guest<Side>): boolean {
+  return carriesSame(member, guest) && (member.home === guest || !(member.hasDrawn || member.ranHidden));
 }
 
 /** Nothing has to be said on it before who waits may use it. */

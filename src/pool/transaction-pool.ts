@@ -21,7 +21,7 @@ import type { SessionPool } from './pool.ts';
 import { Seating } from './seating.ts';
 import { ServerPool } from './server-pool.ts';
 import { Shares } from './shares.ts';
-import { Waiter } from './waiter.ts';
+import { Waiter, wishFor } from './waiter.ts';
 
 export interface TransactionPoolParts {
   readonly settings: PoolSettings;
@@ -95,22 +95,13 @@ export class TransactionPool<Side> {
       this.lend(home, guest);
       return home;
     }
-    let granted: Member<Side> | null = null;
-    let isNow = true;
-    const waiter = new Waiter(
-      guest,
-      loginClass,
-      { startup: null, isForNew, isPatient },
-      this.clock.monotonicMs(),
-      (member) => {
-        if (isNow) granted = member;
-        else guest.seat(member);
-      },
-      (error) => guest.refuse(error, loginClass),
-    );
+    const free = isForNew ? null : this.#seating.seatAtOnce(guest, loginClass);
+    if (free !== null) return free;
+    const waiter = new Waiter(guest, loginClass, wishFor(isPatient, isForNew), this.clock.monotonicMs());
+    waiter.isAsking = true;
     this.enqueue(waiter);
-    isNow = false;
-    return granted ?? waiter;
+    waiter.isAsking = false;
+    return waiter.granted ?? waiter;
   }
 
   /** Whatever lets the first of a queue go on serves the queue: nobody need look again for who comes last. */
@@ -234,7 +225,8 @@ export class TransactionPool<Side> {
   /** Serves who waits, as far as that goes now. */
   dispatch(pool: ServerPool<Side>): void {
     if (pool.isPaused) return;
-    for (const waiter of pool.waiters) if (!this.#seating.serve(waiter)) return;
+    for (let { first } = pool.waiters; first !== null; { first } = pool.waiters)
+      if (!this.#seating.serve(first)) return;
   }
 
   /** Keeps a pool at `minIdle` connections. */
@@ -274,10 +266,7 @@ export class TransactionPool<Side> {
 
   /** While a client holds it, the relay hears of its end. */
   watch(member: Member<Side>): void {
-    const onEnd = (): void => {
-      if (member.state !== 'held') this.close(member);
-    };
-    member.lease.socket.on('end', onEnd).on('close', onEnd);
+    member.watch(() => this.close(member));
   }
 
   lend(member: Member<Side>, guest: Guest<Side>): void {
@@ -321,7 +310,7 @@ export class TransactionPool<Side> {
     if (this.#seating.passOn(member)) return;
     member.idleSinceMs = this.clock.monotonicMs();
     this.dispatch(pool);
-    if (member.state === 'idle') member.listen(() => this.close(member));
+    if (member.state === 'idle') member.listen();
   }
 
   #isOver(member: Member<Side>): boolean {

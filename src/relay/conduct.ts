@@ -131,16 +131,20 @@ export class Conduct {
       return true;
     }
     if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
-    const { statements } = this.#connection.router;
-    if (!statements.isReadyToRun(facts, true)) return this.#waiting.keep(run);
-    const failure = statements.takeFailure();
-    if (failure !== null) {
-      this.#sender.replace(OWED.query, FAILED_QUERY, run).substitute = failWith(failure);
-      return true;
+    const { router } = this.#connection;
+    // Definitions may have changed while it waited.
+    run.isPlain &&= router.isPlain(facts);
+    if (!run.isPlain) {
+      if (!router.statements.isReadyToRun(facts, true)) return this.#waiting.keep(run);
+      const failure = router.statements.takeFailure();
+      if (failure !== null) {
+        this.#sender.replace(OWED.query, FAILED_QUERY, run).substitute = failWith(failure);
+        return true;
+      }
     }
-    this.#connection.router.noteRun(facts);
+    router.noteRun(facts, run.isPlain);
     const owed = this.#sender.send(OWED.query, buffer, start, end, remaining);
-    owed.substitute = statements.takeSubstitute(facts);
+    if (!run.isPlain) owed.substitute = router.statements.takeSubstitute(facts);
     this.#start(run, owed);
     if (isPrepare(facts)) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
@@ -198,7 +202,7 @@ export class Conduct {
       return true;
     }
     if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
-    this.#connection.router.noteRun(FUNCTION_CALL);
+    this.#connection.router.noteRun(FUNCTION_CALL, false);
     this.#start(run, this.#sender.send(OWED.functionCall, buffer, start, end, remaining));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
@@ -330,7 +334,7 @@ export class Conduct {
     run.sentAtMs = nowMs;
     this.#connection.lastRun = run;
     if (this.#copyWait === 'over') this.#copyWait = 'none';
-    announceEffects(run.facts, owed, this.#session);
+    if (!run.isPlain) announceEffects(run.facts, owed, this.#session);
     if (run.verdict?.kill) this.#connection.watchRun(run, run.verdict.kill.timeoutMs, nowMs);
   }
 }

@@ -20,9 +20,11 @@ export interface Routing {
   /** The answers of a turn have been looked at. */
   endTurn(): void;
   readonly statements: StatementCarrier;
+  /** They leave nothing that would have to be followed, as far as is known (sql/plain.ts). */
+  isPlain(facts: TextFacts): boolean;
   /** These statements are about to run on the active server. */
-  noteRun(facts: TextFacts): void;
-  /** A statement has been completed. */
+  noteRun(facts: TextFacts, isPlain: boolean): void;
+  /** A statement has been completed that was not plain. */
   noteStatement(statement: StatementFacts): void;
   /** A statement has failed. */
   noteError(): void;

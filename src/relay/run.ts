@@ -13,6 +13,8 @@ export class Run {
   readonly verdict: Verdict | null;
   /** Not null: another message was sent in its place, and the server's error is to be worded like this. */
   refusal: Refusal | null = null;
+  /** It is one statement that leaves nothing to follow (sql/plain.ts). */
+  isPlain = false;
   decisionId = '';
   /** A place under max_concurrent, given back when the statement has ended. */
   hold: Hold | null = null;

@@ -92,7 +92,8 @@ export class ServerSide implements FrameSink {
   }
 
   resume(): void {
-    this.lease.socket.resume();
+    const { socket } = this.lease;
+    if (socket.readableFlowing !== true) socket.resume();
   }
 
   #take(buffer: Buffer, length: number): void {
@@ -231,19 +232,20 @@ export class ServerSide implements FrameSink {
     const { head } = this.#session.owed;
     if (head === null) return true;
     const { run } = head;
-    if (run !== null) {
-      const statement = run.facts[run.completed];
-      run.completed++;
-      if (statement !== undefined) {
-        const effect = effectOf(statement, this.#session);
-        if (effect !== null) {
-          const made = confirmEffect(effect, head, this.#session);
-          if (this.names.owner !== null) noteEffect(effect, made, head, this.names);
-        }
-        this.#connection.router.noteStatement(statement);
-      }
-    }
+    if (run !== null && !run.isPlain) this.#noteCompleted(run, head);
     return head.kind === OWED.execute ? this.#endExecute() : !head.isSwallowed;
+  }
+
+  #noteCompleted(run: Run, head: OwedReply<Run>): void {
+    const statement = run.facts[run.completed];
+    run.completed++;
+    if (statement === undefined) return;
+    const effect = effectOf(statement, this.#session);
+    if (effect !== null) {
+      const made = confirmEffect(effect, head, this.#session);
+      if (this.names.owner !== null) noteEffect(effect, made, head, this.names);
+    }
+    this.#connection.router.noteStatement(statement);
   }
 
   #endExecute(): boolean {

@@ -82,8 +82,10 @@ export class StatementMessages {
     const name = readName(buffer, portalEnd + 1, nameEnd);
     const statement = this.#session.statements.find(name);
     const facts = this.#meanings(statement);
-    const { statements } = this.#connection.router;
-    if (!statements.isReadyToRun(facts, false)) return false;
+    const { router } = this.#connection;
+    const { statements } = router;
+    const isPlain = router.isPlain(facts);
+    if (!isPlain && !statements.isReadyToRun(facts, false)) return false;
     const slot =
       statements.placeOf(name, statement) ??
       statements.forUse(name, statement, (place) => {
@@ -97,11 +99,11 @@ export class StatementMessages {
       owed.substitute = failPlanWith(error);
       return true;
     }
-    this.#connection.router.noteRun(facts);
+    router.noteRun(facts, isPlain);
     const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, remaining, portalEnd + 1, nameEnd, slot);
     const portal = this.#session.portals.declare(readName(buffer, start + 5, portalEnd), facts, owed.sequence);
     portal.statement = statement;
-    portal.substitute = statements.takeSubstitute(facts);
+    if (!isPlain) portal.substitute = statements.takeSubstitute(facts);
     return true;
   }
 

@@ -91,7 +91,7 @@ export function traceOf(statement: StatementFacts, catalog: CatalogKnowledge): n
 
 function judge(statement: StatementFacts, catalog: CatalogKnowledge, cache: TraceCache, isByText: boolean): number {
   const { shape } = statement;
-  if (!isByText && !needsText(shape)) {
+  if (!isByText && !readsText(shape)) {
     const traces = shapeTraces(statement, catalog);
     // Only what the shape shows; a text that hidden code may run is another matter.
     if ((traces & RUNS_TEXT) === 0) {
@@ -107,7 +107,8 @@ function judge(statement: StatementFacts, catalog: CatalogKnowledge, cache: Trac
   return traces;
 }
 
-function needsText({ unparsed, kinds, functions }: StatementShape): boolean {
+/** What it leaves depends on its text, not on its shape alone. */
+export function readsText({ unparsed, kinds, functions }: StatementShape): boolean {
   if (unparsed === 'function_call' || unparsed === 'not_prepared') return false;
   return unparsed !== null || kinds[0] === 'do' || functions.some((name) => isBuiltin(name, 'set_config'));
 }
@@ -118,7 +119,7 @@ function textTraces(statement: StatementFacts, catalog: CatalogKnowledge): numbe
   if (shape.kinds[0] === 'do') return doTraces(text, catalog);
   const scan = scanBody(text);
   let traces = shapeTraces(statement, catalog);
-  const isCertain = needsText(shape) || (traces & RUNS_ARGUMENT) !== 0;
+  const isCertain = readsText(shape) || (traces & RUNS_ARGUMENT) !== 0;
   if (isCertain && runsFunctions(shape)) {
     traces |= scan.traces & (TRACE.settings | TRACE.opaqueSetting | TRACE.seed);
   }

@@ -64,12 +64,14 @@ export class Decider {
   /** Judges, records, and asks the limits. `facts`: the message's own statements. */
   decide(facts: TextFacts, isImplicitBlock: boolean): Run {
     this.#context.counters.statements++;
-    const statements = this.#resolve(facts);
+    const isPlain = this.#connection.router.isPlain(facts);
+    const statements = isPlain ? facts : this.#resolve(facts);
     if (statements.length === 0) return new Run(facts, null);
     const verdict = this.#judge(statements, isImplicitBlock);
     if (verdict.refusal !== null) return this.refuse(facts, verdict);
     this.#context.recorder.recordVerdict(verdict, this.#session.id);
     const run = new Run(facts, verdict);
+    run.isPlain = isPlain;
     if (verdict.limits.length > 0 || verdict.observedLimits.length > 0) this.#waiting.ask(run, facts);
     return run;
   }

@@ -13,6 +13,10 @@ const CHANGES_LOGINS = /^(?:alter|create|drop)_(?:role|database|event_trigger)$|
 /** They fail while anybody else is in the database that they are about. */
 const NEEDS_DATABASE = /^(?:drop|alter|create)_database$/;
 
+export function touchesDefinitions({ shape }: StatementFacts): boolean {
+  return shape.queryClass === 'ddl';
+}
+
 export class DefinitionWatch {
   readonly #catalog: Catalog;
   readonly #gate: Gate;

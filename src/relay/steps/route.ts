@@ -150,6 +150,11 @@ export class OwnServers implements Routing {
     return true;
   }
 
+  /** Nobody asks twice here. */
+  isPlain(): boolean {
+    return false;
+  }
+
   noteRun(): void {}
 
   /** A client's view of its settings is the primary's: a replica only follows. */

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { describeError } from '../../base/errors.ts';
 import type { Refusal } from '../../policy/verdict.ts';
+import type { Catalog } from '../../pool/catalogs.ts';
 import type { Guest } from '../../pool/guest.ts';
 import { makeCleaning } from '../../pool/handover.ts';
 import type { LoginClass } from '../../pool/login-class.ts';
@@ -14,7 +15,8 @@ import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import { NO_BELONGINGS } from '../../session/belongings.ts';
 import { resolveStatements } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
-import { nameTraces, showsLibraries, traceOf } from '../../sql/traces.ts';
+import { isPlain } from '../../sql/plain.ts';
+import { showsLibraries, traceOf } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
@@ -27,7 +29,8 @@ import { askWhatIsLeft } from './ask-what-is-left.ts';
 import { StatementCarrier } from './carry-statements.ts';
 import { circumstancesOf } from './circumstances.ts';
 import { ClientView } from './client-view.ts';
-import { DefinitionWatch } from './definition-watch.ts';
+import { DefinitionWatch, touchesDefinitions } from './definition-watch.ts';
+import { isAtRest, listHolds } from './holds.ts';
 import { Leavings } from './leavings.ts';
 import { QueuePlace } from './queue-place.ts';
 import type { SharedTargets } from './shared-targets.ts';
@@ -45,6 +48,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   readonly #context: RelayContext;
   readonly #pool: TransactionPool<ServerSide>;
   readonly #targets: SharedTargets;
+  readonly #catalog: Catalog;
   readonly #view: ClientView;
   #cancelKey: string | null = null;
   #member: Member<ServerSide> | null = null;
@@ -55,6 +59,8 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   /** Something may bear on the client's view of the settings. */
   #isViewTouched = false;
   readonly #leavings: Leavings;
+  /** Only plain statements ran since the connection was taken. */
+  #isClean = true;
   /** Statements since the connection was taken. */
   #ran = 0;
   /** Null until definitions change. */
@@ -76,13 +82,14 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     this.#view = new ClientView(connection, startupName);
     this.generation = targets.primary.pool.generation;
     const { catalog } = targets.primary.pool;
+    this.#catalog = catalog;
     this.statements = new StatementCarrier(connection, {
       isShared: true,
       maxStatements: pool.settings.maxPreparedStatements,
       now: () => circumstancesOf(this.belongings, catalog, this.#openTraces),
       tracesOf: (statement) => traceOf(statement, catalog.knowledge),
     });
-    this.#leavings = new Leavings(targets.primary.pool.catalog, pool.settings.sequences);
+    this.#leavings = new Leavings(catalog, pool.settings.sequences);
   }
 
   /** What may be in the session beside its belongings. */
@@ -106,7 +113,12 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (this.#member?.side) act(this.#member.side);
   }
 
+  isPlain(facts: TextFacts): boolean {
+    return isPlain(facts, this.#catalog.knowledge);
+  }
+
   isReadyForQuery(run: Run): boolean {
+    if (run.isPlain) return this.#isAt(this.#targets.forQuery(run), false);
     if (run.facts.some(touchesDefinitions) && this.#watchDefinitions().isWaiting(run.facts)) return false;
     return this.#isAt(this.#targets.forQuery(run), run.facts.some(showsLibraries));
   }
@@ -124,13 +136,13 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (this.#isAsking) return false;
     const { session, gate } = this.#connection;
     const isFixed = session.isTransactionAhead || member.pins !== 0 || this.#leavings.unaskable !== 0;
-    const isRight = member.loginClass === loginClass && !(isForNew && member.isMixed && this.#isAtRest());
+    const isRight = member.loginClass === loginClass && !(isForNew && member.isMixed && isAtRest(this.#connection));
     if (isRight || isFixed) {
       member.isReclaimable = false;
       return true;
     }
     // What runs elsewhere has to end first, and what it leaves behind comes along.
-    if (this.#isAtRest()) {
+    if (isAtRest(this.#connection)) {
       this.#pool.reclaim(member);
     } else {
       this.#isWaitingForQuiet = true;
@@ -174,9 +186,11 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     this.#isInUnit = false;
   }
 
-  noteRun(facts: TextFacts): void {
-    const { session } = this.#connection;
+  noteRun(facts: TextFacts, isPlain: boolean): void {
     this.#ran++;
+    if (isPlain) return;
+    this.#isClean = false;
+    const { session } = this.#connection;
     const statements = resolveStatements(facts, session.statements, session.portals, NOT_PREPARED_FACTS);
     const changes = this.#leavings.add(statements, this.belongings);
     if (changes.hasDrawn && this.#member !== null) this.#member.hasDrawn = true;
@@ -209,13 +223,13 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (session.isQuiet && session.status !== TRANSACTION.idle)
       this.#idleInTransactionSinceMs = this.#context.clock.monotonicMs();
     const isInTransaction = session.isQuiet && !session.isUnitOpen && session.status === TRANSACTION.open;
-    const isAtRest = this.#isAtRest();
-    const mayBeWrong = this.#isViewTouched && (isInTransaction || isAtRest) && this.#isPrimary(member);
+    const isResting = isAtRest(this.#connection);
+    const mayBeWrong = this.#isViewTouched && (isInTransaction || isResting) && this.#isPrimary(member);
     if (mayBeWrong && this.#view.isWrong(member)) {
       this.#talk(this.#view.restore(this.#pool, member).catch(() => this.#connection.fail('target_gone', null)));
       return;
     }
-    if (!isAtRest) return;
+    if (!isResting) return;
     this.#isViewTouched = false;
     this.#endUse(member);
     if (!this.#isWaitingForQuiet) return;
@@ -225,7 +239,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   #endUse(member: Member<ServerSide>): void {
     const { ledger } = this.#targets.primary.pool;
-    if (this.#leavings.unaskable === 0 && this.#leavings.traces === 0 && member.pins === 0) {
+    if (member.pins === 0 && (this.#isClean || (this.#leavings.unaskable === 0 && this.#leavings.traces === 0))) {
       ledger.sharedStatements += this.#ran;
       this.#ran = 0;
       this.#giveBack(member);
@@ -240,7 +254,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   /** Somebody needs the connection: what has been left on it? */
   reclaim(member: Member<ServerSide>): void {
-    if (!this.#isAtRest()) return;
+    if (!isAtRest(this.#connection)) return;
     this.#talk(
       this.#ask(member).catch((error: unknown) => {
         this.#context.log.debug({ reason: describeError(error) }, 'a server connection could not be asked');
@@ -273,13 +287,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   listHolds(): readonly string[] {
-    const member = this.#member;
-    if (member === null) return this.#place.isWaiting ? ['waiting'] : [];
-    const { session } = this.#connection;
-    if (!session.isQuiet || session.isUnitOpen) return ['statement'];
-    if (session.status !== TRANSACTION.idle) return ['transaction'];
-    if (member.pins !== 0) return nameTraces(member.pins);
-    return ['reclaimable'];
+    return listHolds(this.#connection.session, this.#member, this.#place.isWaiting);
   }
 
   checkIdle(nowMs: number): void {
@@ -293,7 +301,8 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   canLose(server: ServerSide): boolean {
     const member = this.#member;
-    if (member === null || member.side !== server || !this.#isAtRest() || this.#openTraces !== 0) return false;
+    if (member === null || member.side !== server || !isAtRest(this.#connection) || this.#openTraces !== 0)
+      return false;
     this.#detach(member);
     this.#pool.close(member);
     return true;
@@ -314,7 +323,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   #leaveMember(member: Member<ServerSide>, isMidMessage: boolean): void {
     const { side } = member;
     member.lastGuest = null;
-    const isUsable = this.#isAtRest() && !this.#isAsking && !isMidMessage && !member.lease.socket.destroyed;
+    const isUsable = isAtRest(this.#connection) && !this.#isAsking && !isMidMessage && !member.lease.socket.destroyed;
     side?.unbind();
     if (!isUsable) {
       this.#pool.abort(member, isMidMessage);
@@ -330,6 +339,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   #sit(member: Member<ServerSide>): void {
     const connection = this.#connection;
     this.#member = member;
+    this.#isClean = true;
     const side = member.side;
     if (side === null) member.side = connection.attach(member.lease, this.#isPrimary(member));
     else side.bind(connection);
@@ -347,24 +357,12 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   #watchDefinitions(): DefinitionWatch {
-    this.#definitions ??= new DefinitionWatch(this.#connection.gate, this.#pool, this.#targets.primary.pool.catalog);
+    this.#definitions ??= new DefinitionWatch(this.#connection.gate, this.#pool, this.#catalog);
     return this.#definitions;
   }
 
   #isPrimary({ lease }: Member<ServerSide>): boolean {
     return lease.endpoint === this.#context.settings.targets.primary;
-  }
-
-  #isAtRest(): boolean {
-    const { session, copyIn } = this.#connection;
-    return (
-      session.isQuiet &&
-      !session.isUnitOpen &&
-      !session.owed.isSkipping &&
-      session.status === TRANSACTION.idle &&
-      !copyIn.isRunning &&
-      !this.#connection.isCancelling
-    );
   }
 
   #giveBack(member: Member<ServerSide>): void {
@@ -392,8 +390,4 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     if (member.pins === 0) this.#giveBack(member);
     else member.askAgainAtMs = this.#context.clock.monotonicMs() + ASK_AGAIN_MS;
   }
-}
-
-function touchesDefinitions({ shape }: StatementFacts): boolean {
-  return shape.queryClass === 'ddl';
 }

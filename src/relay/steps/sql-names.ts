@@ -5,7 +5,8 @@ import type { ErrorSubstitute } from '../../session/owed.ts';
 import type { ServerNames } from '../../session/server-names.ts';
 import { type PreparedStatement, resolveStatements } from '../../session/statements.ts';
 import { WorkNames } from '../../session/work-names.ts';
-import type { StatementEffect, StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
+import type { StatementEffect, StatementFacts, TextFacts } from '../../sql/facts.ts';
+import { looksAtPrepared } from '../../sql/plain.ts';
 import { TRACE } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
@@ -17,9 +18,6 @@ import type { OwnMessages } from './own-messages.ts';
 import { makeStandIn, TAKEN_STATEMENT } from './places.ts';
 import type { StatementRepeater } from './repeat-statements.ts';
 import type { Surroundings } from './surroundings.ts';
-
-/** The views of what is prepared, and the function behind them. */
-const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
 
 /** Goes in front of what may fail in a client's transaction. */
 const SHELTER = 'SAVEPOINT pgweir_trial';
@@ -307,16 +305,3 @@ function runsCode(effect: StatementEffect | null): boolean {
 function isNaming(effect: StatementEffect | null): effect is Naming {
   return effect?.type === 'prepare' || effect?.type === 'execute' || effect?.type === 'deallocate';
 }
-
-/** Remembered by shape. */
-function looksAtPrepared(shape: StatementShape): boolean {
-  let doesLook = lookers.get(shape);
-  if (doesLook === undefined) {
-    const isNamed = (name: string): boolean => LOOKS_AT_PREPARED.test(name);
-    doesLook = shape.tables.some(isNamed) || shape.functions.some(isNamed);
-    lookers.set(shape, doesLook);
-  }
-  return doesLook;
-}
-
-const lookers = new WeakMap<StatementShape, boolean>();

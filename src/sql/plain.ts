@@ -1,0 +1,48 @@
+// Most statements only read or write rows, and run no code but PostgreSQL's own: nothing of them has to be followed but
+// that they run. Which ones those are is remembered by shape, so that the road of a statement asks once.
+
+import type { CatalogKnowledge } from './catalog-knowledge.ts';
+import type { StatementShape, TextFacts } from './facts.ts';
+import { readsText, traceOf } from './traces.ts';
+
+/** The views of what is prepared, and the function behind them. */
+const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
+
+const caches = new WeakMap<CatalogKnowledge, WeakMap<StatementShape, boolean>>();
+// One database and few shapes at a time are the rule: the last ones are at hand.
+let lastCatalog: CatalogKnowledge | null = null;
+let cache = new WeakMap<StatementShape, boolean>();
+let lastShape: StatementShape | null = null;
+let wasPlain = false;
+
+/** One statement that leaves nothing behind, names no prepared statement, and shows none. */
+export function isPlain(facts: TextFacts, catalog: CatalogKnowledge): boolean {
+  const only = facts[0];
+  if (only === undefined || facts.length !== 1 || only.effect !== null) return false;
+  const { shape } = only;
+  if (catalog !== lastCatalog) turnTo(catalog);
+  if (shape === lastShape) return wasPlain;
+  let answer = cache.get(shape);
+  if (answer === undefined) {
+    const { queryClass } = shape;
+    const isOfRows = queryClass === 'read' || queryClass === 'write';
+    answer = isOfRows && !readsText(shape) && !looksAtPrepared(shape) && traceOf(only, catalog) === 0;
+    cache.set(shape, answer);
+  }
+  lastShape = shape;
+  wasPlain = answer;
+  return answer;
+}
+
+/** What is prepared shows in its result. */
+export function looksAtPrepared({ tables, functions }: StatementShape): boolean {
+  const isNamed = (name: string): boolean => LOOKS_AT_PREPARED.test(name);
+  return tables.some(isNamed) || functions.some(isNamed);
+}
+
+function turnTo(catalog: CatalogKnowledge): void {
+  lastCatalog = catalog;
+  cache = caches.get(catalog) ?? new WeakMap();
+  caches.set(catalog, cache);
+  lastShape = null;
+}

@@ -44,6 +44,7 @@ export class CompiledRuleset implements Ruleset {
   readonly document: RuleDocument;
   readonly rules: readonly LiveRule[];
   readonly hasRoutes: boolean;
+  readonly isNumberBlind: boolean;
   readonly defaultAction: 'allow' | 'deny';
   readonly onUnparsed: 'allow' | 'observe' | 'deny';
   readonly rawSet: PatternSet;
@@ -62,6 +63,7 @@ export class CompiledRuleset implements Ruleset {
     this.document = parts.document;
     this.rules = Object.freeze(parts.rules);
     this.hasRoutes = parts.rules.some((rule) => rule.action === 'route' && rule.mode !== 'off');
+    this.isNumberBlind = parts.rawPatterns.isNumberBlind;
     this.defaultAction = parts.document.traffic_control.default_action ?? 'allow';
     this.onUnparsed = parts.document.traffic_control.on_unparsed ?? 'allow';
     this.#rawPatterns = parts.rawPatterns;

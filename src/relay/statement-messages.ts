@@ -49,8 +49,10 @@ export class StatementMessages {
     const textEnd = nameEnd < 0 ? -1 : findNulFar(buffer, nameEnd + 1, end);
     if (textEnd < 0) return this.#sender.sendUnread(OWED.parse, buffer, start, end);
     const facts = this.#decider.read(buffer, nameEnd + 1, textEnd);
-    if (!this.#connection.router.isReadyForUnit()) return false;
-    const verdict = this.#decider.judge(facts, facts.length > 1);
+    const { router } = this.#connection;
+    if (!router.isReadyForUnit()) return false;
+    const isPlain = router.isPlain(facts);
+    const verdict = this.#decider.judge(facts, facts.length > 1, isPlain);
     if (verdict.refusal !== null) {
       const run = this.#decider.refuse(facts, verdict);
       const declared =
@@ -59,9 +61,9 @@ export class StatementMessages {
       this.#sender.replace(OWED.parse, standIn, run).declared = declared;
       return true;
     }
-    const { statements } = this.#connection.router;
+    const { statements } = router;
     const preparation = statements.read(facts, buffer, nameEnd + 1, textEnd, end);
-    const slot = statements.forParse(name, facts, preparation);
+    const slot = statements.forParse(name, facts, preparation, isPlain);
     if (slot === null) return false;
     const owed = this.#sender.sendNamed(OWED.parse, buffer, start, end, 0, start + 5, nameEnd, slot);
     // The session keeps it, so verdicts on it may be kept too.

@@ -7,6 +7,7 @@ import { GenerationMap } from './generation-map.ts';
 import { ShapeScanner } from './shape.ts';
 import { readStatements } from './statement-reader.ts';
 import { NO_TAGS, readTags } from './tags.ts';
+import { TwinCache } from './twins.ts';
 import { tooLongFacts, unparsedFacts } from './unparsed.ts';
 
 export interface FactsCacheOptions {
@@ -61,6 +62,7 @@ export class FactsCache {
   /** One object per distinct shape, whichever road its texts take. */
   readonly #sharedShapes: GenerationMap<StatementShape>;
   readonly #scanner = new ShapeScanner();
+  readonly #twins = new TwinCache();
 
   constructor(options: FactsCacheOptions) {
     this.#maxAnalyzedBytes = options.maxAnalyzedBytes;
@@ -93,6 +95,16 @@ export class FactsCache {
       return known.facts;
     }
     return this.#readNew(latin1, encoding, areStringsConforming);
+  }
+
+  /**
+   * The facts of a text at `buffer[start, end)` that is known but for the digits in it: of those that their `text` shows
+   * another number, they are what `read` would give. Frozen; null where none is known.
+   */
+  findTwin(buffer: Buffer, start: number, end: number): TextFacts | null {
+    const facts = this.#twins.find(buffer, start, end);
+    if (facts !== null) this.stats.shapeHits++;
+    return facts;
   }
 
   #readNew(latin1: string, encoding: string, areStringsConforming: boolean): TextFacts {
@@ -140,6 +152,7 @@ export class FactsCache {
     } else if (text.length <= MAX_REMEMBERED_CHARACTERS) {
       known.lastText = text;
       known.lastFacts = facts;
+      if (conditions.isPlain && commentRanges.length === 0) this.#twins.keep(text, facts);
     }
     return facts;
   }

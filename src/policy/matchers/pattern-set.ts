@@ -2,6 +2,7 @@
 // 100 patterns in 1 to 2 µs). RE2 is linear in the text for every pattern; there is no backtracking to exploit.
 
 import { RE2JS, RE2JSException, RE2Set } from 're2js';
+import { isNumberBlind } from './number-blind.ts';
 
 /** A pattern of one document may not compile to more than this many instructions, all of them not to more than ten times. */
 const MAX_PATTERN_INSTRUCTIONS = 10_000;
@@ -41,6 +42,11 @@ export class PatternTable {
 
   get size(): number {
     return this.#ids.size;
+  }
+
+  /** None of the patterns tells one number from another of as many digits. */
+  get isNumberBlind(): boolean {
+    return [...this.#ids.keys()].every(isNumberBlind);
   }
 
   /** A set of these patterns only, or of all. Throws RE2JSException where RE2 refuses the set. */

@@ -55,12 +55,12 @@ export class StatementCarrier {
     return internPreparation(facts, message, start, textEnd, end, lexing);
   }
 
-  /** Where a Parse of that name goes; null: not now, the gate is closed until it may. */
-  forParse(name: string, facts: TextFacts, preparation: Preparation | null): Slot | null {
+  /** Where a Parse of that name goes; null: not now, the gate is closed until it may. `isPlain`: its facts are (sql/plain.ts). */
+  forParse(name: string, facts: TextFacts, preparation: Preparation | null, isPlain: boolean): Slot | null {
     if (preparation === null) return AS_SENT;
-    if (!this.#sql.isReadyToBegin(facts)) return null;
+    if (!isPlain && !this.#sql.isReadyToBegin(facts)) return null;
     // What the server makes of an EXECUTE depends on what it finds under the name.
-    if (!this.#sql.isReady(facts, false, runsPrepared)) return null;
+    if (!isPlain && !this.#sql.isReady(facts, false, runsPrepared)) return null;
     const names = this.enter();
     const bound = names.of(name);
     if (bound !== undefined) return this.#inTime(bound);

@@ -34,6 +34,13 @@ export class Decider {
     this.#waiting = waiting;
   }
 
+  /** The facts of a Query's text at `buffer[start, end)`, which is not needed any more: only what it means is. */
+  readQuery(buffer: Buffer, start: number, end: number): TextFacts {
+    const { rules, facts } = this.#context;
+    const twin = rules.active.isNumberBlind && !this.#session.isReplication ? facts.findTwin(buffer, start, end) : null;
+    return twin ?? this.read(buffer, start, end);
+  }
+
   /** The facts of the text at `buffer[start, end)`. */
   read(buffer: Buffer, start: number, end: number): TextFacts {
     const session = this.#session;
@@ -45,9 +52,14 @@ export class Decider {
     return this.#context.facts.read(text, session.clientEncoding, session.areStringsConforming);
   }
 
-  /** The verdict alone: nothing is recorded. `isImplicitBlock`: the message runs its statements as one transaction. */
-  judge(facts: TextFacts, isImplicitBlock: boolean): Verdict {
-    return this.#judge(this.#resolve(facts), isImplicitBlock);
+  /**
+   * The verdict alone: nothing is recorded.
+   *
+   * @param isImplicitBlock the message runs its statements as one transaction
+   * @param isPlain no statement stands behind them
+   */
+  judge(facts: TextFacts, isImplicitBlock: boolean, isPlain: boolean): Verdict {
+    return this.#judge(isPlain ? facts : this.#resolve(facts), isImplicitBlock);
   }
 
   #judge(statements: TextFacts, isImplicitBlock: boolean): Verdict {

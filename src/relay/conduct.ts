@@ -119,7 +119,7 @@ export class Conduct {
       return this.#refuseLong(OWED.query, '');
     }
     const kept = this.#waiting.take();
-    const facts = kept?.facts ?? this.#decider.readQuery(buffer, start + 5, end - 1);
+    const facts = kept?.facts ?? this.#decider.read(buffer, start + 5, end - 1, false);
     const run = kept ?? this.#decider.decide(facts, facts.length > 1);
     if (this.#isRefusedHere(run)) {
       this.#session.statements.forget('', Number.POSITIVE_INFINITY);

@@ -48,7 +48,7 @@ export class StatementMessages {
   parse(buffer: Buffer, start: number, end: number, name: string, nameEnd: number): boolean {
     const textEnd = nameEnd < 0 ? -1 : findNulFar(buffer, nameEnd + 1, end);
     if (textEnd < 0) return this.#sender.sendUnread(OWED.parse, buffer, start, end);
-    const facts = this.#decider.read(buffer, nameEnd + 1, textEnd);
+    const facts = this.#decider.read(buffer, nameEnd + 1, textEnd, true);
     const { router } = this.#connection;
     if (!router.isReadyForUnit()) return false;
     const isPlain = router.isPlain(facts);

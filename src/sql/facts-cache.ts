@@ -4,10 +4,10 @@
 import { decodeSql, isAsciiText } from './encoding.ts';
 import type { StatementShape, TextFacts } from './facts.ts';
 import { GenerationMap } from './generation-map.ts';
+import { KIN, RecentTexts } from './recent-texts.ts';
 import { ShapeScanner } from './shape.ts';
 import { readStatements } from './statement-reader.ts';
 import { NO_TAGS, readTags } from './tags.ts';
-import { TwinCache } from './twins.ts';
 import { tooLongFacts, unparsedFacts } from './unparsed.ts';
 
 export interface FactsCacheOptions {
@@ -62,7 +62,7 @@ export class FactsCache {
   /** One object per distinct shape, whichever road its texts take. */
   readonly #sharedShapes: GenerationMap<StatementShape>;
   readonly #scanner = new ShapeScanner();
-  readonly #twins = new TwinCache();
+  readonly #recent = new RecentTexts();
 
   constructor(options: FactsCacheOptions) {
     this.#maxAnalyzedBytes = options.maxAnalyzedBytes;
@@ -82,6 +82,27 @@ export class FactsCache {
   }
 
   /**
+   * The facts of the text at `buffer[start, end)`, as `read` gives them.
+   *
+   * @param mayBeTwin where it is known but for the digits of numbers, the facts of that text will do; their `text` shows
+   * other digits
+   */
+  readBytes(
+    buffer: Buffer,
+    start: number,
+    end: number,
+    encoding: string,
+    areStringsConforming: boolean,
+    mayBeTwin: boolean,
+  ): TextFacts {
+    const recent = this.#recent.find(buffer, start, end, mayBeTwin);
+    if (recent === null) return this.read(buffer.toString('latin1', start, end), encoding, areStringsConforming);
+    if (this.#recent.kin === KIN.same) this.stats.textHits++;
+    else this.stats.shapeHits++;
+    return recent;
+  }
+
+  /**
    * The facts of one message's text.
    *
    * @param latin1 the statement's bytes, one character each, without the terminating NUL
@@ -92,19 +113,10 @@ export class FactsCache {
     const known = this.#texts.get(latin1, textBytes);
     if (known !== undefined && isReadAlike(known.conditions, encoding, areStringsConforming)) {
       this.stats.textHits++;
+      if (known.conditions.isPlain) this.#recent.keep(latin1, known.facts, false);
       return known.facts;
     }
     return this.#readNew(latin1, encoding, areStringsConforming);
-  }
-
-  /**
-   * The facts of a text at `buffer[start, end)` that is known but for the digits in it: of those that their `text` shows
-   * another number, they are what `read` would give. Frozen; null where none is known.
-   */
-  findTwin(buffer: Buffer, start: number, end: number): TextFacts | null {
-    const facts = this.#twins.find(buffer, start, end);
-    if (facts !== null) this.stats.shapeHits++;
-    return facts;
   }
 
   #readNew(latin1: string, encoding: string, areStringsConforming: boolean): TextFacts {
@@ -152,7 +164,7 @@ export class FactsCache {
     } else if (text.length <= MAX_REMEMBERED_CHARACTERS) {
       known.lastText = text;
       known.lastFacts = facts;
-      if (conditions.isPlain && commentRanges.length === 0) this.#twins.keep(text, facts);
+      if (conditions.isPlain && commentRanges.length === 0) this.#recent.keep(text, facts, true);
     }
     return facts;
   }

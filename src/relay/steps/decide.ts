@@ -34,22 +34,20 @@ export class Decider {
     this.#waiting = waiting;
   }
 
-  /** The facts of a Query's text at `buffer[start, end)`, which is not needed any more: only what it means is. */
-  readQuery(buffer: Buffer, start: number, end: number): TextFacts {
-    const { rules, facts } = this.#context;
-    const twin = rules.active.isNumberBlind && !this.#session.isReplication ? facts.findTwin(buffer, start, end) : null;
-    return twin ?? this.read(buffer, start, end);
-  }
-
-  /** The facts of the text at `buffer[start, end)`. */
-  read(buffer: Buffer, start: number, end: number): TextFacts {
+  /**
+   * The facts of the text at `buffer[start, end)`.
+   *
+   * @param isForGood the text itself will be needed, not only what is to be done about it
+   */
+  read(buffer: Buffer, start: number, end: number, isForGood: boolean): TextFacts {
     const session = this.#session;
-    const text = buffer.toString('latin1', start, end);
+    const { facts, rules } = this.#context;
     if (session.isReplication) {
-      const command = readReplicationCommand(text, session.clientEncoding);
+      const command = readReplicationCommand(buffer.toString('latin1', start, end), session.clientEncoding);
       if (command !== null) return [command];
     }
-    return this.#context.facts.read(text, session.clientEncoding, session.areStringsConforming);
+    const mayBeTwin = !isForGood && rules.active.isNumberBlind;
+    return facts.readBytes(buffer, start, end, session.clientEncoding, session.areStringsConforming, mayBeTwin);
   }
 
   /**

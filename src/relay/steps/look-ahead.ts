@@ -41,10 +41,16 @@ function readExecuted(connection: Connection, context: RelayContext): TextFacts[
         const nameEnd = findNul(chunk, at + 5, end);
         const textEnd = findNul(chunk, nameEnd + 1, end);
         if (nameEnd < 0 || textEnd < 0) return null;
-        const text = chunk.toString('latin1', nameEnd + 1, textEnd);
         parsed.set(
           readName(chunk, at + 5, nameEnd),
-          context.facts.read(text, session.clientEncoding, session.areStringsConforming),
+          context.facts.readBytes(
+            chunk,
+            nameEnd + 1,
+            textEnd,
+            session.clientEncoding,
+            session.areStringsConforming,
+            false,
+          ),
         );
         break;
       }

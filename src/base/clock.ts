@@ -1,5 +1,7 @@
 // Time as a value that is passed in, so that pure code stays pure and tests own the hands of the clock.
 
+import { performance } from 'node:perf_hooks';
+
 export interface Clock {
   /** Milliseconds since some fixed moment; never goes back. With fractions. */
   monotonicMs(): number;

@@ -81,8 +81,9 @@ export class StatementMessages {
     const nameEnd = portalEnd < 0 ? -1 : findNul(buffer, portalEnd + 1, end);
     if (nameEnd < 0) return this.#sender.sendUnread(OWED.bind, buffer, start, end, remaining);
     if (!this.#connection.router.isReadyForUnit()) return false;
-    const name = readName(buffer, portalEnd + 1, nameEnd);
-    const statement = this.#session.statements.find(name);
+    const again = this.#session.statements.findAgain(buffer, portalEnd + 1, nameEnd);
+    const name = again?.name ?? readName(buffer, portalEnd + 1, nameEnd);
+    const statement = again ?? this.#session.statements.find(name);
     const facts = this.#meanings(statement);
     const { router } = this.#connection;
     const { statements } = router;

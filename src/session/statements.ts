@@ -51,6 +51,8 @@ export class PreparedStatement {
 export class PreparedStatements {
   readonly #byName = new Map<string, PreparedStatement>();
   #unnamed: PreparedStatement | null = null;
+  /** Has a name. */
+  #last: PreparedStatement | null = null;
   #hasSql = false;
 
   get size(): number {
@@ -63,7 +65,17 @@ export class PreparedStatements {
   }
 
   find(name: string): PreparedStatement | null {
-    return name === '' ? this.#unnamed : (this.#byName.get(name) ?? null);
+    if (name === '') return this.#unnamed;
+    this.#last = this.#byName.get(name) ?? null;
+    return this.#last;
+  }
+
+  /** The one that is named in `message[start, nul)`, where it is the one that was found so last; null: ask by name. */
+  findAgain(message: Buffer, start: number, nul: number): PreparedStatement | null {
+    const last = this.#last;
+    if (last === null || last.name.length !== nul - start) return null;
+    for (let at = start; at < nul; at++) if (message[at] !== last.name.charCodeAt(at - start)) return null;
+    return last;
   }
 
   /** A message that makes `name` has been sent; pipelined messages behind it already mean this statement. */
@@ -120,6 +132,7 @@ export class PreparedStatements {
   }
 
   #put(name: string, statement: PreparedStatement | null): void {
+    this.#last = null;
     if (name === '') this.#unnamed = statement;
     else if (statement === null) this.#byName.delete(name);
     else this.#byName.set(name, statement);

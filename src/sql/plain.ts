@@ -8,25 +8,32 @@ import { readsText, traceOf } from './traces.ts';
 /** The views of what is prepared, and the function behind them. */
 const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
 
-const caches = new WeakMap<CatalogKnowledge, WeakMap<StatementShape, boolean>>();
+/** Of sessions whose server connections nobody else has: there it does not matter what is left behind. */
+const ALONE = Object.freeze({});
+
+const caches = new WeakMap<object, WeakMap<StatementShape, boolean>>();
 // One database and few shapes at a time are the rule: the last ones are at hand.
-let lastCatalog: CatalogKnowledge | null = null;
+let lastCatalog: object | null = null;
 let cache = new WeakMap<StatementShape, boolean>();
 let lastShape: StatementShape | null = null;
 let wasPlain = false;
 
-/** One statement that leaves nothing behind, names no prepared statement, and shows none. */
-export function isPlain(facts: TextFacts, catalog: CatalogKnowledge): boolean {
+/**
+ * One statement that leaves nothing behind, names no prepared statement, and shows none.
+ *
+ * @param catalog null where the server connection is the session's own, and may keep what is left behind
+ */
+export function isPlain(facts: TextFacts, catalog: CatalogKnowledge | null): boolean {
   const only = facts[0];
   if (only === undefined || facts.length !== 1 || only.effect !== null) return false;
   const { shape } = only;
-  if (catalog !== lastCatalog) turnTo(catalog);
+  if ((catalog ?? ALONE) !== lastCatalog) turnTo(catalog ?? ALONE);
   if (shape === lastShape) return wasPlain;
   let answer = cache.get(shape);
   if (answer === undefined) {
     const { queryClass } = shape;
-    const isOfRows = queryClass === 'read' || queryClass === 'write';
-    answer = isOfRows && !readsText(shape) && !looksAtPrepared(shape) && traceOf(only, catalog) === 0;
+    const isOfRows = (queryClass === 'read' || queryClass === 'write') && !readsText(shape);
+    answer = isOfRows && !looksAtPrepared(shape) && (catalog === null || traceOf(only, catalog) === 0);
     cache.set(shape, answer);
   }
   lastShape = shape;
@@ -40,7 +47,7 @@ export function looksAtPrepared({ tables, functions }: StatementShape): boolean 
   return tables.some(isNamed) || functions.some(isNamed);
 }
 
-function turnTo(catalog: CatalogKnowledge): void {
+function turnTo(catalog: object): void {
   lastCatalog = catalog;
   cache = caches.get(catalog) ?? new WeakMap();
   caches.set(catalog, cache);

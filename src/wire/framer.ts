@@ -2,6 +2,7 @@
 // place; one that is split is put together first, as far as its table entry wants it read; long ones flow by in parts.
 
 import type { MessageTable } from './codes.ts';
+import { readInt32 } from './reader.ts';
 
 /** Why framing was lost. The connection cannot go on: there is no way to find the next message. */
 export interface Broken {
@@ -83,7 +84,7 @@ export class Framer {
         return end;
       }
       const type = buffer[at] as number;
-      const length = buffer.readInt32BE(at + 1);
+      const length = readInt32(buffer, at + 1);
       const wanted = this.#wantedBytes(type, length);
       if (wanted === 0) return at;
       if (end - at < wanted) {
@@ -145,7 +146,7 @@ export class Framer {
     }
     const held = this.#held as Buffer;
     const type = held[0] as number;
-    const length = held.readInt32BE(1);
+    const length = readInt32(held, 1);
     const wanted = this.#wantedBytes(type, length);
     if (wanted === 0) return at;
     if (this.#heldBytes < wanted) {

@@ -3,6 +3,16 @@
 /** Names longer than this are cut by the server (NAMEDATALEN - 1), so two names that differ only later are one name. */
 export const MAX_NAME_BYTES = 63;
 
+/** A signed 32-bit number. Node's own reading of it looks at what the buffer is first, each time. */
+export function readInt32(buffer: Buffer, at: number): number {
+  return (
+    ((buffer[at] as number) << 24) |
+    ((buffer[at + 1] as number) << 16) |
+    ((buffer[at + 2] as number) << 8) |
+    (buffer[at + 3] as number)
+  );
+}
+
 /** Offset of the NUL that ends the string at `start`, or -1 when there is none before `end`. */
 export function findNul(buffer: Buffer, start: number, end: number): number {
   for (let at = start; at < end; at++) {

@@ -10,6 +10,7 @@ import type { Endpoint } from '../../config/settings.ts';
 import { LoginRefused } from '../../pool/login.ts';
 import { OWED } from '../../session/owed.ts';
 import type { StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
+import { isPlain } from '../../sql/plain.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import { makeQuery } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
@@ -150,9 +151,8 @@ export class OwnServers implements Routing {
     return true;
   }
 
-  /** Nobody asks twice here. */
-  isPlain(): boolean {
-    return false;
+  isPlain(facts: TextFacts): boolean {
+    return isPlain(facts, null);
   }
 
   noteRun(): void {}

@@ -67,7 +67,8 @@ export class StatementMessages {
     if (slot === null) return false;
     const owed = this.#sender.sendNamed(OWED.parse, buffer, start, end, 0, start + 5, nameEnd, slot);
     // The session keeps it, so verdicts on it may be kept too.
-    const statement = this.#session.statements.declare(name, Object.freeze(facts), owed.sequence, preparation);
+    if (!Object.isFrozen(facts)) Object.freeze(facts);
+    const statement = this.#session.statements.declare(name, facts, owed.sequence, preparation);
     owed.declared = statement;
     if (slot !== AS_SENT) {
       owed.slot = slot;

@@ -25,7 +25,7 @@ export function runsPrepared({ effect }: StatementFacts): boolean {
 
 /** EXECUTE alone, which returns what another statement returns. */
 export function isExecute(facts: TextFacts): boolean {
-  const [only] = facts;
+  const only = facts[0];
   return only !== undefined && facts.length === 1 && runsPrepared(only) && only.shape.kinds[0] === 'execute';
 }
 

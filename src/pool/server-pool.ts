@@ -1,6 +1,7 @@
 // The server connections that one user has in one database of one target, and who waits for them.
 
 import type { LoginSecret } from '../auth/verifier.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Endpoint, PoolSettings } from '../config/settings.ts';
 import { NO_BELONGINGS } from '../session/belongings.ts';
 import type { Catalog } from './catalogs.ts';
@@ -63,10 +64,10 @@ export class ServerPool<Side> {
   }
 
   /** So many it may have now: the reserve is there for who has waited long. */
-  limit(nowMs: number): number {
+  limit(clock: Clock): number {
     const { size, reserveSize, reserveAfterMs } = this.#settings;
     const waiter = reserveSize > 0 ? this.waiters.first : null;
-    return waiter !== null && nowMs - waiter.sinceMs >= reserveAfterMs ? size + reserveSize : size;
+    return waiter !== null && clock.monotonicMs() - waiter.sinceMs >= reserveAfterMs ? size + reserveSize : size;
   }
 
   classOf(

@@ -30,7 +30,7 @@ export class Shares<Side> {
 
   /** One more connection may be opened. */
   hasRoom(pool: ServerPool<Side>): boolean {
-    if (pool.size >= pool.limit(this.#clock.monotonicMs())) return false;
+    if (pool.size >= pool.limit(this.#clock)) return false;
     if (this.#isApart) return true;
     let [onTarget, inDatabase, ofUser] = [0, 0, 0];
     for (const other of this.#pools.values()) {
@@ -89,7 +89,7 @@ export class Shares<Side> {
   }
 
   #isBelowOwnLimit(pool: ServerPool<Side>): boolean {
-    return pool.size < pool.limit(this.#clock.monotonicMs());
+    return pool.size < pool.limit(this.#clock);
   }
 
   #sharesLimit(one: ServerPool<Side>, other: ServerPool<Side>): boolean {

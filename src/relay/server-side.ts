@@ -185,12 +185,11 @@ export class ServerSide implements FrameSink {
   #completeParse(): boolean {
     const { head } = this.#session.owed;
     if (head?.kind === OWED.parse) {
-      for (const statement of listDeclared(head)) {
-        if (!head.isSwallowed) this.#session.statements.confirm(statement);
-        if (head.slot === null) continue;
-        const { circumstances } = head.isSwallowed ? head.slot : statement;
-        this.names.fill(head.slot, statement, circumstances);
-      }
+      // One statement, of a Parse.
+      const statement = head.declared as PreparedStatement | null;
+      if (statement !== null && !head.isSwallowed) this.#session.statements.confirm(statement);
+      if (statement !== null && head.slot !== null)
+        this.names.fill(head.slot, statement, (head.isSwallowed ? head.slot : statement).circumstances);
     }
     return this.#shift(OWED.parse);
   }

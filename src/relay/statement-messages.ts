@@ -30,6 +30,8 @@ export function isPrepare(facts: TextFacts): boolean {
 }
 
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
+/** Clients say the same again and again; to freeze what is frozen costs as much as to freeze it. */
+let lastFrozen: TextFacts = NO_STATEMENTS;
 
 export class StatementMessages {
   readonly #connection: Connection;
@@ -67,7 +69,7 @@ export class StatementMessages {
     if (slot === null) return false;
     const owed = this.#sender.sendNamed(OWED.parse, buffer, start, end, 0, start + 5, nameEnd, slot);
     // The session keeps it, so verdicts on it may be kept too.
-    if (!Object.isFrozen(facts)) Object.freeze(facts);
+    if (facts !== lastFrozen) lastFrozen = Object.freeze(facts);
     const statement = this.#session.statements.declare(name, facts, owed.sequence, preparation);
     owed.declared = statement;
     if (slot !== AS_SENT) {

@@ -85,6 +85,7 @@ export class ServerNames {
   #aliases = 0;
   #closing = 0;
   readonly #slots = new Map<string, Slot>();
+  /** Of names; the statement without one has its own slot. */
   #byClientName = new Map<string, Slot>();
   readonly #byPreparation = new Map<Preparation, Slot[]>();
   /** Slots of names that are not there, or not yet. */
@@ -107,7 +108,8 @@ export class ServerNames {
 
   /** The slot that the client's name stands for. */
   of(clientName: string): Slot | undefined {
-    return this.#byClientName.get(clientName);
+    if (clientName !== '') return this.#byClientName.get(clientName);
+    return this.unnamed.clientName === null ? undefined : this.unnamed;
   }
 
   /** Slots with that text and types, the free ones and the others. */
@@ -145,9 +147,9 @@ export class ServerNames {
     return this.add(name);
   }
 
-  /** From here on the client's name stands for it. */
+  /** From here on the client's name stands for it. Only '' stands for the unnamed one, and for no other. */
   bind(clientName: string, slot: Slot): void {
-    this.#byClientName.set(clientName, slot);
+    if (slot !== this.unnamed) this.#byClientName.set(clientName, slot);
     slot.clientName = clientName;
     this.touch(slot);
   }
@@ -163,6 +165,8 @@ export class ServerNames {
   changeOwner(owner: object): void {
     this.owner = owner;
     this.#tenancy++;
+    this.unnamed.clientName = null;
+    this.unnamed.isDoubtful = false;
     if (this.#byClientName.size > 0) {
       for (const slot of this.#byClientName.values()) {
         slot.clientName = null;

@@ -21,9 +21,14 @@ export function findNul(buffer: Buffer, start: number, end: number): number {
   return -1;
 }
 
-/** Like findNul, for long strings: the native search is faster from a few dozen bytes on. */
+/** A native search is only faster from there on. */
+const NEAR_BYTES = 128;
+
+/** Like findNul, for long strings. */
 export function findNulFar(buffer: Buffer, start: number, end: number): number {
-  const at = buffer.indexOf(0, start);
+  const near = findNul(buffer, start, Math.min(end, start + NEAR_BYTES));
+  if (near >= 0 || end <= start + NEAR_BYTES) return near;
+  const at = buffer.indexOf(0, start + NEAR_BYTES);
   return at < end ? at : -1;
 }
 

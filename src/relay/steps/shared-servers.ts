@@ -94,7 +94,8 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   /** What may be in the session beside its belongings. */
   get #openTraces(): number {
-    return this.#leavings.traces | this.#leavings.unaskable | (this.#member?.pins ?? 0);
+    const pins = this.#member?.pins ?? 0;
+    return this.#isClean ? pins : this.#leavings.traces | this.#leavings.unaskable | pins;
   }
 
   get applicationName(): string {

@@ -18,7 +18,7 @@ export const DURATION_BOUNDS_SECONDS = [
 
 export class Histogram {
   readonly #bounds: readonly number[];
-  readonly #counts: number[];
+  readonly #counts: Float64Array;
   #sumSeconds = 0;
 
   /** @param bounds upper bounds in seconds, strictly rising; throws RangeError otherwise. */
@@ -30,7 +30,7 @@ export class Histogram {
       }
     });
     this.#bounds = bounds;
-    this.#counts = new Array<number>(bounds.length + 1).fill(0);
+    this.#counts = new Float64Array(bounds.length + 1);
   }
 
   /** Counts one value. A linear walk: the low buckets, which nearly all values fall into, cost one or two compares. */

@@ -11,7 +11,8 @@ import { Ledger } from './ledger.ts';
 import { classKeyOf, LoginClass } from './login-class.ts';
 import type { Member } from './member.ts';
 import type { PoolSummary } from './pool-summary.ts';
-import { type Waiter, WaitingLine } from './waiter.ts';
+import type { Waiter } from './waiter.ts';
+import { WaitingLine } from './waiting-line.ts';
 
 /** A login that fails is not tried again for that long at first, and twice as long each time. */
 const FIRST_RETRY_MS = 100;
@@ -24,7 +25,7 @@ export class ServerPool<Side> {
   readonly ledger = new Ledger();
   readonly members = new Set<Member<Side>>();
   /** In the order in which they came. */
-  readonly waiters = new WaitingLine<Side>();
+  readonly waiters = new WaitingLine<Waiter<Side>>();
   /** Connections that are being opened, or that the server has not let go of yet. */
   opening = 0;
   closing = 0;

@@ -1,9 +1,10 @@
-// A client that waits for a server connection, and the line that it stands in.
+// A client that waits for a server connection.
 
 import type { Belongings } from '../session/belongings.ts';
 import type { Guest } from './guest.ts';
 import type { LoginClass } from './login-class.ts';
 import type { Member } from './member.ts';
+import type { Standing } from './waiting-line.ts';
 
 export interface Wish {
   /** Its own startup packet where it logs in just now. */
@@ -23,7 +24,7 @@ export function wishFor(isPatient: boolean, isForNew: boolean): Wish {
   return WISHES[(isPatient ? 1 : 0) + (isForNew ? 2 : 0)] as Wish;
 }
 
-export class Waiter<Side> {
+export class Waiter<Side> implements Standing<Waiter<Side>> {
   readonly guest: Guest<Side>;
   readonly loginClass: LoginClass<Side>;
   readonly wish: Wish;
@@ -37,7 +38,7 @@ export class Waiter<Side> {
   /** Its request is still being looked at: what it gets now is the answer to that, in `granted`. */
   isAsking = false;
   granted: Member<Side> | null = null;
-  // Its neighbours in the line; the line's to change.
+  // The line's to change.
   before: Waiter<Side> | null = null;
   behind: Waiter<Side> | null = null;
   isInLine = false;
@@ -61,57 +62,5 @@ export class Waiter<Side> {
   /** The wait came to nothing. */
   refuse(error: unknown): void {
     this.guest.refuse(error, this.loginClass);
-  }
-}
-
-/** Who waits, in order. Whoever goes takes no time to find. */
-export class WaitingLine<Side> {
-  #first: Waiter<Side> | null = null;
-  #last: Waiter<Side> | null = null;
-  #size = 0;
-
-  get size(): number {
-    return this.#size;
-  }
-
-  /** Who has waited longest. */
-  get first(): Waiter<Side> | null {
-    return this.#first;
-  }
-
-  /** It must not stand in a line. */
-  add(waiter: Waiter<Side>): void {
-    const before = this.#last;
-    waiter.before = before;
-    if (before === null) this.#first = waiter;
-    else before.behind = waiter;
-    this.#last = waiter;
-    waiter.isInLine = true;
-    this.#size++;
-  }
-
-  /** The same in front of all others. */
-  addFirst(waiter: Waiter<Side>): void {
-    const behind = this.#first;
-    waiter.behind = behind;
-    if (behind === null) this.#last = waiter;
-    else behind.before = waiter;
-    this.#first = waiter;
-    waiter.isInLine = true;
-    this.#size++;
-  }
-
-  /** Nothing happens where it does not stand in it. */
-  delete(waiter: Waiter<Side>): void {
-    if (!waiter.isInLine) return;
-    const { before, behind } = waiter;
-    if (before === null) this.#first = behind;
-    else before.behind = behind;
-    if (behind === null) this.#last = before;
-    else behind.before = before;
-    waiter.before = null;
-    waiter.behind = null;
-    waiter.isInLine = false;
-    this.#size--;
   }
 }

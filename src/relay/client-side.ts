@@ -90,7 +90,7 @@ export class ClientSide implements FrameSink {
   /** The gate is open, or the server takes bytes again: go on with what waits, then read. */
   proceed(): void {
     if (this.#isPumping || this.#connection.isClosing || this.isGone) return;
-    if (this.#isOpen) {
+    if (this.#isOpen()) {
       const backlog = this.#backlog ?? NOTHING;
       this.#backlog = null;
       this.#pump(backlog, backlog.length);
@@ -102,7 +102,7 @@ export class ClientSide implements FrameSink {
     // Until its last words are out a closed connection's socket is still read.
     if (this.#connection.isClosing) return;
     this.#connection.countClientBytes(length);
-    if (!this.#isOpen || this.#backlog !== null) {
+    if (!this.#isOpen() || this.#backlog !== null) {
       this.#backlog =
         this.#backlog === null
           ? keepBytes(buffer, 0, length)
@@ -132,14 +132,14 @@ export class ClientSide implements FrameSink {
     this.#connection.endClientTurn();
     if (this.#framer.broken !== null) this.#connection.clientBroke(this.#framer.broken);
     else if (taken < end) this.#backlog = keepBytes(chunk, taken, end);
-    if (this.#hasEnded && this.#backlog === null && this.#isOpen) this.#connection.clientEnded();
+    if (this.#hasEnded && this.#backlog === null && this.#isOpen()) this.#connection.clientEnded();
   }
 
   /**
    * Bytes are looked at while the gate is open; while the Sync or Flush that must still pass may be among them; and while
    * they belong to the message that closed it.
    */
-  get #isOpen(): boolean {
+  #isOpen(): boolean {
     const { gate } = this.#connection;
     return gate.isOpen || gate.hasOnly(GATE.killingAfterSync) || this.#framer.isMidMessage;
   }
@@ -147,7 +147,7 @@ export class ClientSide implements FrameSink {
   /** The client is read while nothing waits and the server takes what comes. */
   #updateReading(): void {
     const isReading =
-      (this.#isOpen ? this.#backlog === null : this.#mayReadAhead) && !this.#connection.isServerCongested;
+      (this.#isOpen() ? this.#backlog === null : this.#mayReadAhead()) && !this.#connection.isServerCongested;
     if (isReading === this.#isReading) return;
     this.#isReading = isReading;
     if (isReading) this.socket.resume();
@@ -158,13 +158,13 @@ export class ClientSide implements FrameSink {
    * Who waits for a shared server is read on for a while: mostly nothing comes, and to stop and start reading costs more
    * than a whole transaction's reads and writes.
    */
-  get #mayReadAhead(): boolean {
+  #mayReadAhead(): boolean {
     return this.#connection.gate.hasOnly(GATE.seat) && (this.#backlog?.length ?? 0) < MAX_READ_AHEAD_BYTES;
   }
 
   #end(): void {
     this.#hasEnded = true;
-    if (this.#isOpen && this.#backlog === null) this.#connection.clientEnded();
+    if (this.#isOpen() && this.#backlog === null) this.#connection.clientEnded();
     else endEarly(this.#connection, this.#backlog !== null);
   }
 

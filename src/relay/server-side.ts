@@ -131,7 +131,7 @@ export class ServerSide implements FrameSink {
       case BACKEND.notice:
       case BACKEND.functionCallResponse:
       case BACKEND.negotiateProtocolVersion:
-        return !this.#isHeadSwallowed;
+        return !this.#isHeadSwallowed();
       case BACKEND.parameterDescription:
         return this.#takeParameters(buffer, start, end);
       case BACKEND.notification:
@@ -168,7 +168,7 @@ export class ServerSide implements FrameSink {
     }
   }
 
-  get #isHeadSwallowed(): boolean {
+  #isHeadSwallowed(): boolean {
     return this.#session.owed.head?.isSwallowed === true;
   }
 
@@ -176,7 +176,7 @@ export class ServerSide implements FrameSink {
   #shift(kind: number): boolean {
     const { owed } = this.#session;
     const { head } = owed;
-    if (head === null || head.kind !== kind) return !this.#isHeadSwallowed;
+    if (head === null || head.kind !== kind) return !this.#isHeadSwallowed();
     const isForwarded = !head.isSwallowed;
     owed.shift();
     return isForwarded;
@@ -198,7 +198,7 @@ export class ServerSide implements FrameSink {
     const { head } = this.#session.owed;
     if (head?.kind === OWED.describe && head.slot !== null && head.slot.description === null)
       this.names.parameters = Buffer.from(buffer.subarray(start + 5, end));
-    return !this.#isHeadSwallowed;
+    return !this.#isHeadSwallowed();
   }
 
   /** RowDescription or NoData. */

@@ -86,14 +86,14 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     this.statements = new StatementCarrier(connection, {
       isShared: true,
       maxStatements: pool.settings.maxPreparedStatements,
-      now: () => circumstancesOf(this.belongings, catalog, this.#openTraces),
+      now: () => circumstancesOf(this.belongings, catalog, this.#openTraces()),
       tracesOf: (statement) => traceOf(statement, catalog.knowledge),
     });
     this.#leavings = new Leavings(catalog, pool.settings.sequences);
   }
 
   /** What may be in the session beside its belongings. */
-  get #openTraces(): number {
+  #openTraces(): number {
     const pins = this.#member?.pins ?? 0;
     return this.#isClean ? pins : this.#leavings.traces | this.#leavings.unaskable | pins;
   }
@@ -302,7 +302,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   canLose(server: ServerSide): boolean {
     const member = this.#member;
-    if (member === null || member.side !== server || !isAtRest(this.#connection) || this.#openTraces !== 0)
+    if (member === null || member.side !== server || !isAtRest(this.#connection) || this.#openTraces() !== 0)
       return false;
     this.#detach(member);
     this.#pool.close(member);

@@ -38,6 +38,8 @@ const STARTS: readonly Readonly<Record<string, string>>[] = [
   { DateStyle: 'ISO, YMD' },
 ];
 
+const RESETS_NAME = /\bRESET (?:ALL|application_name)\b|\bapplication_name TO DEFAULT\b/i;
+
 class LeakClient implements Doings {
   readonly #client: number;
   readonly #dice: Dice;
@@ -197,7 +199,9 @@ class LeakClient implements Doings {
 
   /** Several statements in one message. */
   #together(): SendStep {
-    const list = [makeSetting(this.#ground()), makeHidden(this.#ground()), makeReading(this.#ground())];
+    const doings = [makeSetting(this.#ground()), makeHidden(this.#ground()), makeReading(this.#ground())];
+    // What follows the reset of a name in the same message sees the one that the connection was opened with (README).
+    const list = doings.some(({ sql }) => RESETS_NAME.test(sql)) ? doings.slice(0, -1) : doings;
     for (const { pins = [] } of list) for (const pin of pins) this.#pins.add(pin);
     this.#isExecuteKept = false;
     return simple(this.#client, list.map(({ sql }) => sql).join('; '));

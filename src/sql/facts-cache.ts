@@ -54,6 +54,9 @@ const ENTRY_BYTES = 400;
 const MAX_REMEMBERED_CHARACTERS = 1024;
 const NO_FACTS: TextFacts = Object.freeze([]);
 
+const WORTH = { nothing: 0, bytes: 1, twins: 2 } as const;
+type Worth = (typeof WORTH)[keyof typeof WORTH];
+
 export class FactsCache {
   readonly stats: FactsCacheStats = { textHits: 0, shapeHits: 0, misses: 0, unparsed: 0 };
   readonly #maxAnalyzedBytes: number;
@@ -63,6 +66,8 @@ export class FactsCache {
   readonly #sharedShapes: GenerationMap<StatementShape>;
   readonly #scanner = new ShapeScanner();
   readonly #recent = new RecentTexts();
+  /** As what the text that was read last is worth keeping by its bytes. */
+  #worth: Worth = WORTH.nothing;
 
   constructor(options: FactsCacheOptions) {
     this.#maxAnalyzedBytes = options.maxAnalyzedBytes;
@@ -96,10 +101,15 @@ export class FactsCache {
     mayBeTwin: boolean,
   ): TextFacts {
     const recent = this.#recent.find(buffer, start, end, mayBeTwin);
-    if (recent === null) return this.read(buffer.toString('latin1', start, end), encoding, areStringsConforming);
-    if (this.#recent.kin === KIN.same) this.stats.textHits++;
-    else this.stats.shapeHits++;
-    return recent;
+    if (recent !== null) {
+      if (this.#recent.kin === KIN.same) this.stats.textHits++;
+      else this.stats.shapeHits++;
+      return recent;
+    }
+    const text = buffer.toString('latin1', start, end);
+    const facts = this.read(text, encoding, areStringsConforming);
+    if (this.#worth !== WORTH.nothing) this.#recent.keep(text, facts, this.#worth === WORTH.twins);
+    return facts;
   }
 
   /**
@@ -113,9 +123,10 @@ export class FactsCache {
     const known = this.#texts.get(latin1, textBytes);
     if (known !== undefined && isReadAlike(known.conditions, encoding, areStringsConforming)) {
       this.stats.textHits++;
-      if (known.conditions.isPlain) this.#recent.keep(latin1, known.facts, false);
+      this.#worth = known.conditions.isPlain ? WORTH.bytes : WORTH.nothing;
       return known.facts;
     }
+    this.#worth = WORTH.nothing;
     return this.#readNew(latin1, encoding, areStringsConforming);
   }
 
@@ -164,7 +175,7 @@ export class FactsCache {
     } else if (text.length <= MAX_REMEMBERED_CHARACTERS) {
       known.lastText = text;
       known.lastFacts = facts;
-      if (conditions.isPlain && commentRanges.length === 0) this.#recent.keep(text, facts, true);
+      if (conditions.isPlain && commentRanges.length === 0) this.#worth = WORTH.twins;
     }
     return facts;
   }

@@ -16,11 +16,10 @@ const LIMITS = { maxEntries: 1_000, maxBytes: 1 << 22, maxAnalyzedBytes: 1 << 20
 function cacheThatKnows(...texts: readonly string[]): FactsCache {
   const cache = new FactsCache(LIMITS);
   for (const text of texts) {
-    cache.read(text, 'UTF8', true);
-    cache.read(
+    read(cache, text);
+    read(
+      cache,
       text.replace(/(?<!\w)\d+(?!\w)/g, (number) => number.replace(/\d/g, otherDigit)),
-      'UTF8',
-      true,
     );
   }
   return cache;
@@ -28,10 +27,14 @@ function cacheThatKnows(...texts: readonly string[]): FactsCache {
 
 const otherDigit = (digit: string): string => String((Number(digit) + 1) % 10);
 
+function read(cache: FactsCache, text: string, mayBeTwin = false): TextFacts {
+  const bytes = Buffer.from(`<<<<<${text}>>`, 'latin1');
+  return cache.readBytes(bytes, 5, 5 + text.length, 'UTF8', true, mayBeTwin);
+}
+
 /** The facts of a twin; null where it is none of what is known. */
 function findKnown(cache: FactsCache, text: string, mayBeTwin = true): TextFacts | null {
-  const bytes = Buffer.from(`<<<<<${text}>>`, 'latin1');
-  const facts = cache.readBytes(bytes, 5, 5 + text.length, 'UTF8', true, mayBeTwin);
+  const facts = read(cache, text, mayBeTwin);
   const [first] = facts;
   return first !== undefined && first.text !== text && first.text.length === text.length ? facts : null;
 }
@@ -121,8 +124,7 @@ describe('texts that differ in numbers', () => {
 
   test('one that is of use is not driven out by many that are not', () => {
     const cache = cacheThatKnows('SELECT a FROM t WHERE id = 4711');
-    for (let number = 0; number < 20_000; number++)
-      cache.read(`SELECT 'x${number.toString(36)}', ${number}`, 'UTF8', true);
+    for (let number = 0; number < 20_000; number++) read(cache, `SELECT 'x${number.toString(36)}', ${number}`);
     expect(findKnown(cache, 'SELECT a FROM t WHERE id = 4712')).not.toBeNull();
   });
 });

@@ -55,7 +55,7 @@ export class Seating<Side> {
     return false;
   }
 
-  /** The same where nobody waits and nothing has to be said on the connection; null: it takes more than that. */
+  /** A free connection that nothing has to be said on, where nobody waits for one; null: the guest has to wait, if only for that. */
   seatAtOnce(guest: Guest<Side>, loginClass: LoginClass<Side>): Member<Side> | null {
     const { pool } = loginClass;
     if (pool.waiters.size > 0 || pool.isPaused || this.#pools.settings.affinity === 'avoid') return null;

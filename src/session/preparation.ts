@@ -109,12 +109,13 @@ export function lexingOf(encoding: string, areStringsConforming: boolean): strin
 function makePreparation(message: Buffer, start: number, textEnd: number, end: number, lexing: string): Preparation {
   const body = Buffer.from(message.subarray(start, end));
   const typesAt = textEnd + 1 - start;
-  return new Preparation(body, typesAt, isPlain(body, typesAt) ? null : lexing);
+  return new Preparation(body, typesAt, isReadAlike(body, typesAt) ? null : lexing);
 }
 
 const BACKSLASH = 0x5c;
 
-function isPlain(text: Buffer, length: number): boolean {
+/** ASCII without backslashes says the same under every encoding and setting. */
+function isReadAlike(text: Buffer, length: number): boolean {
   for (let at = 0; at < length; at++) {
     const byte = text[at] as number;
     if (byte >= 0x80 || byte === BACKSLASH) return false;

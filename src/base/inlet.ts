@@ -4,7 +4,7 @@
 
 import { type BoundSocket, type OnReadOpts, Socket } from 'node:net';
 
-export const READ_BYTES = 65_536;
+const READ_BYTES = 65_536;
 
 let shared: Buffer | null = null;
 
@@ -24,11 +24,6 @@ export class Inlet {
       },
     };
   }
-}
-
-/** The buffer is read into again: its bytes are only valid until then. */
-export function isLent(buffer: Buffer): boolean {
-  return buffer === shared;
 }
 
 /**

@@ -106,6 +106,27 @@ describe('a socket writer', () => {
     expect(seen).toBe('last');
   });
 
+  it('writes nothing to the connection that has got the file descriptor of a closed one', async () => {
+    const { near, far } = await makePair();
+    const writer = new SocketWriter(near, () => undefined);
+    near.destroy();
+    far.destroy();
+    await Promise.all([near, far].map((socket) => (socket.closed ? null : once(socket, 'close'))));
+    const others = await Promise.all(Array.from({ length: 4 }, makePair));
+    let heard = 0;
+    for (const { near: here, far: there } of others) {
+      for (const socket of [here, there]) socket.on('data', (chunk: Buffer) => (heard += chunk.length)).resume();
+    }
+    for (let round = 0; round < 10; round++) writer.write(Buffer.from('a secret'), 0, 8);
+    for (const { near: here } of others) here.write('.');
+    await waitFor(
+      async () => heard >= others.length,
+      5_000,
+      () => `${heard}`,
+    );
+    expect(heard).toBe(others.length);
+  });
+
   it('destroys the socket whose peer is gone, and nothing else', async () => {
     const { near, far } = await makePair();
     const writer = new SocketWriter(near, () => undefined);

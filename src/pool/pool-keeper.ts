@@ -81,12 +81,15 @@ export class PoolKeeper<Side> {
   reconnect(filter: PoolFilter): void {
     for (const pool of this.#select(filter)) {
       pool.renewLogins();
-      for (const member of pool.members) {
-        member.isRetiring = true;
-        if (member.state === 'idle') this.#pool.close(member);
-        else if (member.isReclaimable) this.#pool.keep(member);
-      }
+      for (const member of pool.members) this.#retire(member);
     }
+  }
+
+  /** It is replaced as soon as nobody uses it. */
+  #retire(member: Member<Side>): void {
+    member.isRetiring = true;
+    if (member.state === 'idle') this.#pool.close(member);
+    else if (member.isReclaimable) this.#pool.keep(member);
   }
 
   #select({ database, user }: PoolFilter): ServerPool<Side>[] {
@@ -124,10 +127,11 @@ export class PoolKeeper<Side> {
     // What a client keeps is asked for at leisure: then it is safe, whatever becomes of the connection.
     if (member.isReclaimable && nowMs - member.idleSinceMs >= LEISURE_MS && nowMs >= member.askAgainAtMs)
       this.#pool.reclaim(member);
-    if (member.state !== 'idle') return;
     const { serverIdleMs, serverLifetimeMs, minIdle } = this.#pool.settings;
-    const isIdleTooLong = nowMs - member.idleSinceMs > serverIdleMs && member.loginClass.pool.members.size > minIdle;
-    if (isIdleTooLong || nowMs - member.openedAtMs > serverLifetimeMs) this.#pool.close(member);
+    if (!member.isRetiring && nowMs - member.openedAtMs > serverLifetimeMs) this.#retire(member);
+    if (member.state !== 'idle') return;
+    if (nowMs - member.idleSinceMs > serverIdleMs && member.loginClass.pool.members.size > minIdle)
+      this.#pool.close(member);
   }
 
   #keepSpares(pool: ServerPool<Side>, nowMs: number): void {

@@ -141,7 +141,7 @@ export class TransactionPool<Side> {
     member.idleSinceMs = this.clock.monotonicMs();
     if (member.idleSinceMs < member.askAgainAtMs && !member.isRetiring) return;
     const isWanted = pool.waiters.size > 0 || this.settings.affinity === 'avoid' || pool.isPaused || member.isRetiring;
-    if (isWanted || this.#isOld(member) || this.shares.isRoomOwed(pool)) this.reclaim(member);
+    if (isWanted || this.shares.isRoomOwed(pool)) this.reclaim(member);
   }
 
   /** Why the connection stays with its client, bits of TRACE. */
@@ -315,11 +315,7 @@ export class TransactionPool<Side> {
 
   #isOver(member: Member<Side>): boolean {
     const { pool } = member.loginClass;
-    return this.isStopping || member.isRetiring || this.#isOld(member) || this.shares.isRoomOwed(pool);
-  }
-
-  #isOld({ openedAtMs }: Member<Side>): boolean {
-    return this.clock.monotonicMs() - openedAtMs > this.settings.serverLifetimeMs;
+    return this.isStopping || member.isRetiring || this.shares.isRoomOwed(pool);
   }
 
   #sayThenRest(member: Member<Side>, text: string): void {

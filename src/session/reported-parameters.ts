@@ -1,9 +1,9 @@
 // What a server has reported by ParameterStatus. Some of it is looked at with every statement, and all of it is compared when
 // a client comes to another server connection: so both are kept at hand.
 
-const MAX_DIGESTS = 1_024;
-/** Equal digests are one string here, and compared at once. */
-const digests = new Map<string, string>();
+const MAX_INTERNED = 1_024;
+/** Equal strings are one here, and compared at once. */
+const interned = new Map<string, string>();
 
 export class ReportedParameters {
   readonly #values = new Map<string, string>();
@@ -25,7 +25,7 @@ export class ReportedParameters {
   set(name: string, value: string): void {
     this.#values.set(name, value);
     this.#digest = null;
-    if (name === 'application_name') this.applicationName = value;
+    if (name === 'application_name') this.applicationName = intern(value);
     else if (name === 'client_encoding') this.clientEncoding = value;
     else if (name === 'standard_conforming_strings') this.areStringsConforming = value !== 'off';
   }
@@ -44,10 +44,10 @@ export class ReportedParameters {
   }
 }
 
-function intern(digest: string): string {
-  const known = digests.get(digest);
+function intern(text: string): string {
+  const known = interned.get(text);
   if (known !== undefined) return known;
-  if (digests.size >= MAX_DIGESTS) digests.clear();
-  digests.set(digest, digest);
-  return digest;
+  if (interned.size >= MAX_INTERNED) interned.clear();
+  interned.set(text, text);
+  return text;
 }

@@ -58,10 +58,10 @@ export class Slot {
 
   /** `message[start, end)` is that name, as the server cuts it. */
   isNamed(message: Buffer, start: number, end: number): boolean {
-    const { bytes } = this;
+    const { name } = this;
     const length = Math.min(end - start, MAX_NAME_BYTES);
-    if (length !== bytes.length) return false;
-    for (let at = 0; at < length; at++) if (message[start + at] !== bytes[at]) return false;
+    if (length !== name.length) return false;
+    for (let at = 0; at < length; at++) if (message[start + at] !== name.charCodeAt(at)) return false;
     return true;
   }
 

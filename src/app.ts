@@ -29,6 +29,7 @@ import { Listener } from './relay/listener.ts';
 import type { ServerSide } from './relay/server-side.ts';
 import { KillClock } from './relay/steps/kill.ts';
 import { CancelKeys } from './session/cancel-keys.ts';
+import { SpareReplies } from './session/owed.ts';
 import { FactsCache } from './sql/facts-cache.ts';
 import { loadParser } from './sql/parse.ts';
 
@@ -97,6 +98,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     users: new UserLookup(settings, secrets, pool, clock, log),
     versions: new VersionProbe(pool, settings.targets.primary, settings.limits.loginTimeoutMs, clock),
     cancelKeys: new CancelKeys(),
+    spareReplies: new SpareReplies(),
     killClock: new KillClock(clock),
     counters,
     clock,

@@ -77,8 +77,9 @@ export class Connection {
     this.#context = context;
     this.#onClosed = onClosed;
     this.#lastEndMs = context.clock.monotonicMs();
-    this.session = new Session(id, clientIp, socket.remotePort ?? null, context.clock.wallMs());
-    this.gate = new Gate(() => this.#proceed());
+    const { clock, spareReplies } = context;
+    this.session = new Session(id, clientIp, socket.remotePort ?? null, clock.wallMs(), spareReplies);
+    this.gate = new Gate(this);
     this.#rulesView = new RulesView(context.rules, this.session);
     this.client = new ClientSide(this, socket, context.settings.limits.maxStatementBytes);
     this.ownServers = new OwnServers(this, context);
@@ -146,7 +147,7 @@ export class Connection {
   }
 
   /** The gate has opened. In the middle of what a server says, the queue of owed replies is not settled yet. */
-  #proceed(): void {
+  proceed(): void {
     if (this.#isServerTurn) this.#mustProceed = true;
     else this.client.proceed();
   }

@@ -12,10 +12,12 @@ import type { TransactionPool } from '../pool/transaction-pool.ts';
 import type { UserLookup } from '../pool/user-lookup.ts';
 import type { VersionProbe } from '../pool/version-probe.ts';
 import type { CancelKeys } from '../session/cancel-keys.ts';
+import type { SpareReplies } from '../session/owed.ts';
 import type { FactsCache } from '../sql/facts-cache.ts';
 import type { TlsAcceptor } from '../tls/acceptor.ts';
 import type { Connection } from './connection.ts';
 import type { RelayCounters } from './counters.ts';
+import type { Run } from './run.ts';
 import type { ServerSide } from './server-side.ts';
 import type { KillClock } from './steps/kill.ts';
 
@@ -38,6 +40,7 @@ export interface RelayContext {
   /** What pgweir can check a client's password by. */
   readonly users: UserLookup;
   readonly cancelKeys: CancelKeys<Connection>;
+  readonly spareReplies: SpareReplies<Run>;
   readonly killClock: KillClock;
   readonly counters: RelayCounters;
   readonly clock: Clock;

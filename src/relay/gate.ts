@@ -26,11 +26,11 @@ export type GateReason = (typeof GATE)[keyof typeof GATE];
 /** The reasons that hold one client back right now. */
 export class Gate {
   #closed: number = GATE.login;
-  readonly #onOpen: () => void;
+  readonly #owner: { proceed(): void };
 
-  /** A client begins behind `login`. `onOpen`: the last reason has gone. */
-  constructor(onOpen: () => void) {
-    this.#onOpen = onOpen;
+  /** A client begins behind `login`. `owner`: proceeds when the last reason has gone. */
+  constructor(owner: { proceed(): void }) {
+    this.#owner = owner;
   }
 
   get isOpen(): boolean {
@@ -54,7 +54,7 @@ export class Gate {
   open(reasons: number): void {
     if ((this.#closed & reasons) === 0) return;
     this.#closed &= ~reasons;
-    if (this.#closed === 0) this.#onOpen();
+    if (this.#closed === 0) this.#owner.proceed();
   }
 
   /** The Sync that belongs to the statement under kill_after_ms has passed: nothing may follow it now. */

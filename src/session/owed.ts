@@ -31,7 +31,10 @@ export interface ErrorSubstitute {
   readonly error: Buffer;
 }
 
-/** One owed reply. `Run` is what the relay keeps of a statement that runs; entries are reused, so none may be kept. */
+/** Entries are kept for later up to so many: enough for what a thousand clients have under way at once. */
+const MAX_SPARES = 8_192;
+
+/** One owed reply. `Run` is what the relay keeps of a statement that runs. Entries are used again at once, by any session: none may be kept. */
 export class OwedReply<Run> {
   kind: OwedKind = OWED.sync;
   /** Rank of its message in the stream of the session. */
@@ -54,8 +57,11 @@ export class OwedReply<Run> {
   /** Of a COPY: such a Sync stands among its data. Whether the server answers it depends on whether the COPY has failed by then. */
   hasUncertainSyncs = false;
   run: Run | null = null;
+  /** The reply that is due after it. The queue's to change. */
+  next: OwedReply<Run> | null = null;
 
   clear(): void {
+    this.next = null;
     this.declared = null;
     this.slot = null;
     this.clientName = null;
@@ -66,9 +72,36 @@ export class OwedReply<Run> {
   }
 }
 
+/**
+ * Entries that are in no queue. All sessions take from here, and get first what was given back last: the processor still has
+ * that at hand, where an entry of each session's own would have gone from it.
+ */
+export class SpareReplies<Run> {
+  #first: OwedReply<Run> | null = null;
+  #count = 0;
+
+  take(): OwedReply<Run> {
+    const reply = this.#first;
+    if (reply === null) return new OwedReply<Run>();
+    this.#first = reply.next;
+    this.#count--;
+    reply.next = null;
+    return reply;
+  }
+
+  giveBack(reply: OwedReply<Run>): void {
+    reply.clear();
+    if (this.#count >= MAX_SPARES) return;
+    reply.next = this.#first;
+    this.#first = reply;
+    this.#count++;
+  }
+}
+
 export class OwedQueue<Run> {
-  #ring: OwedReply<Run>[] = Array.from({ length: 8 }, () => new OwedReply<Run>());
-  #first = 0;
+  readonly #spares: SpareReplies<Run>;
+  #head: OwedReply<Run> | null = null;
+  #last: OwedReply<Run> | null = null;
   #count = 0;
   /** ReadyForQuery messages still to come. */
   #readies = 0;
@@ -76,6 +109,10 @@ export class OwedQueue<Run> {
   /** An extended message has failed and no Sync was behind it: the server skips, unanswered, whatever is sent before the next. */
   isSkipping = false;
   #hasDataAhead = false;
+
+  constructor(spares: SpareReplies<Run> = new SpareReplies()) {
+    this.#spares = spares;
+  }
 
   get count(): number {
     return this.#count;
@@ -88,8 +125,8 @@ export class OwedQueue<Run> {
 
   /** Something is owed that runs statements or ends a transaction: anything but Parse, Bind, Describe and Close. */
   get hasWork(): boolean {
-    for (let index = 0; index < this.#count; index++) {
-      const kind = this.at(index)?.kind;
+    for (let reply = this.#head; reply !== null; reply = reply.next) {
+      const { kind } = reply;
       if (kind !== OWED.parse && kind !== OWED.bind && kind !== OWED.describe && kind !== OWED.close) return true;
     }
     return false;
@@ -97,18 +134,15 @@ export class OwedQueue<Run> {
 
   /** Is there a run among what is owed that `isWanted`? */
   some(isWanted: (run: Run) => boolean): boolean {
-    for (let index = 0; index < this.#count; index++) {
-      const run = this.at(index)?.run ?? null;
-      if (run !== null && isWanted(run)) return true;
-    }
+    for (let reply = this.#head; reply !== null; reply = reply.next)
+      if (reply.run !== null && isWanted(reply.run)) return true;
     return false;
   }
 
   /** A message of the client's stands behind the head, and would be skipped with it. */
   get isClientBehind(): boolean {
-    for (let index = 1; index < this.#count; index++) {
-      const reply = this.at(index);
-      if (reply === null || reply.kind === OWED.sync) return false;
+    for (let reply = this.#head?.next ?? null; reply !== null; reply = reply.next) {
+      if (reply.kind === OWED.sync) return false;
       if (!reply.isSwallowed) return true;
     }
     return false;
@@ -121,13 +155,15 @@ export class OwedQueue<Run> {
 
   /** The reply that is due next. */
   get head(): OwedReply<Run> | null {
-    return this.#count === 0 ? null : (this.#ring[this.#first] as OwedReply<Run>);
+    return this.#head;
   }
 
   /** Enters a message of that kind; the caller fills in what else is known of it. */
   push(kind: OwedKind): OwedReply<Run> {
-    if (this.#count === this.#ring.length) this.#grow();
-    const reply = this.#ring[(this.#first + this.#count) & (this.#ring.length - 1)] as OwedReply<Run>;
+    const reply = this.#spares.take();
+    if (this.#last === null) this.#head = reply;
+    else this.#last.next = reply;
+    this.#last = reply;
     this.#count++;
     this.#sequence++;
     reply.kind = kind;
@@ -146,20 +182,12 @@ export class OwedQueue<Run> {
 
   /** The head has been answered in full. Marks of ended copies that stand behind it go with it. */
   shift(): void {
-    do {
-      const reply = this.#ring[this.#first] as OwedReply<Run>;
-      if (endsWithReady(reply.kind)) this.#readies--;
-      reply.clear();
-      this.#first = (this.#first + 1) & (this.#ring.length - 1);
-      this.#count--;
-    } while (this.#count > 0 && (this.#ring[this.#first] as OwedReply<Run>).kind === OWED.copyEnd);
-  }
-
-  /** The entry at that place from the head. */
-  at(index: number): OwedReply<Run> | null {
-    return index >= this.#count
-      ? null
-      : (this.#ring[(this.#first + index) & (this.#ring.length - 1)] as OwedReply<Run>);
+    let head = this.#head;
+    if (head === null) return;
+    do head = this.#drop(head);
+    while (head?.kind === OWED.copyEnd);
+    this.#head = head;
+    if (head === null) this.#last = null;
   }
 
   /**
@@ -168,31 +196,27 @@ export class OwedQueue<Run> {
    * end of the copy has been sent already; its mark is used up, for a second COPY of the same Query has an end of its own.
    */
   beginCopyIn(): boolean {
-    const { head } = this;
+    const head = this.#head;
     if (head === null) return false;
-    const kept: OwedReply<Run>[] = [];
-    let hasEnded = false;
-    for (let index = 1; index < this.#count; index++) {
-      const reply = this.at(index) as OwedReply<Run>;
-      if (hasEnded || kept.length > 0) kept.push(reply);
-      else if (reply.kind === OWED.copyEnd) hasEnded = true;
-      else if (reply.kind === OWED.sync) {
-        this.#readies--;
-        head.hasUncertainSyncs ||= reply.isAmongData;
-      } else kept.push(reply);
+    let behind = head.next;
+    while (behind?.kind === OWED.sync) {
+      head.hasUncertainSyncs ||= behind.isAmongData;
+      behind = this.#drop(behind);
     }
-    if (kept.length + 1 === this.#count) return hasEnded;
-    const spare = this.#ring.filter((reply) => reply !== head && !kept.includes(reply));
-    this.#ring = [head, ...kept, ...spare];
-    this.#first = 0;
-    this.#count = kept.length + 1;
+    const hasEnded = behind?.kind === OWED.copyEnd;
+    if (hasEnded && behind !== null) behind = this.#drop(behind);
+    head.next = behind;
+    if (behind === null) this.#last = head;
     return hasEnded;
   }
 
-  #grow(): void {
-    const inOrder = Array.from({ length: this.#count }, (_, index) => this.at(index) as OwedReply<Run>);
-    this.#ring = [...inOrder, ...Array.from({ length: this.#count }, () => new OwedReply<Run>())];
-    this.#first = 0;
+  /** Returns what stood behind it. */
+  #drop(reply: OwedReply<Run>): OwedReply<Run> | null {
+    const { next } = reply;
+    if (endsWithReady(reply.kind)) this.#readies--;
+    this.#count--;
+    this.#spares.giveBack(reply);
+    return next;
   }
 }
 

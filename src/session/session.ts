@@ -2,7 +2,7 @@
 // mean what, which replies are owed. State only: no socket, no timer.
 
 import { TRANSACTION } from '../wire/codes.ts';
-import { OwedQueue } from './owed.ts';
+import { OwedQueue, type SpareReplies } from './owed.ts';
 import { PHYSICAL_DATABASE, type ReplicationMode } from './replication-mode.ts';
 import { ReportedParameters } from './reported-parameters.ts';
 import { Portals, PreparedStatements } from './statements.ts';
@@ -23,7 +23,7 @@ export class Session<Run> {
   readonly id: number;
   readonly connectedAtMs: number;
   readonly clientPort: number | null;
-  readonly owed = new OwedQueue<Run>();
+  readonly owed: OwedQueue<Run>;
   readonly statements = new PreparedStatements();
   readonly portals = new Portals();
   /** Bounded by the server's own settings. */
@@ -40,8 +40,15 @@ export class Session<Run> {
   /** Number of the piece of work that goes on: a transaction, or a unit of work outside of one. No portal outlives it. */
   work = 0;
 
-  constructor(id: number, clientIp: string, clientPort: number | null, connectedAtMs: number) {
+  constructor(
+    id: number,
+    clientIp: string,
+    clientPort: number | null,
+    connectedAtMs: number,
+    spareReplies: SpareReplies<Run>,
+  ) {
     this.id = id;
+    this.owed = new OwedQueue(spareReplies);
     this.clientPort = clientPort;
     this.connectedAtMs = connectedAtMs;
     this.#subject = Object.freeze({ user: '', database: '', applicationName: '', clientIp });

@@ -79,7 +79,8 @@ function makeTable(rows: ReadonlyArray<readonly [number, string, Reading, number
   for (const [byte, name, reading, minLength, maxLength] of rows) {
     table[byte] = Object.freeze({ name, reading, minLength, maxLength });
   }
-  return Object.freeze(table);
+  // Not frozen: looked at with every message, and the engine finds its way in a frozen array by a detour.
+  return table;
 }
 
 export const FRONTEND_TABLE = makeTable([

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { CancelKeys } from '../../src/session/cancel-keys.ts';
-import { OWED } from '../../src/session/owed.ts';
+import { OWED, SpareReplies } from '../../src/session/owed.ts';
 import { PHASES, Session } from '../../src/session/session.ts';
 import { TRANSACTION } from '../../src/wire/codes.ts';
 
-const makeSession = (): Session<string> => new Session<string>(7, '192.0.2.1', 5_000, 0);
+const makeSession = (): Session<string> => new Session<string>(7, '192.0.2.1', 5_000, 0, new SpareReplies());
 
 describe('a session', () => {
   test('goes through its phases in order and never back', () => {

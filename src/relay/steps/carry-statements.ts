@@ -86,7 +86,7 @@ export class StatementCarrier {
       this.#repeater.describeExecute(statement);
       return;
     }
-    const circumstances = this.#surroundings.now();
+    const circumstances = this.#surroundings.circumstances();
     statement.circumstances = circumstances;
     statement.description = preparation.describedAt(circumstances, null);
     if (statement.description === null) this.#own.describe(slot);
@@ -198,7 +198,7 @@ export class StatementCarrier {
     names.bind(statement.name, slot);
     slot.isDoubtful = true;
     statement.preparation = prepareText(text, lexingOf(session.clientEncoding, session.areStringsConforming));
-    statement.circumstances = this.#surroundings.now();
+    statement.circumstances = this.#surroundings.circumstances();
     slot.isSilent = true;
     this.#own.describe(slot);
     if (isQuery) this.#own.sync();
@@ -252,9 +252,7 @@ export class StatementCarrier {
   /** Nothing that is still unanswered bears on what the client has under that name, or on its transaction. */
   isClear(name: string): boolean {
     const { owed } = this.#connection.session;
-    for (let index = owed.count - 1; index >= 0; index--) {
-      const entry = owed.at(index);
-      if (entry === null) continue;
+    for (let entry = owed.head; entry !== null; entry = entry.next) {
       const { kind } = entry;
       if (kind === OWED.sync || kind === OWED.query || kind === OWED.functionCall) return false;
       if (kind === OWED.close && !entry.isSwallowed && !entry.isPortal && entry.closedName === name) return false;

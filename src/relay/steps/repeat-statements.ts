@@ -52,7 +52,7 @@ export class StatementRepeater {
 
   /** Nothing has changed since its Parse that could change its description. */
   isUnchanged({ circumstances }: PreparedStatement): boolean {
-    return circumstances?.isMoment === true && circumstances === this.#surroundings.now();
+    return circumstances?.isMoment === true && circumstances === this.#surroundings.circumstances();
   }
 
   /** What the server has, and no name of the client's stands for, that the statement can be. */
@@ -86,7 +86,7 @@ export class StatementRepeater {
     const { preparation, description } = statement;
     if (!this.#surroundings.isShared || preparation === null || description === null) return false;
     if (isExecute(statement.facts)) return false;
-    const known = preparation.describedAt(this.#surroundings.now(), description.parameters);
+    const known = preparation.describedAt(this.#surroundings.circumstances(), description.parameters);
     return description.signature !== known?.signature && !this.isUnchanged(statement);
   }
 
@@ -97,7 +97,7 @@ export class StatementRepeater {
       this.#prepareExecute(names, slot, statement);
       return;
     }
-    const now = this.#surroundings.now();
+    const now = this.#surroundings.circumstances();
     this.#own.parse(names, slot, statement, now);
     if (!this.#surroundings.isShared || preparation === null) return;
     if (preparation.describedAt(now, description?.parameters ?? null) === null) this.#own.describe(slot);
@@ -145,7 +145,7 @@ export class StatementRepeater {
     this.#own.parse(names, slot, statement, null);
     if (stand !== null) this.#own.close(names, stand);
     if (isAsWas || held === null || bound === undefined) return;
-    this.#own.parse(names, bound, held, this.#surroundings.now());
+    this.#own.parse(names, bound, held, this.#surroundings.circumstances());
     names.bind(name, bound);
   }
 
@@ -171,7 +171,7 @@ export class StatementRepeater {
   #hasChanged(names: ServerNames, statement: PreparedStatement): boolean {
     const { preparation, description } = statement;
     if (preparation === null || description === null || isExecute(statement.facts)) return false;
-    const now = this.#surroundings.now();
+    const now = this.#surroundings.circumstances();
     const slots = statement.name === '' ? [names.unnamed] : names.with(preparation);
     for (const slot of slots) {
       const { description: other } = slot;

@@ -13,6 +13,7 @@ import type { LoginClass } from '../../pool/login-class.ts';
 import type { Member } from '../../pool/member.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import { NO_BELONGINGS } from '../../session/belongings.ts';
+import type { Circumstances } from '../../session/preparation.ts';
 import { resolveStatements } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { isPlain } from '../../sql/plain.ts';
@@ -34,13 +35,15 @@ import { isAtRest, listHolds } from './holds.ts';
 import { Leavings } from './leavings.ts';
 import { QueuePlace } from './queue-place.ts';
 import type { SharedTargets } from './shared-targets.ts';
+import type { Surroundings } from './surroundings.ts';
 
 /** A connection that was found pinned is not asked again before that. */
 const ASK_AGAIN_MS = 50;
 
-export class SharedServers implements Routing, Guest<ServerSide> {
+export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   readonly isShared = true;
   readonly statements: StatementCarrier;
+  readonly maxStatements: number;
   readonly generation: number;
   belongings = NO_BELONGINGS;
   home: Member<ServerSide> | null = null;
@@ -52,6 +55,8 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   readonly #view: ClientView;
   #cancelKey: string | null = null;
   #member: Member<ServerSide> | null = null;
+  /** application_name, which only changes on a server, while it has none. */
+  #nameApart: string | null = null;
   readonly #place: QueuePlace;
   #isAsking = false;
   #isInUnit = false;
@@ -81,15 +86,10 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     this.#place = new QueuePlace(connection, pool);
     this.#view = new ClientView(connection, startupName);
     this.generation = targets.primary.pool.generation;
-    const { catalog } = targets.primary.pool;
-    this.#catalog = catalog;
-    this.statements = new StatementCarrier(connection, {
-      isShared: true,
-      maxStatements: pool.settings.maxPreparedStatements,
-      now: () => circumstancesOf(this.belongings, catalog, this.#openTraces()),
-      tracesOf: (statement) => traceOf(statement, catalog.knowledge),
-    });
-    this.#leavings = new Leavings(catalog, pool.settings.sequences);
+    this.#catalog = targets.primary.pool.catalog;
+    this.maxStatements = pool.settings.maxPreparedStatements;
+    this.statements = new StatementCarrier(connection, this);
+    this.#leavings = new Leavings(this.#catalog, pool.settings.sequences);
   }
 
   /** What may be in the session beside its belongings. */
@@ -99,7 +99,15 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   get applicationName(): string {
-    return this.#view.applicationName;
+    return this.#nameApart ?? this.#view.applicationName;
+  }
+
+  circumstances(): Circumstances | null {
+    return circumstancesOf(this.belongings, this.#catalog, this.#openTraces());
+  }
+
+  tracesOf(statement: StatementFacts): number {
+    return traceOf(statement, this.#catalog.knowledge);
   }
 
   /** A key for the client's CancelRequests: the process that the client was shown, and a secret of pgweir's own. */
@@ -212,8 +220,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   }
 
   noteReady(status: number): void {
-    if (this.#isViewTouched && this.#member !== null && this.#isPrimary(this.#member))
-      this.#view.noteReady(this.#member);
+    if (this.#isViewTouched && this.#member?.side?.isPrimary === true) this.#view.noteReady(this.#member);
     if (status === TRANSACTION.idle && this.#connection.session.isQuiet) this.#definitions?.end();
   }
 
@@ -225,7 +232,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
       this.#idleInTransactionSinceMs = this.#context.clock.monotonicMs();
     const isInTransaction = session.isQuiet && !session.isUnitOpen && session.status === TRANSACTION.open;
     const isResting = isAtRest(this.#connection);
-    const mayBeWrong = this.#isViewTouched && (isInTransaction || isResting) && this.#isPrimary(member);
+    const mayBeWrong = this.#isViewTouched && (isInTransaction || isResting) && member.side?.isPrimary;
     if (mayBeWrong && this.#view.isWrong(member)) {
       this.#talk(this.#view.restore(this.#pool, member).catch(() => this.#connection.fail('target_gone', null)));
       return;
@@ -340,9 +347,11 @@ export class SharedServers implements Routing, Guest<ServerSide> {
   #sit(member: Member<ServerSide>): void {
     const connection = this.#connection;
     this.#member = member;
+    this.#nameApart = null;
     this.#isClean = true;
-    const side = member.side;
-    if (side === null) member.side = connection.attach(member.lease, this.#isPrimary(member));
+    const { side, lease } = member;
+    const { primary } = this.#context.settings.targets;
+    if (side === null) member.side = connection.attach(lease, lease.endpoint === primary);
     else side.bind(connection);
     const isAgain = member.lastGuest === this;
     member.lastGuest = this;
@@ -353,17 +362,13 @@ export class SharedServers implements Routing, Guest<ServerSide> {
     member.side.resume();
     this.statements.enter();
     if (isAgain) return;
-    if (this.#isPrimary(member)) this.#view.show(member);
+    if (member.side.isPrimary) this.#view.show(member);
     this.statements.trim();
   }
 
   #watchDefinitions(): DefinitionWatch {
     this.#definitions ??= new DefinitionWatch(this.#connection.gate, this.#pool, this.#catalog);
     return this.#definitions;
-  }
-
-  #isPrimary({ lease }: Member<ServerSide>): boolean {
-    return lease.endpoint === this.#context.settings.targets.primary;
   }
 
   #giveBack(member: Member<ServerSide>): void {
@@ -375,6 +380,7 @@ export class SharedServers implements Routing, Guest<ServerSide> {
 
   #detach(member: Member<ServerSide>): void {
     this.#member = null;
+    this.#nameApart = this.#view.applicationName;
     member.side?.unbind();
     this.#connection.dropServer();
   }

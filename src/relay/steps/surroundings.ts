@@ -10,8 +10,8 @@ export interface Surroundings {
   readonly isShared: boolean;
   /** Named statements that are kept on each of them. */
   readonly maxStatements: number;
-  /** Null where it is not certain. */
-  now(): Circumstances | null;
+  /** What a text means now besides what it says; null where that is not certain. */
+  circumstances(): Circumstances | null;
   /** What the statement may leave in its session, as bits of TRACE. */
   tracesOf(statement: StatementFacts): number;
 }
@@ -20,6 +20,6 @@ export interface Surroundings {
 export const OWN_SERVERS: Surroundings = {
   isShared: false,
   maxStatements: Number.POSITIVE_INFINITY,
-  now: () => null,
+  circumstances: () => null,
   tracesOf: () => 0,
 };

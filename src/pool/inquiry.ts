@@ -34,8 +34,8 @@ const NO_BYTES = Buffer.alloc(0);
 const ROLLBACK = makeQuery('ROLLBACK');
 
 /** Every message is put together before it is looked at. */
-const WHOLE_TABLE: MessageTable = Object.freeze(
-  BACKEND_TABLE.map((rule) => (rule === undefined ? undefined : Object.freeze({ ...rule, reading: 'whole' as const }))),
+const WHOLE_TABLE: MessageTable = BACKEND_TABLE.map((rule) =>
+  rule === undefined ? undefined : Object.freeze({ ...rule, reading: 'whole' as const }),
 );
 
 /**

@@ -71,7 +71,10 @@ const SMALL = 10_000;
 /** PQ_LARGE_MESSAGE_LIMIT: MaxAllocSize - 1. */
 const LARGE = 0x3ffffffe;
 
-/** A table by type byte; a hole is a type that this side never sends. */
+/**
+ * A table by type byte; a hole is a type that this side never sends. None is frozen: with every message one is looked at, and
+ * where one of them is frozen the engine takes a detour to all.
+ */
 export type MessageTable = ReadonlyArray<MessageRule | undefined>;
 
 function makeTable(rows: ReadonlyArray<readonly [number, string, Reading, number, number]>): MessageTable {
@@ -79,7 +82,6 @@ function makeTable(rows: ReadonlyArray<readonly [number, string, Reading, number
   for (const [byte, name, reading, minLength, maxLength] of rows) {
     table[byte] = Object.freeze({ name, reading, minLength, maxLength });
   }
-  // Not frozen: looked at with every message, and the engine finds its way in a frozen array by a detour.
   return table;
 }
 

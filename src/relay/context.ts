@@ -40,6 +40,7 @@ export interface RelayContext {
   /** What pgweir can check a client's password by. */
   readonly users: UserLookup;
   readonly cancelKeys: CancelKeys<Connection>;
+  /** Entries of owed replies for all sessions. */
   readonly spareReplies: SpareReplies<Run>;
   readonly killClock: KillClock;
   readonly counters: RelayCounters;

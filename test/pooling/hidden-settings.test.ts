@@ -94,4 +94,23 @@ describe('application_name', () => {
       expect(wire.parameters.get('application_name')).toBe('second');
     },
   );
+
+  test.each(['COMMIT', 'COMMIT AND CHAIN'])(
+    "reset and committed with a transaction that fails behind a savepoint and is rolled back by %s, stays the client's own",
+    async (end) => {
+      ground = await startPoolGround(postgres, { size: 1, affinity: 'avoid' });
+      await ground.login({ parameters: { application_name: 'first' } });
+      const { wire } = await ground.login({ parameters: { application_name: 'second' } });
+      await wire.rows('BEGIN; RESET ALL; COMMIT AND CHAIN');
+      // The error undoes what was done since the savepoint, the end the rest.
+      await wire.rows('SAVEPOINT a');
+      await expect(wire.rows('SELECT 1/0')).rejects.toThrow(/division by zero/);
+      wire.send(frontend.query(end));
+      const said = transcribe(await wire.readUntilReady());
+      expect(said.filter((line) => line.startsWith('ParameterStatus'))).toEqual([]);
+      await wire.rows('ROLLBACK');
+      expect(await nameOf(wire)).toBe('second');
+      expect(wire.parameters.get('application_name')).toBe('second');
+    },
+  );
 });

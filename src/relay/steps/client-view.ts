@@ -55,6 +55,8 @@ export class ClientView {
   noteDone(statement: StatementFacts): void {
     const { effect, shape } = statement;
     if (shape.kinds[0] === 'commit') {
+      // Of one that has failed it undoes.
+      if (this.#connection.session.status === TRANSACTION.failed) return;
       this.#isCommitted = this.#hasReset;
       this.#isUndoForeign = false;
     } else if (resetsName(statement)) {

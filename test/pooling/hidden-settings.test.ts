@@ -79,34 +79,28 @@ describe('application_name', () => {
     expect(await nameOf(wire)).toBe('set');
   });
 
-  test.each(['ROLLBACK', 'ROLLBACK AND CHAIN', 'SELECT 1/0'])(
-    "reset and committed with a transaction that %s ends, stays the client's own",
-    async (end) => {
+  // Behind a savepoint an error undoes what was done since then, and the end of the transaction the rest.
+  const FAILED = ['SAVEPOINT a', 'SELECT 1/0'];
+  test.each([
+    { run: [], end: 'ROLLBACK' },
+    { run: [], end: 'ROLLBACK AND CHAIN' },
+    { run: [], end: 'SELECT 1/0' },
+    { run: FAILED, end: 'COMMIT' },
+    { run: FAILED, end: 'COMMIT AND CHAIN' },
+  ])(
+    "reset and committed with a transaction that ran $run and is undone by $end, stays the client's own",
+    async (one) => {
       ground = await startPoolGround(postgres, { size: 1, affinity: 'avoid' });
       await ground.login({ parameters: { application_name: 'first' } });
       const { wire } = await ground.login({ parameters: { application_name: 'second' } });
       await wire.rows('BEGIN; RESET ALL; COMMIT AND CHAIN');
-      wire.send(frontend.query(end));
-      const said = transcribe(await wire.readUntilReady());
-      expect(said.filter((line) => line.startsWith('ParameterStatus'))).toEqual([]);
-      await wire.rows('ROLLBACK');
-      expect(await nameOf(wire)).toBe('second');
-      expect(wire.parameters.get('application_name')).toBe('second');
-    },
-  );
-
-  test.each(['COMMIT', 'COMMIT AND CHAIN'])(
-    "reset and committed with a transaction that fails behind a savepoint and is rolled back by %s, stays the client's own",
-    async (end) => {
-      ground = await startPoolGround(postgres, { size: 1, affinity: 'avoid' });
-      await ground.login({ parameters: { application_name: 'first' } });
-      const { wire } = await ground.login({ parameters: { application_name: 'second' } });
-      await wire.rows('BEGIN; RESET ALL; COMMIT AND CHAIN');
-      // The error undoes what was done since the savepoint, the end the rest.
-      await wire.rows('SAVEPOINT a');
-      await expect(wire.rows('SELECT 1/0')).rejects.toThrow(/division by zero/);
-      wire.send(frontend.query(end));
-      const said = transcribe(await wire.readUntilReady());
+      const said: string[] = [];
+      for (const text of [...one.run, one.end]) {
+        wire.send(frontend.query(text));
+        said.push(...transcribe(await wire.readUntilReady()));
+      }
+      const hasFailed = [...one.run, one.end].includes('SELECT 1/0');
+      expect(said.includes('ReadyForQuery E')).toBe(hasFailed);
       expect(said.filter((line) => line.startsWith('ParameterStatus'))).toEqual([]);
       await wire.rows('ROLLBACK');
       expect(await nameOf(wire)).toBe('second');

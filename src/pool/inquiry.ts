@@ -128,8 +128,8 @@ class Answer implements FrameSink {
     return taken;
   }
 
-  frame(type: number, buffer: Buffer, start: number, end: number): boolean {
-    if (this.isComplete || this.failure !== null) return false;
+  frame(type: number, buffer: Buffer, start: number, end: number): number {
+    if (this.isComplete || this.failure !== null) return start;
     switch (type) {
       case BACKEND.dataRow:
         this.#rows.push(readRow(buffer, start, end));
@@ -155,7 +155,7 @@ class Answer implements FrameSink {
         break;
       default:
     }
-    return true;
+    return end;
   }
 
   rest(): void {

@@ -172,7 +172,18 @@ export class ClientSide implements FrameSink {
     this.#connection.conduct.rest?.append(buffer, start, end);
   }
 
-  frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
+  frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): number {
+    const isTaken = this.#anticipate(type, buffer, start, end, remaining);
+    if (isTaken !== null) return isTaken ? end : start;
+    if (type === FRONTEND.bind && buffer === this.#chunk) {
+      const unitEnd = this.#connection.conduct.unit(buffer, start, end, this.#chunkEnd);
+      if (unitEnd > 0) return unitEnd;
+    }
+    return this.#conduct(type, buffer, start, end, remaining) ? end : start;
+  }
+
+  /** What becomes of a message whatever it says, for what has been before it; null: it is to be looked at. */
+  #anticipate(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean | null {
     const { gate, conduct, isClosing, isClientDone } = this.#connection;
     if (isClosing) return false;
     if (isClientDone) {
@@ -195,6 +206,11 @@ export class ClientSide implements FrameSink {
     if (this.#connection.session.owed.isSkipping && type !== FRONTEND.sync && type !== FRONTEND.terminate)
       return conduct.skip(buffer, start, end, remaining);
     if (this.#connection.copyIn.keptSyncs > 0 && !COPY_COMPANIONS.has(type)) conduct.sendKeptSyncs();
+    return null;
+  }
+
+  #conduct(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
+    const { conduct } = this.#connection;
     switch (type) {
       case FRONTEND.query:
         return conduct.query(buffer, start, end, remaining);

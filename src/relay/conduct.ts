@@ -9,6 +9,7 @@ import type { TextFacts } from '../sql/facts.ts';
 import { FUNCTION_CALL_FACTS } from '../sql/unparsed.ts';
 import { FRONTEND } from '../wire/codes.ts';
 import { findNul, readName } from '../wire/reader.ts';
+import { findUsualEnd } from '../wire/usual-unit.ts';
 import { FLUSH, READY, SYNC } from '../wire/writer.ts';
 import type { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
@@ -160,6 +161,26 @@ export class Conduct {
 
   bind(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     return this.#statements.bind(buffer, start, end, remaining);
+  }
+
+  /**
+   * A Bind, and behind it up to `limit` the usual end of a unit of work: all in one step, where it is plain and goes on as it is.
+   * Returns where it ends; 0: it goes message by message, which has the same outcome, and nothing has been done.
+   */
+  unit(buffer: Buffer, start: number, end: number, limit: number): number {
+    const unitEnd = buffer[start + 5] === 0 ? findUsualEnd(buffer, end, limit) : 0;
+    if (unitEnd === 0 || this.#connection.copyIn.isRunning) return 0;
+    const facts = this.#statements.findPlain(buffer, start + 6, end)?.facts;
+    const run = facts === undefined ? null : this.#decider.decidePlain(facts);
+    if (facts === undefined || run === null) return 0;
+    const { router } = this.#connection;
+    router.noteRun(facts, true);
+    const owed = this.#sender.send(OWED.unit, buffer, start, unitEnd, 0);
+    // Elsewhere the portal ends with the unit.
+    if (this.#session.isTransactionAhead) this.#session.portals.declare('', facts, owed.sequence).hasRun = true;
+    this.#start(run, owed);
+    router.endUnit();
+    return unitEnd;
   }
 
   describe(buffer: Buffer, start: number, end: number): boolean {

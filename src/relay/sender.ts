@@ -32,7 +32,7 @@ export class Sender {
   send(kind: OwedKind, buffer: Buffer, start: number, end: number, remaining: number): OwedReply<Run> {
     this.forward(buffer, start, end, remaining);
     const { session } = this.#connection;
-    if (kind <= OWED.close) session.isUnitOpen = true;
+    if (kind <= OWED.unit) session.isUnitOpen = true;
     return session.owed.push(kind);
   }
 

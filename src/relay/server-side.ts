@@ -4,7 +4,7 @@
 import { describeError } from '../base/errors.ts';
 import type { Histogram } from '../base/histogram.ts';
 import type { Lease } from '../pool/server-connection.ts';
-import { OWED, type OwedReply } from '../session/owed.ts';
+import { endsWithReady, OWED, type OwedReply } from '../session/owed.ts';
 import { ServerNames } from '../session/server-names.ts';
 import type { Session } from '../session/session.ts';
 import type { PreparedStatement } from '../session/statements.ts';
@@ -114,11 +114,11 @@ export class ServerSide implements FrameSink {
     if (this.#isRestForwarded) this.#connection.client.outlet.append(buffer, start, end);
   }
 
-  frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
+  frame(type: number, buffer: Buffer, start: number, end: number): number {
     const isForwarded = this.#answer(type, buffer, start, end);
     if (isForwarded) this.#connection.client.outlet.append(buffer, start, end);
     this.#isRestForwarded = isForwarded;
-    return remaining >= 0;
+    return end;
   }
 
   /** True where the message goes on to the client. */
@@ -261,7 +261,7 @@ export class ServerSide implements FrameSink {
     const { owed } = this.#session;
     const { head } = owed;
     owed.isSkipping = false;
-    if (head === null || (head.kind !== OWED.sync && head.kind !== OWED.query && head.kind !== OWED.functionCall)) {
+    if (head === null || !endsWithReady(head.kind)) {
       this.#session.settle(status, owed.sequence);
       return this.#connection.becomeReady();
     }
@@ -369,7 +369,8 @@ export class ServerSide implements FrameSink {
         if (head.slot !== null) this.names.stopClosing(head.slot);
       }
       this.#finish(head);
-      owed.shift();
+      if (head.kind === OWED.unit) head.kind = OWED.sync;
+      else owed.shift();
     }
     owed.isSkipping = owed.head === null;
     this.names.parameters = null;

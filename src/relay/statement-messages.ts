@@ -113,6 +113,19 @@ export class StatementMessages {
     return true;
   }
 
+  /** The statement that a Bind names in `buffer[nameStart, end)`, where that Bind goes on as it is and what it runs is plain. */
+  findPlain(buffer: Buffer, nameStart: number, end: number): PreparedStatement | null {
+    const { router } = this.#connection;
+    const nameEnd = findNul(buffer, nameStart, end);
+    if (nameEnd < 0 || !router.isReadyForUnit()) return null;
+    const { statements } = this.#session;
+    const again = statements.findAgain(buffer, nameStart, nameEnd);
+    const statement = again ?? statements.find(readName(buffer, nameStart, nameEnd));
+    if (statement === null || statement.shadowed !== null || !router.isPlain(statement.facts)) return null;
+    const slot = router.statements.placeOf(statement.name, statement);
+    return slot === AS_SENT || slot?.isNamed(buffer, nameStart, nameEnd) === true ? statement : null;
+  }
+
   describe(buffer: Buffer, start: number, end: number): boolean {
     if (!this.#connection.router.isReadyForUnit()) return false;
     if (!isNaming(buffer, start, end) || buffer[start + 5] !== STATEMENT) {

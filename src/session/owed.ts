@@ -16,10 +16,12 @@ export const OWED = {
   describe: 2,
   execute: 3,
   close: 4,
-  sync: 5,
-  query: 6,
-  functionCall: 7,
-  copyEnd: 8,
+  /** Bind, Describe (or not), Execute and Sync of the portal without a name, all in one (wire/usual-unit.ts). */
+  unit: 5,
+  sync: 6,
+  query: 7,
+  functionCall: 8,
+  copyEnd: 9,
 } as const;
 export type OwedKind = (typeof OWED)[keyof typeof OWED];
 
@@ -169,7 +171,7 @@ export class OwedQueue<Run> {
     reply.kind = kind;
     reply.sequence = this.#sequence;
     if (endsWithReady(kind)) this.#readies++;
-    reply.isAmongData = this.#hasDataAhead;
+    reply.isAmongData = kind === OWED.sync && this.#hasDataAhead;
     if (kind === OWED.sync) this.isSkipping = false;
     else this.#hasDataAhead = false;
     return reply;
@@ -220,6 +222,7 @@ export class OwedQueue<Run> {
   }
 }
 
-function endsWithReady(kind: OwedKind): boolean {
-  return kind === OWED.sync || kind === OWED.query || kind === OWED.functionCall;
+/** The last answer to such a message is ReadyForQuery. */
+export function endsWithReady(kind: OwedKind): boolean {
+  return kind === OWED.sync || kind === OWED.query || kind === OWED.functionCall || kind === OWED.unit;
 }

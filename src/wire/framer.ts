@@ -11,14 +11,16 @@ export interface Broken {
   readonly length: number;
 }
 
-/** What the receiver of frames answers: `true`, seen, go on; `false`, not now: offer this message again later. */
 export interface FrameSink {
   /**
    * One message, header included, at `buffer[start, end)`. `remaining` bytes of it are still to come, through `rest`:
    * always for streamed types that are split, for `head` types longer than HEAD_BYTES, and for `whole` types over the
    * framer's limit. The bytes are only valid during the call.
+   *
+   * Returns where to go on: `end`, or further on where messages behind this one have been taken with it; `start`: not now,
+   * offer this message again later.
    */
-  frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean;
+  frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): number;
   /** The next bytes of the message last shown with `remaining` > 0. */
   rest(buffer: Buffer, start: number, end: number): void;
 }
@@ -94,9 +96,10 @@ export class Framer {
       const total = length + 1;
       const shown = at + total <= end ? at + total : wanted === HEADER_BYTES ? end : at + wanted;
       const remaining = at + total - shown;
-      if (!this.#sink.frame(type, buffer, at, shown, remaining)) return at;
+      const next = this.#sink.frame(type, buffer, at, shown, remaining);
+      if (next === at) return at;
       this.#remaining = remaining;
-      at = remaining > 0 ? this.#flowBy(buffer, shown, end) : shown;
+      at = remaining > 0 ? this.#flowBy(buffer, shown, end) : next;
     }
     return at;
   }
@@ -156,7 +159,7 @@ export class Framer {
       if (this.#heldBytes < wanted) return at;
     }
     const remaining = length + 1 - this.#heldBytes;
-    if (!this.#sink.frame(type, this.#held as Buffer, 0, this.#heldBytes, remaining)) return at;
+    if (this.#sink.frame(type, this.#held as Buffer, 0, this.#heldBytes, remaining) === 0) return at;
     this.#held = null;
     this.#heldBytes = 0;
     this.#remaining = remaining;

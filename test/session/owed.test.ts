@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { OWED, type OwedKind, OwedQueue, SpareReplies } from '../../src/session/owed.ts';
 
 const KINDS = Object.values(OWED);
-const ENDS_WITH_READY: readonly OwedKind[] = [OWED.sync, OWED.query, OWED.functionCall];
+const ENDS_WITH_READY: readonly OwedKind[] = [OWED.unit, OWED.sync, OWED.query, OWED.functionCall];
 
 interface ModelEntry {
   readonly kind: OwedKind;

@@ -24,16 +24,16 @@ class KeepingSink implements FrameSink {
     this.#refusals = [...refusals];
   }
 
-  frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
+  frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): number {
     this.offers++;
     const left = this.#refusals[0] ?? 0;
     if (left > 0) {
       this.#refusals[0] = left - 1;
-      return false;
+      return start;
     }
     this.#refusals.shift();
     this.seen.push({ type, shown: end - start, remaining, bytes: buffer.toString('latin1', start, end) });
-    return true;
+    return end;
   }
 
   rest(buffer: Buffer, start: number, end: number): void {

@@ -5,7 +5,7 @@
 // What is made in front of a message may be skipped with it, when something before it fails. So nothing is decided while it
 // depends on answers that are still to come: the message waits for them.
 
-import { type ErrorSubstitute, OWED } from '../../session/owed.ts';
+import { type ErrorSubstitute, endsWithReady, OWED } from '../../session/owed.ts';
 import { internPreparation, lexingOf, type Preparation, prepareText } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
@@ -254,7 +254,7 @@ export class StatementCarrier {
     const { owed } = this.#connection.session;
     for (let entry = owed.head; entry !== null; entry = entry.next) {
       const { kind } = entry;
-      if (kind === OWED.sync || kind === OWED.query || kind === OWED.functionCall) return false;
+      if (endsWithReady(kind)) return false;
       if (kind === OWED.close && !entry.isSwallowed && !entry.isPortal && entry.closedName === name) return false;
       if (entry.run?.facts.some(mayChangeNames) === true) return false;
     }

@@ -86,6 +86,18 @@ export class Decider {
     return run;
   }
 
+  /** The same for a plain statement that the rules simply let through; null for any other, and then nothing is recorded. */
+  decidePlain(facts: TextFacts): Run | null {
+    const verdict = this.#judge(facts, false);
+    const { refusal, kill, limits, observedLimits } = verdict;
+    if (refusal !== null || kill !== null || limits.length > 0 || observedLimits.length > 0) return null;
+    this.#context.counters.statements++;
+    this.#context.recorder.recordVerdict(verdict, this.#session.id);
+    const run = new Run(facts, verdict);
+    run.isPlain = true;
+    return run;
+  }
+
   /** A portal is judged when it first runs; what resumes it is the same statement, under the rules it began with. */
   decideExecute(portal: Portal | null): Run {
     const facts = portal?.facts ?? NOT_PREPARED;

@@ -1,0 +1,39 @@
+// The end of a unit of work as nearly all drivers send it: Bind of the portal without a name, Describe of it or not, Execute of
+// all its rows, Sync (PostgreSQL documentation, "Extended Query"). Seen as one, it is carried for the price of one message.
+
+import { FRONTEND } from './codes.ts';
+import { readInt32 } from './reader.ts';
+
+const DESCRIBE_BYTES = 7;
+const EXECUTE_BYTES = 10;
+const SYNC_BYTES = 5;
+const PORTAL = 0x50;
+
+/**
+ * Offset behind the Sync where `buffer[bindEnd, limit)` goes on so behind a Bind of the portal without a name; 0 where it does
+ * not, or not all of it is there.
+ */
+export function findUsualEnd(buffer: Buffer, bindEnd: number, limit: number): number {
+  const executeAt = isDescribe(buffer, bindEnd, limit) ? bindEnd + DESCRIBE_BYTES : bindEnd;
+  const syncAt = executeAt + EXECUTE_BYTES;
+  const end = syncAt + SYNC_BYTES;
+  const isUsual =
+    end <= limit &&
+    buffer[executeAt] === FRONTEND.execute &&
+    readInt32(buffer, executeAt + 1) === EXECUTE_BYTES - 1 &&
+    buffer[executeAt + 5] === 0 &&
+    readInt32(buffer, executeAt + 6) === 0 &&
+    buffer[syncAt] === FRONTEND.sync &&
+    readInt32(buffer, syncAt + 1) === SYNC_BYTES - 1;
+  return isUsual ? end : 0;
+}
+
+function isDescribe(buffer: Buffer, at: number, limit: number): boolean {
+  return (
+    at + DESCRIBE_BYTES <= limit &&
+    buffer[at] === FRONTEND.describe &&
+    readInt32(buffer, at + 1) === DESCRIBE_BYTES - 1 &&
+    buffer[at + 5] === PORTAL &&
+    buffer[at + 6] === 0
+  );
+}

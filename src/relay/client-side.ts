@@ -179,7 +179,7 @@ export class ClientSide implements FrameSink {
       const unitEnd = this.#connection.conduct.unit(buffer, start, end, this.#chunkEnd);
       if (unitEnd > 0) return unitEnd;
     }
-    return this.#conduct(type, buffer, start, end, remaining) ? end : start;
+    return this.#dispatch(type, buffer, start, end, remaining) ? end : start;
   }
 
   /** What becomes of a message whatever it says, for what has been before it; null: it is to be looked at. */
@@ -209,7 +209,7 @@ export class ClientSide implements FrameSink {
     return null;
   }
 
-  #conduct(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
+  #dispatch(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean {
     const { conduct } = this.#connection;
     switch (type) {
       case FRONTEND.query:

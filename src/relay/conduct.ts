@@ -165,19 +165,19 @@ export class Conduct {
 
   /**
    * A Bind, and behind it up to `limit` the usual end of a unit of work: all in one step, where it is plain and goes on as it is.
-   * Returns where it ends; 0: it goes message by message, which has the same outcome, and nothing has been done.
+   * Returns where it ends; 0: it goes message by message, which has the same outcome, and nothing has been sent or recorded.
    */
   unit(buffer: Buffer, start: number, end: number, limit: number): number {
     const unitEnd = buffer[start + 5] === 0 ? findUsualEnd(buffer, end, limit) : 0;
     if (unitEnd === 0 || this.#connection.copyIn.isRunning) return 0;
-    const facts = this.#statements.findPlain(buffer, start + 6, end)?.facts;
-    const run = facts === undefined ? null : this.#decider.decidePlain(facts);
-    if (facts === undefined || run === null) return 0;
+    const facts = this.#statements.findPlain(buffer, start + 6, end);
+    const run = facts === null ? null : this.#decider.decidePlain(facts);
+    if (run === null) return 0;
     const { router } = this.#connection;
-    router.noteRun(facts, true);
+    router.noteRun(run.facts, true);
     const owed = this.#sender.send(OWED.unit, buffer, start, unitEnd, 0);
     // Elsewhere the portal ends with the unit.
-    if (this.#session.isTransactionAhead) this.#session.portals.declare('', facts, owed.sequence).hasRun = true;
+    if (this.#session.isTransactionAhead) this.#session.portals.declare('', run.facts, owed.sequence).hasRun = true;
     this.#start(run, owed);
     router.endUnit();
     return unitEnd;

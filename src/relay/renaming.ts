@@ -1,6 +1,6 @@
 // Messages that name a prepared statement, under another name: the client's on one side, the server's on the other.
 
-import { FRONTEND } from '../wire/codes.ts';
+import { FRONTEND, NAMED } from '../wire/codes.ts';
 import { findNul } from '../wire/reader.ts';
 
 /** Message type and length word. */
@@ -43,14 +43,11 @@ export function makeRepeatedParse(name: Buffer, text: Buffer, types: Buffer): Bu
   return message;
 }
 
-export const STATEMENT = 0x53; // S
-export const PORTAL = 0x50; // P
-
 /** Describe or Close of a prepared statement or portal. */
 export function makeNamed(
   type: typeof FRONTEND.describe | typeof FRONTEND.close,
   name: Buffer,
-  kind: typeof STATEMENT | typeof PORTAL = STATEMENT,
+  kind: (typeof NAMED)[keyof typeof NAMED] = NAMED.statement,
 ): Buffer {
   const message = Buffer.allocUnsafe(HEADER_BYTES + 2 + name.length);
   message[0] = type;

@@ -4,10 +4,10 @@
 import type { Clock } from '../base/clock.ts';
 import { OWED, type OwedKind, type OwedReply } from '../session/owed.ts';
 import type { Slot } from '../session/server-names.ts';
-import { FRONTEND } from '../wire/codes.ts';
+import { FRONTEND, NAMED } from '../wire/codes.ts';
 import type { Connection } from './connection.ts';
 import type { Outlet } from './outlet.ts';
-import { makeNamed, makeRenamedHead, PORTAL } from './renaming.ts';
+import { makeNamed, makeRenamedHead } from './renaming.ts';
 import type { Run } from './run.ts';
 import { AS_SENT } from './steps/places.ts';
 
@@ -65,7 +65,7 @@ export class Sender {
   /** A portal that pgweir has made is closed, with its name in `buffer[start, end)`. */
   closePortal(buffer: Buffer, start: number, end: number): void {
     const { session, active } = this.#connection;
-    active.outlet.write(makeNamed(FRONTEND.close, buffer.subarray(start, end), PORTAL));
+    active.outlet.write(makeNamed(FRONTEND.close, buffer.subarray(start, end), NAMED.portal));
     const owed = session.owed.push(OWED.close);
     owed.isSwallowed = true;
     owed.isPortal = true;

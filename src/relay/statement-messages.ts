@@ -6,10 +6,9 @@ import type { Session } from '../session/session.ts';
 import { meaningsOf, type Portal, type PreparedStatement } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
-import { TRANSACTION } from '../wire/codes.ts';
+import { NAMED, TRANSACTION } from '../wire/codes.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
 import type { Connection } from './connection.ts';
-import { STATEMENT } from './renaming.ts';
 import type { Run } from './run.ts';
 import type { Sender } from './sender.ts';
 import { type Decider, NOT_PREPARED } from './steps/decide.ts';
@@ -113,8 +112,8 @@ export class StatementMessages {
     return true;
   }
 
-  /** The statement that a Bind names in `buffer[nameStart, end)`, where that Bind goes on as it is and what it runs is plain. */
-  findPlain(buffer: Buffer, nameStart: number, end: number): PreparedStatement | null {
+  /** What a Bind runs that names its statement in `buffer[nameStart, end)`, where it is plain and the Bind goes on as it is. */
+  findPlain(buffer: Buffer, nameStart: number, end: number): TextFacts | null {
     const { router } = this.#connection;
     const nameEnd = findNul(buffer, nameStart, end);
     if (nameEnd < 0 || !router.isReadyForUnit()) return null;
@@ -123,12 +122,12 @@ export class StatementMessages {
     const statement = again ?? statements.find(readName(buffer, nameStart, nameEnd));
     if (statement === null || statement.shadowed !== null || !router.isPlain(statement.facts)) return null;
     const slot = router.statements.placeOf(statement.name, statement);
-    return slot === AS_SENT || slot?.isNamed(buffer, nameStart, nameEnd) === true ? statement : null;
+    return slot === AS_SENT || slot?.isNamed(buffer, nameStart, nameEnd) === true ? statement.facts : null;
   }
 
   describe(buffer: Buffer, start: number, end: number): boolean {
     if (!this.#connection.router.isReadyForUnit()) return false;
-    if (!isNaming(buffer, start, end) || buffer[start + 5] !== STATEMENT) {
+    if (!isNaming(buffer, start, end) || buffer[start + 5] !== NAMED.statement) {
       this.#sender.send(OWED.describe, buffer, start, end, 0);
       return true;
     }
@@ -146,7 +145,7 @@ export class StatementMessages {
     if (!this.#connection.router.isReadyForUnit()) return false;
     if (!isNaming(buffer, start, end)) return this.#sender.sendUnread(OWED.close, buffer, start, end);
     const name = readName(buffer, start + 6, end - 1);
-    const isPortal = buffer[start + 5] !== STATEMENT || findNul(buffer, start + 6, end) !== end - 1;
+    const isPortal = buffer[start + 5] !== NAMED.statement || findNul(buffer, start + 6, end) !== end - 1;
     const slot = isPortal ? AS_SENT : this.#connection.router.statements.forClose(name);
     if (slot === null) return false;
     const owed = this.#sender.sendNamed(OWED.close, buffer, start, end, 0, start + 6, end - 1, slot);

@@ -49,6 +49,9 @@ export const BACKEND = {
   negotiateProtocolVersion: 0x76, // v
 } as const;
 
+/** What a Describe or Close is about. */
+export const NAMED = { portal: 0x50, statement: 0x53 } as const;
+
 /** Transaction status bytes of ReadyForQuery. */
 export const TRANSACTION = { idle: 0x49, open: 0x54, failed: 0x45 } as const;
 

@@ -1,13 +1,12 @@
 // The end of a unit of work as nearly all drivers send it: Bind of the portal without a name, Describe of it or not, Execute of
 // all its rows, Sync (PostgreSQL documentation, "Extended Query"). Seen as one, it is carried for the price of one message.
 
-import { FRONTEND } from './codes.ts';
+import { FRONTEND, NAMED } from './codes.ts';
 import { readInt32 } from './reader.ts';
 
 const DESCRIBE_BYTES = 7;
 const EXECUTE_BYTES = 10;
 const SYNC_BYTES = 5;
-const PORTAL = 0x50;
 
 /**
  * Offset behind the Sync where `buffer[bindEnd, limit)` goes on so behind a Bind of the portal without a name; 0 where it does
@@ -33,7 +32,7 @@ function isDescribe(buffer: Buffer, at: number, limit: number): boolean {
     at + DESCRIBE_BYTES <= limit &&
     buffer[at] === FRONTEND.describe &&
     readInt32(buffer, at + 1) === DESCRIBE_BYTES - 1 &&
-    buffer[at + 5] === PORTAL &&
+    buffer[at + 5] === NAMED.portal &&
     buffer[at + 6] === 0
   );
 }

@@ -5,10 +5,10 @@ import { OWED, type OwedKind, type OwedReply } from '../../session/owed.ts';
 import type { Circumstances } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
-import { FRONTEND } from '../../wire/codes.ts';
+import { FRONTEND, NAMED } from '../../wire/codes.ts';
 import { FLUSH, makeMessage, SYNC } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
-import { makeNamed, makeRepeatedParse, PORTAL } from '../renaming.ts';
+import { makeNamed, makeRepeatedParse } from '../renaming.ts';
 import type { Run } from '../run.ts';
 
 /** Of a statement and a portal that nobody comes back to. */
@@ -71,7 +71,7 @@ export class OwnMessages {
   }
 
   #closePassing(): void {
-    this.#send(makeNamed(FRONTEND.close, PASSING_NAME, PORTAL), OWED.close, null).isPortal = true;
+    this.#send(makeNamed(FRONTEND.close, PASSING_NAME, NAMED.portal), OWED.close, null).isPortal = true;
     this.#send(makeNamed(FRONTEND.close, PASSING_NAME), OWED.close, null);
   }
 

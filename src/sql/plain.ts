@@ -19,7 +19,7 @@ let lastShape: StatementShape | null = null;
 let wasPlain = false;
 
 /**
- * One statement that leaves nothing behind, names no prepared statement, and shows none.
+ * One statement that leaves nothing behind, names no prepared statement, shows none, and takes no data from the client (COPY).
  *
  * @param catalog null where the server connection is the session's own, and may keep what is left behind
  */
@@ -31,8 +31,8 @@ export function isPlain(facts: TextFacts, catalog: CatalogKnowledge | null): boo
   if (shape === lastShape) return wasPlain;
   let answer = cache.get(shape);
   if (answer === undefined) {
-    const { queryClass } = shape;
-    const isOfRows = (queryClass === 'read' || queryClass === 'write') && !readsText(shape);
+    const { queryClass, kinds } = shape;
+    const isOfRows = (queryClass === 'read' || queryClass === 'write') && kinds[0] !== 'copy' && !readsText(shape);
     answer = isOfRows && !looksAtPrepared(shape) && (catalog === null || traceOf(only, catalog) === 0);
     cache.set(shape, answer);
   }

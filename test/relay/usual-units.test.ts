@@ -22,7 +22,7 @@ traffic_control:
     - { name: all, mode: observe, match: {}, action: deny }
 `;
 
-const { parse, bind, execute, describePortal, flush, sync, query } = frontend;
+const { parse, bind, execute, describePortal, flush, sync, query, copyData, copyDone } = frontend;
 const LONG_NAME = 'n'.repeat(70);
 
 /** What is sent at once, and how many ReadyForQuery come of it: one, where nothing is said. */
@@ -128,7 +128,7 @@ function makePrograms(...between: readonly Buffer[]): readonly Program[] {
     ],
     [
       'a COPY before it that the client ends',
-      [prepare('s', 'SELECT 1'), turn(2, query('COPY unit_items FROM STDIN'), frontend.copyDone(), run('s'))],
+      [prepare('s', 'SELECT 1'), turn(2, query('COPY unit_items FROM STDIN'), copyDone(), run('s'))],
     ],
     [
       'a DEALLOCATE before it',
@@ -136,6 +136,18 @@ function makePrograms(...between: readonly Buffer[]): readonly Program[] {
     ],
     ['a statement that SQL prepared', [query('PREPARE s AS SELECT 1'), run('s'), query('DEALLOCATE s')]],
     ['statements that are no queries', [once('BEGIN'), once('SET LOCAL work_mem = 1000'), once('COMMIT'), once('')]],
+    [
+      'a COPY in it, with its data behind',
+      [
+        prepare('s', 'COPY unit_items FROM STDIN'),
+        turn(1, run('s'), copyData(Buffer.from('7\n')), copyDone(), sync()),
+        turn(2, run('s'), copyData(Buffer.from('x\n')), copyDone(), sync(), query('TABLE unit_items')),
+      ],
+    ],
+    [
+      'a COPY in it that is prepared at once',
+      [turn(1, once('COPY unit_items FROM STDIN'), copyData(Buffer.from('7\n')), copyDone(), sync())],
+    ],
     [
       'a unit that fails before one that takes its time',
       [

@@ -19,7 +19,8 @@ beforeEach(() => {
 afterEach(() => {
   for (const keeper of keepers) keeper.stop();
   keepers = [];
-  rmSync(folder, { recursive: true, force: true });
+  // What a keeper has taken it still stores a moment later.
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
 });
 
 const document = (rule: string): string =>

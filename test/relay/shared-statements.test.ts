@@ -417,6 +417,26 @@ describe.each([1, 2])('over %i server connections', (size) => {
     ]);
   });
 
+  test('so it is for what is pipelined behind it, where the server knows it by the name of another client', async () => {
+    const [dropping, after] = [parse('DEALLOCATE s', 's'), parse('SELECT 5', 's')];
+    const runSelf = Buffer.concat([bind({ statement: 's' }), execute()]);
+    const elsewhere: Turn = [1, parse('DEALLOCATE s', 't'), sync()];
+    await expectAlike([
+      [0, dropping, sync()],
+      elsewhere,
+      [0, runSelf, after, runSelf, sync()],
+      [0, closeStatement('s'), dropping, sync()],
+      [1, closeStatement('t'), sync()],
+      elsewhere,
+      [0, runSelf, runSelf, sync()],
+      [0, dropping, sync()],
+      [1, closeStatement('t'), sync()],
+      elsewhere,
+      [0, runSelf, describeStatement('s'), sync()],
+      [0, runSelf, sync()],
+    ]);
+  });
+
   test('code whose strings name a statement finds the client’s own, and nobody else’s', async () => {
     const explain = query("SELECT carried_plan('explain (costs off) execute rows')");
     await expectAlike([

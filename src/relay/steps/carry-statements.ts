@@ -99,7 +99,7 @@ export class StatementCarrier {
     const bound = names.of(name);
     if (this.#mayRunHidden()) return null;
     if (bound === undefined) return statement === null ? null : this.#findAgain(names, name, statement);
-    if (bound.isDoubtful) return null;
+    if (bound.isDoubtful || this.#mayOutlive(bound)) return null;
     names.touch(bound);
     return bound;
   }
@@ -265,8 +265,14 @@ export class StatementCarrier {
 
   /** What waits for its own preparation may be skipped with it: a later unit of work waits until that is known. */
   #inTime(slot: Slot): Slot | null {
-    if (!slot.isDoubtful || this.isClear(slot.clientName ?? '')) return slot;
-    return this.wait();
+    const isSure = slot.isDoubtful ? this.isClear(slot.clientName ?? '') : !this.#mayOutlive(slot);
+    return isSure ? slot : this.wait();
+  }
+
+  /** A DEALLOCATE that is still unanswered may end what the client means by its name, and leave what stands for it. */
+  #mayOutlive({ name, clientName }: Slot): boolean {
+    const { owed } = this.#connection.session;
+    return owed.count > 0 && name !== clientName && owed.some((run) => run.facts.some(mayChangeNames));
   }
 
   #bindAlias(names: ServerNames, name: string): Slot {

@@ -437,6 +437,16 @@ describe.each([1, 2])('over %i server connections', (size) => {
     ]);
   });
 
+  test('a portal that will DEALLOCATE a name ends what is prepared under it meanwhile', async () => {
+    await expectAlike([
+      [0, parse('SELECT 0', 's'), sync()],
+      [1, parse('DEALLOCATE s', 'dropping'), sync()],
+      [1, bind({ portal: 'p', statement: 'dropping' }), parse('SELECT 1', 's'), execute('p'), sync()],
+      [1, bind({ statement: 's' }), sync()],
+      [0, bind({ statement: 's' }), execute(), sync()],
+    ]);
+  });
+
   test('code whose strings name a statement finds the client’s own, and nobody else’s', async () => {
     const explain = query("SELECT carried_plan('explain (costs off) execute rows')");
     await expectAlike([

@@ -72,7 +72,7 @@ export class StatementCarrier {
       return this.#taken(names);
     }
     const slot = this.#choosePlace(names, name, preparation);
-    names.bind(name, slot);
+    if (slot !== null) names.bind(name, slot);
     return slot;
   }
 
@@ -261,8 +261,6 @@ export class StatementCarrier {
     return true;
   }
 
-  // The places of names.
-
   /** What waits for its own preparation may be skipped with it: a later unit of work waits until that is known. */
   #inTime(slot: Slot): Slot | null {
     const isSure = slot.isDoubtful ? this.isClear(slot.clientName ?? '') : !this.#mayOutlive(slot);
@@ -313,8 +311,9 @@ export class StatementCarrier {
    * A name for what the client has not had so far: its own, where that is free. What another client left of the same text
    * gives way to it, so that there is one for all; the next to come finds this one.
    */
-  #choosePlace(names: ServerNames, name: string, preparation: Preparation): Slot {
+  #choosePlace(names: ServerNames, name: string, preparation: Preparation): Slot | null {
     const there = names.at(name);
+    if (there?.isClosing === true && this.needed.has(name)) return this.wait();
     if (this.#connection.session.isQuiet) {
       const isUseless = there?.isFree === true && (there.preparation === preparation || !this.#surroundings.isShared);
       const old = isUseless ? there : names.with(preparation).find((slot) => slot.isFree);

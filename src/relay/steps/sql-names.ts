@@ -160,7 +160,9 @@ export class SqlNames {
     if (!session.isQuiet) return this.#carrier.wait() !== null;
     if (bound !== undefined) names.unbind(bound);
     if (!isHeld) {
+      // Another client's; what this one prepares meanwhile is to be found.
       if (there !== null) this.#own.close(names, there);
+      this.#carrier.needed.add(name);
       return true;
     }
     if (type === 'execute') return this.prepare(names, held, isQuery);

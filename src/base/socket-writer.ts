@@ -17,10 +17,16 @@ export class SocketWriter {
   readonly #handle: HasHandle['_handle'];
   /** File descriptor; -1 where the socket cannot be written to directly. */
   readonly #fd: number;
+  readonly #isReadToEnd: boolean;
 
-  /** `onDrain`: called when the socket takes bytes again after `isCongested`. */
-  constructor(socket: Socket, onDrain: () => void) {
+  /**
+   * `onDrain`: called when the socket takes bytes again after `isCongested`. `isReadToEnd`: a peer that has reset the
+   * connection is still to be heard: what it said before is read, and then the end, where a failed write would destroy the
+   * socket at once.
+   */
+  constructor(socket: Socket, onDrain: () => void, isReadToEnd = false) {
     this.#socket = socket;
+    this.#isReadToEnd = isReadToEnd;
     this.#handle = this.#socket._handle;
     this.#fd = socket instanceof TLSSocket ? -1 : (this.#handle?.fd ?? -1);
     socket.on('drain', onDrain);
@@ -41,12 +47,16 @@ export class SocketWriter {
     if (rest < end) socket.write(keepBytes(buffer, rest, end));
   }
 
-  /** Returns how many bytes the kernel has taken: none where it fails, which the stream then hears in its turn. */
+  /** Returns how many bytes are settled: none where it fails, which the stream then hears in its turn. */
   #writeNow(buffer: Buffer, start: number, end: number): number {
     try {
       return writeSync(this.#fd, buffer, start, end - start);
-    } catch {
-      return 0;
+    } catch (error) {
+      return this.#isReadToEnd && isReset(error) ? end - start : 0;
     }
   }
+}
+
+function isReset(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
 }

@@ -13,9 +13,9 @@ export class Outlet {
   #start = 0;
   #end = 0;
 
-  /** `onDrain`: called when the socket takes bytes again after `isCongested`. */
-  constructor(socket: Socket, onDrain: () => void) {
-    this.#writer = new SocketWriter(socket, onDrain);
+  /** As for `SocketWriter`. */
+  constructor(socket: Socket, onDrain: () => void, isReadToEnd = false) {
+    this.#writer = new SocketWriter(socket, onDrain, isReadToEnd);
   }
 
   /** Adds `buffer[start, end)`. The bytes must stay as they are until `flush`, and after it unless a socket was read into them. */

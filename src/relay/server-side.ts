@@ -46,7 +46,7 @@ export class ServerSide implements FrameSink {
   constructor(connection: Connection, lease: Lease, isPrimary: boolean, durations: Histogram) {
     this.lease = lease;
     this.isPrimary = isPrimary;
-    this.outlet = new Outlet(lease.socket, () => this.#connection.resumeClient());
+    this.outlet = new Outlet(lease.socket, () => this.#connection.resumeClient(), true);
     this.#connection = connection;
     this.#session = connection.session;
     this.#durations = durations;

@@ -127,6 +127,20 @@ describe('a socket writer', () => {
     expect(heard).toBe(others.length);
   });
 
+  it('hears what a peer said before it reset the connection, where it is to be read to its end', async () => {
+    const { near, far } = await makePair();
+    const writer = new SocketWriter(near, () => undefined, true);
+    far.write('last words');
+    far.resetAndDestroy();
+    for (let round = 0; round < 3; round++) writer.write(Buffer.from('unheard'), 0, 7);
+    let seen = '';
+    near.on('data', (chunk) => {
+      seen += chunk;
+    });
+    await withDeadline(once(near, 'end'), 5_000, () => 'no end');
+    expect(seen).toBe('last words');
+  });
+
   it('destroys the socket whose peer is gone, and nothing else', async () => {
     const { near, far } = await makePair();
     const writer = new SocketWriter(near, () => undefined);

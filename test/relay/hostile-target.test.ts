@@ -181,6 +181,24 @@ describe('while statements run', () => {
   });
 
   test.each([
+    ['says why', frontend.message('E', Buffer.from('SFATAL\0VFATAL\0C57P01\0Mgoing\0\0')), { C: '57P01', M: 'going' }],
+    ['says nothing', Buffer.alloc(0), { C: '08006' }],
+  ])(
+    'a server that %s and resets the connection is heard although it is still written to',
+    async (_, words, fields) => {
+      // pgweir finds what the client sent before it finds what the server said, in this order.
+      const client = await logIn((socket) => {
+        client.send(frontend.query('SELECT 2'));
+        socket.write(words);
+        socket.resetAndDestroy();
+      });
+      client.send(frontend.query('SELECT 1'));
+      const { messages } = await readToTheEnd(client);
+      expect(messages.map(({ body }) => readFields(body))).toMatchObject([{ S: 'FATAL', ...fields }]);
+    },
+  );
+
+  test.each([
     ['an unknown type', frontend.message('!', Buffer.from('?'))],
     ['a length of 3', frontend.messageWithLength('D', 3)],
     ['a negative length', frontend.messageWithLength('C', -1)],

@@ -8,10 +8,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { deriveKeys, parseVerifier, sha256 } from '../../src/auth/verifier.ts';
 import { createLog } from '../../src/base/log.ts';
 import type { AuthQuery } from '../../src/config/settings.ts';
+import { withClosedPort } from '../support/closed-port.ts';
 import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { ROLES } from '../support/postgres.ts';
-import { findFreePort } from '../support/server-process.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { readFields } from '../support/transcript.ts';
 import { tryLogin } from '../support/try-login.ts';
@@ -179,14 +179,14 @@ describe('with auth.query', () => {
     }
   });
 
-  test('a database that is down is told as such', async () => {
-    const port = await findFreePort();
-    await withWeir(
-      { mode: 'scram', query },
-      async (weir) => expect(await tryLogin(weir, scram)).toMatch(/^08001 pgweir cannot reach the database/),
-      { postgres: { host: '127.0.0.1', port } },
-    );
-  });
+  test('a database that is down is told as such', () =>
+    withClosedPort((port) =>
+      withWeir(
+        { mode: 'scram', query },
+        async (weir) => expect(await tryLogin(weir, scram)).toMatch(/^08001 pgweir cannot reach the database/),
+        { postgres: { host: '127.0.0.1', port } },
+      ),
+    ));
 
   test('many clients at once are all served', async () => {
     await withWeir({ mode: 'scram', query: { ...query, cacheMs: 0 } }, async (weir) => {

@@ -4,11 +4,12 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createLog } from '../../src/base/log.ts';
+import { withClosedPort } from '../support/closed-port.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { ROLES } from '../support/postgres.ts';
 import { findFreePort } from '../support/server-process.ts';
@@ -81,10 +82,9 @@ async function withTarget<T>(serve: (socket: Socket) => void, use: (target: Weir
     sockets.add(socket.on('error', () => undefined));
     serve(socket);
   });
-  const port = await findFreePort();
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   try {
-    return await use({ host: '127.0.0.1', port });
+    return await use({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
   } finally {
     for (const socket of sockets) socket.destroy();
     server.close();
@@ -186,18 +186,16 @@ describe.each(MODES)('with auth %s', (mode) => {
 
   const startup = frontend.startupMessage({ user: 'weir', database: 'weir' });
 
-  test('a target that is down is told as such', async () => {
-    const port = await findFreePort();
-    const place = `127.0.0.1:${port}`;
-    await withWeir({ postgres: { host: '127.0.0.1', port }, settings: settingsFor(mode) }, async (weir) => {
-      const fields = await readRefusal(weir, startup);
-      expect(fields).toMatchObject({ S: 'FATAL', V: 'FATAL', C: '08001' });
-      expect(fields.M).toBe(
-        `pgweir cannot reach the database: primary at ${place}: connect ECONNREFUSED 127.0.0.1:${port}`,
-      );
-      expect(await weir.control.checkUpstream()).toContain('ECONNREFUSED');
-    });
-  });
+  test('a target that is down is told as such', () =>
+    withClosedPort(async (port) => {
+      const place = `127.0.0.1:${port}`;
+      await withWeir({ postgres: { host: '127.0.0.1', port }, settings: settingsFor(mode) }, async (weir) => {
+        const fields = await readRefusal(weir, startup);
+        expect(fields).toMatchObject({ S: 'FATAL', V: 'FATAL', C: '08001' });
+        expect(fields.M).toBe(`pgweir cannot reach the database: primary at ${place}: connect ECONNREFUSED ${place}`);
+        expect(await weir.control.checkUpstream()).toContain('ECONNREFUSED');
+      });
+    }));
 
   test('a target whose Unix socket is not there is told as such', async () => {
     await withWeir({ postgres: { host: folder, port: 1 }, settings: settingsFor(mode) }, async (weir) => {
@@ -337,10 +335,11 @@ describe.each(MODES)('with auth %s', (mode) => {
     await withWeir({ postgres: target, settings, log }, async (weir) => {
       for (const options of offered) await tellLogin(weir, options);
     });
-    const down = { host: '127.0.0.1', port: await findFreePort() };
-    await withWeir({ postgres: down, settings, log }, async (weir) => {
-      for (const options of offered) await tellLogin(weir, options);
-    });
+    await withClosedPort((port) =>
+      withWeir({ postgres: { host: '127.0.0.1', port }, settings, log }, async (weir) => {
+        for (const options of offered) await tellLogin(weir, options);
+      }),
+    );
     const logged = lines.join('');
     expect(logged).toContain('pgweir is ready');
     expect(logged).toContain('pgweir cannot reach the database');

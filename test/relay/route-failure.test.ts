@@ -5,9 +5,9 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { withClosedPort } from '../support/closed-port.ts';
 import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
-import { findFreePort } from '../support/server-process.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
@@ -35,17 +35,18 @@ describe('a replica that does not serve', () => {
     limits: { connectTimeoutMs: 1_000, loginTimeoutMs: 400 },
   });
 
-  test('and refuses connections: the primary serves, and that is counted', async () => {
-    const lonely = await startTestWeir({ postgres, rules: ROUTING_RULES, settings: unreachable(await findFreePort()) });
-    await login(lonely);
-    expect(await simple(WHERE)).toEqual(['f']);
-    expect(lonely.control.counters.unroutable).toBe(1);
-    expect(await extended(WHERE)).toEqual(['f']);
-    expect(lonely.control.counters.unroutable).toBe(2);
-    expect(lonely.control.targets().find(({ name }) => name === 'replica1')).toMatchObject({ isHealthy: false });
-    await client.end();
-    await lonely.stop();
-  });
+  test('and refuses connections: the primary serves, and that is counted', () =>
+    withClosedPort(async (port) => {
+      const lonely = await startTestWeir({ postgres, rules: ROUTING_RULES, settings: unreachable(port) });
+      await login(lonely);
+      expect(await simple(WHERE)).toEqual(['f']);
+      expect(lonely.control.counters.unroutable).toBe(1);
+      expect(await extended(WHERE)).toEqual(['f']);
+      expect(lonely.control.counters.unroutable).toBe(2);
+      expect(lonely.control.targets().find(({ name }) => name === 'replica1')).toMatchObject({ isHealthy: false });
+      await client.end();
+      await lonely.stop();
+    }));
 
   test('and accepts connections but says nothing: the primary serves after the deadline', async () => {
     let attempts = 0;

@@ -37,6 +37,7 @@ export class ClientSide implements FrameSink {
   #chunk: Buffer = NOTHING;
   #chunkEnd = 0;
   #chunkOffset = 0;
+  #taken = 0;
 
   constructor(connection: Connection, socket: Socket, wholeLimitBytes: number) {
     this.socket = socket;
@@ -172,7 +173,18 @@ export class ClientSide implements FrameSink {
     this.#connection.conduct.rest?.append(buffer, start, end);
   }
 
+  /** How many of its messages have been taken: one that waits is offered again under the same number. */
+  get taken(): number {
+    return this.#taken;
+  }
+
   frame(type: number, buffer: Buffer, start: number, end: number, remaining: number): number {
+    const next = this.#offer(type, buffer, start, end, remaining);
+    if (next !== start) this.#taken++;
+    return next;
+  }
+
+  #offer(type: number, buffer: Buffer, start: number, end: number, remaining: number): number {
     const isTaken = this.#anticipate(type, buffer, start, end, remaining);
     if (isTaken !== null) return isTaken ? end : start;
     if (type === FRONTEND.bind && buffer === this.#chunk) {

@@ -351,7 +351,7 @@ export class ServerSide implements FrameSink {
     const error = Buffer.from(buffer.subarray(start, end));
     // Who is skipped hears why.
     if (head.isSwallowed && slot.isSilent && !this.#session.owed.isClientBehind) {
-      this.#connection.router.statements.noteFailure(slot, error);
+      this.#connection.router.statements.noteFailure(slot, listDeclared(head)[0] ?? null, error);
       return SILENCE;
     }
     return clientName === null ? null : restoreName(error, sqlstate, slot.name, clientName);

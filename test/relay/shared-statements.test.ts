@@ -324,6 +324,32 @@ describe.each([1, 2])('over %i server connections', (size) => {
     expect(lines.filter((line) => line.includes('0A000')).length).toBe(2);
   });
 
+  test('a statement without a result is described as it was, although it cannot be used any more', async () => {
+    const insert = 'INSERT INTO carried (note) VALUES ($1)';
+    const lines = await expectAlike([
+      [0, parse(insert, 'add'), parse(insert, ''), sync()],
+      [0, query(`PREPARE add_too (text) AS ${insert}`)],
+      [1, query('DROP TABLE carried')],
+      [0, parse(insert, ''), sync()],
+      [0, describeStatement('add'), describeStatement('add_too'), sync()],
+      [
+        0,
+        query('BEGIN'),
+        describeStatement('add'),
+        describeStatement('add_too'),
+        sync(),
+        query('SELECT 1'),
+        query('END'),
+      ],
+      [0, bind({ statement: 'add', values: ['x'] }), execute(), sync(), describeStatement('add'), sync()],
+      [0, query("EXECUTE add_too ('x')"), describeStatement('add_too'), sync()],
+      [0, query("SET search_path = ''"), describeStatement('add'), sync(), describeStatement('add_too'), sync()],
+      [1, query('CREATE TABLE public.carried (note int)'), query('SELECT 1')],
+      [0, query('RESET search_path'), describeStatement('add'), sync(), describeStatement('add_too'), sync()],
+    ]);
+    expect(lines.filter((line) => line === 'NoData').length).toBe(10);
+  });
+
   test('types of parameters stay what they were when the client prepared it', async () => {
     await expectAlike([
       [0, parse('SELECT note FROM carried WHERE id = $1', 'one'), describeStatement('one'), sync()],
@@ -548,6 +574,25 @@ describe.each([1, 2])('SQL PREPARE over %i server connections', (size) => {
       [1, look],
       [0, look, query('BEGIN'), look, query('COMMIT')],
     ]);
+  });
+
+  test('fails where its tables are gone, once for each message that wants it', async () => {
+    for (const text of ['INSERT INTO carried (note) VALUES ($1)', 'SELECT note FROM carried WHERE note = $1']) {
+      const uses = [
+        [bind({ statement: 'sql', values: ['a'] }), execute(), sync()],
+        [query("EXECUTE sql ('a')")],
+        [describeStatement('sql'), sync()],
+      ];
+      tap.reset();
+      await expectAlike([
+        [0, query(`PREPARE sql (text) AS ${text}`)],
+        [1, query('DROP TABLE carried')],
+        [0, parse("EXECUTE sql ('a')"), bind(), execute(), sync()],
+        ...uses.map((use): Turn => [0, ...use]),
+        ...uses.map((use): Turn => [0, query('BEGIN'), ...use, query('END')]),
+      ]);
+      expect(tap.parsedNames().length).toBeLessThan(60);
+    }
   });
 
   test('fails where its tables have changed, as it does on a server of one’s own', async () => {

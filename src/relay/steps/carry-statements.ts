@@ -6,23 +6,25 @@
 // depends on answers that are still to come: the message waits for them.
 
 import { type ErrorSubstitute, endsWithReady, OWED } from '../../session/owed.ts';
+import { PassingSet } from '../../session/passing-set.ts';
 import { internPreparation, lexingOf, type Preparation, prepareText } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
-import { WorkNames } from '../../session/work-names.ts';
-import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import type { TextFacts } from '../../sql/facts.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
-import { isAscii, MAX_NAME_BYTES } from '../../wire/reader.ts';
 import type { Connection } from '../connection.ts';
 import { GATE } from '../gate.ts';
 import { OwnMessages } from './own-messages.ts';
-import { AS_SENT, FAILED, NOBODY, NOTHING, OWN_PREFIX, TAKEN, TAKEN_STATEMENT } from './places.ts';
-import { type FailingPlace, isExecute, runsPrepared, StatementRepeater } from './repeat-statements.ts';
+import { AS_SENT, FAILED, mayStand, NOBODY, NOTHING, TAKEN, TAKEN_STATEMENT } from './places.ts';
+import { type FailingPlace, isExecute, mayChangeNames, runsPrepared, StatementRepeater } from './repeat-statements.ts';
 import { SqlNames } from './sql-names.ts';
 import { OWN_SERVERS, type Surroundings } from './surroundings.ts';
 
 /** They can be run, and prepared, in a failed transaction. */
 const ENDS_TRANSACTION = /^(?:commit|rollback|rollback_to|prepare_transaction)$/;
+
+/** A message waits once or twice. One that goes round in circles ends its connection. */
+const MAX_WAITS = 1_000;
 
 export class StatementCarrier {
   /** Parse messages are kept: another server may need them. */
@@ -33,14 +35,17 @@ export class StatementCarrier {
   readonly #repeater: StatementRepeater;
   readonly #sql: SqlNames;
   #last: ServerNames | null = null;
+  /** How often the message has waited before which so many had been taken. */
+  #waits = 0;
+  #waitsOf = 0;
   /** Names that statements of this piece of work will look for: a portal's, which has been bound, or a Query's. */
-  readonly needed: WorkNames;
+  readonly needed: PassingSet<string>;
 
   /** @param surroundings null: one server connection for the client's whole life */
   constructor(connection: Connection, surroundings: Surroundings | null) {
     this.#connection = connection;
     this.isKept = surroundings !== null;
-    this.needed = new WorkNames(connection.session);
+    this.needed = new PassingSet(() => connection.session.work);
     this.#surroundings = surroundings ?? OWN_SERVERS;
     this.#own = new OwnMessages(connection);
     this.#repeater = new StatementRepeater(connection, this.#own, this.#surroundings);
@@ -126,8 +131,8 @@ export class StatementCarrier {
     if (statement !== null && !statement.isConfirmed) return this.wait();
     if (statement === null || this.#isLost(statement, names)) return this.#forNobody(names, name);
     if (!this.isClear(name)) return this.wait();
-    if (statement.isSql) return this.#placeInFailed(names, statement, isDescribe) ?? this.#placeSql(names, statement);
-    return this.#placeInFailed(names, statement, isDescribe) ?? this.#establish(names, name, statement, tryValues);
+    if (this.#isForParameters(statement, isDescribe)) return this.#repeater.standIn(names, statement, NOTHING);
+    return statement.isSql ? this.#placeSql(names, statement) : this.#establish(names, name, statement, tryValues);
   }
 
   /** Mostly what a client comes back for is there under its own name, from itself or from another one. */
@@ -155,8 +160,8 @@ export class StatementCarrier {
     return this.#repeater.takeError();
   }
 
-  noteFailure(slot: Slot, error: Buffer): void {
-    this.#repeater.noteFailure(slot, error);
+  noteFailure(slot: Slot, statement: PreparedStatement | null, error: Buffer): void {
+    this.#repeater.noteFailure(slot, statement, error);
   }
 
   /** Where a Close of that name goes; null: not now. */
@@ -244,6 +249,10 @@ export class StatementCarrier {
   /** The message is offered again when all that was sent has been answered. */
   wait(): null {
     if (this.#connection.session.isQuiet) throw new Error('there is no answer to wait for');
+    const { taken } = this.#connection.client;
+    if (taken !== this.#waitsOf) this.#waits = 0;
+    this.#waitsOf = taken;
+    if (++this.#waits > MAX_WAITS) throw new Error('a message waits for its statements without end');
     this.#own.flush();
     this.#connection.gate.close(GATE.names);
     return null;
@@ -324,14 +333,16 @@ export class StatementCarrier {
     return there === null && mayStand(name) ? names.add(name) : names.addAlias();
   }
 
-  /** In a failed transaction nothing can be prepared, but what has been prepared has parameters. */
-  #placeInFailed(names: ServerNames, statement: PreparedStatement, isDescribe: boolean): Slot | null {
-    const { facts } = statement;
-    if (this.#connection.session.status !== TRANSACTION.failed) return null;
+  /**
+   * The server looks at no more than the parameters: in a failed transaction nothing can be prepared, but what has been
+   * prepared has parameters; and to describe a statement without a result it does not ask whether that could still be used.
+   */
+  #isForParameters(statement: PreparedStatement, isDescribe: boolean): boolean {
     const description = this.#repeater.descriptionOf(statement);
-    if (description === null) return null;
-    if (isDescribe ? description.columns !== null : ENDS_TRANSACTION.test(facts[0]?.shape.kinds[0] ?? '')) return null;
-    return this.#repeater.standIn(names, statement, NOTHING);
+    if (description === null || (isDescribe && description.columns !== null)) return false;
+    if (this.#connection.session.status !== TRANSACTION.failed)
+      return isDescribe && this.#repeater.needsTrial(statement);
+    return isDescribe || !ENDS_TRANSACTION.test(statement.facts[0]?.shape.kinds[0] ?? '');
   }
 
   /** Its own name is in its text. */
@@ -382,18 +393,4 @@ export class StatementCarrier {
       this.#own.close(names, oldest);
     }
   }
-}
-
-/**
- * It can be used on the server as it is: it is no name of pgweir's own, and was not cut in the middle of a character, which
- * the server would not take.
- */
-function mayStand(name: string): boolean {
-  return !name.startsWith(OWN_PREFIX) && (name.length < MAX_NAME_BYTES || isAscii(name));
-}
-
-/** EXECUTE may be of such a statement. */
-function mayChangeNames({ effect }: StatementFacts): boolean {
-  const type = effect?.type;
-  return type === 'prepare' || type === 'execute' || type === 'deallocate' || type === 'discard_all';
 }

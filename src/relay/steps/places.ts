@@ -4,9 +4,18 @@ import { Preparation } from '../../session/preparation.ts';
 import { Slot } from '../../session/server-names.ts';
 import { PreparedStatement } from '../../session/statements.ts';
 import type { ColumnDescription, StatementDescription } from '../../wire/backend.ts';
+import { isAscii, MAX_NAME_BYTES } from '../../wire/reader.ts';
 
 /** Names of pgweir's own begin so; a client that uses such a name has another one on the server. */
-export const OWN_PREFIX = 'pgweir_';
+const OWN_PREFIX = 'pgweir_';
+
+/**
+ * It can be used on the server as it is: it is no name of pgweir's own, and was not cut in the middle of a character, which
+ * the server would not take.
+ */
+export function mayStand(name: string): boolean {
+  return !name.startsWith(OWN_PREFIX) && (name.length < MAX_NAME_BYTES || isAscii(name));
+}
 
 /** No name has to be found or changed: the message goes as it was sent. */
 export const AS_SENT = new Slot('');

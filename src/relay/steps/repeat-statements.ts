@@ -5,6 +5,7 @@
 // Parse, and fails each use when the result has changed since (RevalidateCachedQuery in plancache.c). So one made later may
 // only stand for it where it is described alike. Where the definitions may have changed it is made on trial, and described.
 
+import { PassingSet } from '../../session/passing-set.ts';
 import { lexingOf, type Preparation } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
@@ -29,6 +30,12 @@ export function isExecute(facts: TextFacts): boolean {
   return only !== undefined && facts.length === 1 && runsPrepared(only) && only.shape.kinds[0] === 'execute';
 }
 
+/** EXECUTE may be of such a statement. */
+export function mayChangeNames({ effect }: StatementFacts): boolean {
+  const type = effect?.type;
+  return type === 'prepare' || type === 'execute' || type === 'deallocate' || type === 'discard_all';
+}
+
 /** Where a Bind goes that must fail, and the ErrorResponse that it fails with. */
 export interface FailingPlace {
   readonly place: Slot;
@@ -43,11 +50,14 @@ export class StatementRepeater {
   #awaited: { readonly slot: Slot; readonly statement: PreparedStatement } | null = null;
   #failed: { readonly statement: PreparedStatement; readonly error: Buffer } | null = null;
   #error: Buffer | null = null;
+  /** What could not be prepared in front of the message that waits: it is not tried again for that one. */
+  readonly #hopeless: PassingSet<PreparedStatement>;
 
   constructor(connection: Connection, own: OwnMessages, surroundings: Surroundings) {
     this.#connection = connection;
     this.#own = own;
     this.#surroundings = surroundings;
+    this.#hopeless = new PassingSet(() => connection.client.taken);
   }
 
   /** Nothing has changed since its Parse that could change its description. */
@@ -194,11 +204,17 @@ export class StatementRepeater {
   }
 
   /** pgweir's own Parse has failed where the client is not to hear of it; `error` is the server's ErrorResponse. */
-  noteFailure(slot: Slot, error: Buffer): void {
+  noteFailure(slot: Slot, statement: PreparedStatement | null, error: Buffer): void {
+    if (statement !== null) this.#hopeless.add(statement);
     const awaited = this.#awaited;
     if (slot !== awaited?.slot) return;
     this.#awaited = null;
     this.#failed = { statement: awaited.statement, error };
+  }
+
+  /** It has been tried in front of the same message, and could not be prepared. */
+  isHopeless(statement: PreparedStatement): boolean {
+    return this.#hopeless.has(statement);
   }
 
   /** Its trial has failed: the message that waited for it has to hear of it. */

@@ -2,9 +2,9 @@
 // client's own names. And who looks at all that is prepared sees the client's statements, and no others.
 
 import type { ErrorSubstitute } from '../../session/owed.ts';
+import { PassingSet } from '../../session/passing-set.ts';
 import type { ServerNames } from '../../session/server-names.ts';
 import { type PreparedStatement, resolveStatements } from '../../session/statements.ts';
-import { WorkNames } from '../../session/work-names.ts';
 import type { StatementEffect, StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { looksAtPrepared } from '../../sql/plain.ts';
 import { TRACE } from '../../sql/traces.ts';
@@ -35,7 +35,7 @@ export class SqlNames {
   #isOwnUnit = false;
   #facts: TextFacts = [];
   /** Names that DEALLOCATE is to find, whatever stands under them. */
-  readonly #borrowed: WorkNames;
+  readonly #borrowed: PassingSet<string>;
   #failure: Buffer | null = null;
   /** What stands in the place of a statement that cannot be used, for the message that is being looked at. */
   #standIn: { readonly facts: TextFacts; readonly for: PreparedStatement; readonly error: ErrorSubstitute } | null =
@@ -53,7 +53,7 @@ export class SqlNames {
     this.#surroundings = surroundings;
     this.#carrier = carrier;
     this.#own = own;
-    this.#borrowed = new WorkNames(connection.session);
+    this.#borrowed = new PassingSet(() => connection.session.work);
   }
 
   /** It has names of statements in it, or shows what is prepared, or runs code that may do either. */
@@ -239,7 +239,9 @@ export class SqlNames {
     const isLooking = all.some(this.#looks);
     if (!isLooking && !all.some(this.#mayExecute)) return true;
     const wanted = [...session.statements].filter((statement) => isLooking || statement.isSql);
-    const missing = wanted.filter((statement) => statement.name !== '' && !isShown(names, statement));
+    const missing = wanted.filter(
+      (statement) => statement.name !== '' && !isShown(names, statement) && !this.#repeater.isHopeless(statement),
+    );
     if (!isLooking && missing.length === 0) return true;
     if (!session.isQuiet) return this.#carrier.wait() !== null;
     if (session.status === TRANSACTION.failed) return true;

@@ -144,10 +144,11 @@ export class Conduct {
       }
     }
     router.noteRun(facts, run.isPlain);
+    const isPreparing = isPrepare(facts) && !this.#session.isInUnit;
     const owed = this.#sender.send(OWED.query, buffer, start, end, remaining);
     if (!run.isPlain) owed.substitute = router.statements.takeSubstitute(facts);
     this.#start(run, owed);
-    if (isPrepare(facts)) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
+    if (isPreparing) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
   }

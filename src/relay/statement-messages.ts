@@ -158,15 +158,17 @@ export class StatementMessages {
     return true;
   }
 
-  /** A PREPARE alone has been sent: what it makes can follow the client. A late cancel must not find what is asked of it. */
+  /**
+   * A PREPARE alone has been sent, and where it is a Query no extended message is open before it: what it makes can follow the
+   * client. A late cancel must not find what is asked of it.
+   */
   carryPrepare(run: Run, owed: OwedReply<Run>, text: Buffer | null): void {
     const [made] = listDeclared(owed);
     if (made === undefined || text === null || run.kill !== null) return;
     // In a failed transaction an Execute can pass that has done nothing.
     const mayHaveFailed = this.#session.owed.owedReadies > 0 || this.#session.status === TRANSACTION.failed;
     if (owed.kind === OWED.execute && mayHaveFailed) return;
-    const isAlone = owed.kind === OWED.query && !this.#session.isUnitOpen;
-    this.#connection.router.statements.afterPrepare(made, text, owed.sequence, isAlone);
+    this.#connection.router.statements.afterPrepare(made, text, owed.sequence, owed.kind === OWED.query);
   }
 
   #meanings(statement: PreparedStatement | null): TextFacts {

@@ -150,6 +150,11 @@ export class OwedQueue<Run> {
     return false;
   }
 
+  /** What was sent last is answered with ReadyForQuery in the end, and is not yet. */
+  get isLastWithReady(): boolean {
+    return this.#last !== null && endsWithReady(this.#last.kind);
+  }
+
   /** Rank of the message that was entered last. */
   get sequence(): number {
     return this.#sequence;

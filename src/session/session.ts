@@ -114,6 +114,11 @@ export class Session<Run> {
     if (status === TRANSACTION.idle) this.work++;
   }
 
+  /** An extended message was sent that no Sync or Query has followed: the next one is skipped with it, should it fail. */
+  get isInUnit(): boolean {
+    return this.isUnitOpen && !this.owed.isLastWithReady;
+  }
+
   /** Nothing is running and nothing is owed: the next message starts a unit of work of its own. */
   get isQuiet(): boolean {
     return this.owed.count === 0;

@@ -576,6 +576,30 @@ describe.each([1, 2])('SQL PREPARE over %i server connections', (size) => {
     ]);
   });
 
+  test('may stand behind anything in a pipeline, and nobody waits for its connection then', async () => {
+    const others: Turn = [1, query('SELECT 1')];
+    await expectAlike([
+      [0, parse('SELECT 1'), bind(), execute(), sync(), query('PREPARE q AS SELECT nocol'), query('SELECT 1')],
+      others,
+      [0, parse('SELECT 1'), bind(), execute(), sync(), query('PREPARE q AS SELECT 2')],
+      others,
+      [0, query('SELECT 1'), query('PREPARE r AS SELECT 3'), query('EXECUTE q'), query('EXECUTE r')],
+      others,
+      [0, parse('SELEC'), sync(), query('PREPARE t AS SELECT 5'), query('DEALLOCATE r'), query('EXECUTE t')],
+      others,
+      [
+        0,
+        query('BEGIN'),
+        query('SELECT 1/0'),
+        parse('SELECT 1'),
+        sync(),
+        query('PREPARE v AS SELECT 7'),
+        query('ABORT'),
+      ],
+      others,
+    ]);
+  });
+
   test('fails where its tables are gone, once for each message that wants it', async () => {
     for (const text of ['INSERT INTO carried (note) VALUES ($1)', 'SELECT note FROM carried WHERE note = $1']) {
       const uses = [

@@ -191,7 +191,8 @@ export class StatementCarrier {
    * A PREPARE has been sent, as all that its message runs: it can be repeated elsewhere. `text` is that of the message, with
    * its NUL. The server tells what it has made.
    *
-   * @param isQuery the message was a Query; behind one that was not, the client goes on in the same unit of work
+   * @param isQuery the message was a Query, with no extended message open before it; behind one that was not, the client goes
+   * on in the same unit of work
    */
   afterPrepare(statement: PreparedStatement, text: Buffer, sequence: number, isQuery: boolean): void {
     if (!this.#surroundings.isShared) return;

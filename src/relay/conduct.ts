@@ -356,7 +356,7 @@ export class Conduct {
     run.sentAtMs = nowMs;
     this.#connection.lastRun = run;
     if (this.#copyWait === 'over') this.#copyWait = 'none';
-    if (!run.isPlain) announceEffects(run.facts, owed, this.#session);
+    if (!run.isPlain) announceEffects(run, owed, this.#session);
     if (run.verdict?.kill) this.#connection.watchRun(run, run.verdict.kill.timeoutMs, nowMs);
   }
 }

@@ -2,7 +2,7 @@
 
 import type { Hold } from '../policy/limit-gate.ts';
 import type { Refusal, Verdict } from '../policy/verdict.ts';
-import type { Portal } from '../session/statements.ts';
+import type { Portal, PreparedStatement } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import type { KillWatch } from './steps/kill.ts';
 
@@ -22,6 +22,8 @@ export class Run {
   kill: KillWatch | null = null;
   /** When it went to the server, in ms of the monotonic clock. */
   sentAtMs = 0;
+  /** By the place of an EXECUTE among its statements: what it names, as far as that was known when it went to the server. */
+  executed: Map<number, PreparedStatement> | null = null;
   /** How many of its statements the server has completed. */
   completed = 0;
   /** SQLSTATE of the server's error, or null. */

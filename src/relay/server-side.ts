@@ -16,7 +16,7 @@ import type { Connection } from './connection.ts';
 import { Outlet } from './outlet.ts';
 import { restoreName } from './renaming.ts';
 import type { Run } from './run.ts';
-import { confirmEffect, effectOf, listDeclared, noteEffect, undoDeclared } from './steps/effects.ts';
+import { confirmEffect, listDeclared, noteEffect, takeCompleted, undoDeclared } from './steps/effects.ts';
 import { isStandInError, wordRefusal } from './steps/refuse.ts';
 
 /** Server messages that are read whole are small; an error is shown by its head. */
@@ -236,10 +236,9 @@ export class ServerSide implements FrameSink {
   }
 
   #noteCompleted(run: Run, head: OwedReply<Run>): void {
-    const statement = run.facts[run.completed];
-    run.completed++;
-    if (statement === undefined) return;
-    const effect = effectOf(statement, this.#session);
+    const completed = takeCompleted(run);
+    if (completed === null) return;
+    const { statement, effect } = completed;
     if (effect !== null) {
       const made = confirmEffect(effect, head, this.#session);
       if (this.names.owner !== null) noteEffect(effect, made, head, this.names);

@@ -463,6 +463,34 @@ describe.each([1, 2])('over %i server connections', (size) => {
     ]);
   });
 
+  test.each(['DEALLOCATE ALL', 'DEALLOCATE s', 'SELECT 2'])(
+    'what a name did not come to mean does nothing: %s',
+    async (refused) => {
+      const old = refused === 'SELECT 2' ? 'DEALLOCATE s' : 'SELECT 2';
+      await expectAlike([
+        [0, parse("SELECT 'of the first'", 's'), parse(old, 'e'), sync()],
+        [0, parse(refused, 'e'), sync(), bind({ statement: 'e' }), execute(), sync()],
+        [1, bind({ statement: 's' }), execute(), sync(), parse("SELECT 'of the second'", 's'), sync()],
+        [1, bind({ statement: 's' }), execute(), sync()],
+        [0, bind({ statement: 's' }), execute(), sync()],
+      ]);
+    },
+  );
+
+  test.each(['DEALLOCATE ALL', 'SELECT 2'])(
+    'an EXECUTE does what its name meant when it was sent, not %s',
+    async (later) => {
+      const now = later === 'SELECT 2' ? 'DEALLOCATE ALL' : 'SELECT 2';
+      await expectAlike([
+        [0, parse("SELECT 'of the first'", 's'), parse(now, 'e'), sync()],
+        [0, query('EXECUTE e'), closeStatement('e'), parse(later, 'e'), sync()],
+        [0, bind({ statement: 's' }), execute(), sync()],
+        [1, bind({ statement: 's' }), execute(), sync()],
+        [0, bind({ statement: 'e' }), execute(), sync()],
+      ]);
+    },
+  );
+
   test('a portal that will DEALLOCATE a name ends what is prepared under it meanwhile', async () => {
     await expectAlike([
       [0, parse('SELECT 0', 's'), sync()],

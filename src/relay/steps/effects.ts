@@ -5,7 +5,7 @@ import type { OwedReply } from '../../session/owed.ts';
 import type { ServerNames } from '../../session/server-names.ts';
 import type { Session } from '../../session/session.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
-import type { StatementEffect, StatementFacts, TextFacts } from '../../sql/facts.ts';
+import type { StatementEffect, StatementFacts } from '../../sql/facts.ts';
 import { keepName } from '../../wire/reader.ts';
 import type { Run } from '../run.ts';
 
@@ -13,10 +13,15 @@ const OPENING = new Set(['begin']);
 const CLOSING = new Set(['commit', 'rollback', 'prepare_transaction']);
 
 /** The message is on its way. */
-export function announceEffects(facts: TextFacts, owed: OwedReply<Run>, session: Session<Run>): void {
-  for (const statement of facts) {
+export function announceEffects(run: Run, owed: OwedReply<Run>, session: Session<Run>): void {
+  for (const [index, statement] of run.facts.entries()) {
     if (statement.shape.queryClass === 'transaction') announceTransaction(statement, session);
-    const effect = effectOf(statement, session);
+    const behind = findExecuted(statement, session);
+    if (behind !== null) {
+      run.executed ??= new Map();
+      run.executed.set(index, behind);
+    }
+    const effect = effectOf(statement, behind);
     if (effect === null) continue;
     if (effect.type === 'prepare') {
       const declared = session.statements.declare(effect.name, [effect.inner], owed.sequence, null);
@@ -28,11 +33,32 @@ export function announceEffects(facts: TextFacts, owed: OwedReply<Run>, session:
   }
 }
 
+/** The server has completed the next statement of a run: which one that was, and what it did; null where that is not known. */
+export function takeCompleted(run: Run): { statement: StatementFacts; effect: StatementEffect | null } | null {
+  const index = run.completed++;
+  const bound = run.portal?.statement ?? null;
+  const statement = (bound === null ? run.facts : meaningOf(bound).facts)[index];
+  if (statement === undefined) return null;
+  const behind = run.executed?.get(index) ?? null;
+  return { statement, effect: effectOf(statement, behind === null ? null : meaningOf(behind)) };
+}
+
+/** What a name meant after all: a Parse or PREPARE that was refused has left it as it was. */
+function meaningOf(statement: PreparedStatement): PreparedStatement {
+  for (let meant: PreparedStatement | null = statement; meant !== null; meant = meant.previous)
+    if (meant.isConfirmed) return meant;
+  return statement;
+}
+
+/** What an EXECUTE names. */
+function findExecuted({ effect, shape }: StatementFacts, session: Session<Run>): PreparedStatement | null {
+  if (effect?.type !== 'execute' || shape.kinds[0] !== 'execute') return null;
+  return session.statements.find(keepName(effect.name));
+}
+
 /** An EXECUTE has the effect of what it executes, which can only be SQL about names by way of a Parse. */
-export function effectOf({ effect, shape }: StatementFacts, session: Session<Run>): StatementEffect | null {
-  if (effect?.type !== 'execute' || shape.kinds[0] !== 'execute') return withKeptName(effect);
-  const behind = session.statements.find(keepName(effect.name))?.facts ?? [];
-  return withKeptName(behind[0]?.effect ?? effect);
+function effectOf({ effect }: StatementFacts, executed: PreparedStatement | null): StatementEffect | null {
+  return withKeptName(executed?.facts[0]?.effect ?? effect);
 }
 
 /** The name of a statement in a text is the one that messages have. */

@@ -150,4 +150,5 @@ const UNPARSED_WORDS: Readonly<Record<UnparsedReason, string>> = {
   encoding: 'it is not valid in its encoding',
   function_call: 'a function call by number has no text',
   not_prepared: 'it runs a name that this session has not prepared',
+  unsettled: 'it may be read by settings that have just been changed in the same unit of work',
 };

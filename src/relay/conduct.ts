@@ -21,6 +21,7 @@ import { Decider } from './steps/decide.ts';
 import { announceEffects } from './steps/effects.ts';
 import { FAILED_QUERY, failWith } from './steps/failed-use.ts';
 import { WaitingRoom } from './steps/limit.ts';
+import { mayChangeReading } from './steps/reading.ts';
 import {
   makeRefusedExecute,
   makeRefusedFunctionCall,
@@ -121,6 +122,7 @@ export class Conduct {
     }
     const kept = this.#waiting.take();
     const facts = kept?.facts ?? this.#decider.read(buffer, start + 5, end - 1, false);
+    if (facts === null) return false;
     const run = kept ?? this.#decider.decide(facts, facts.length > 1);
     if (this.#isRefusedHere(run)) {
       this.#session.statements.forget('', Number.POSITIVE_INFINITY);
@@ -356,7 +358,10 @@ export class Conduct {
     run.sentAtMs = nowMs;
     this.#connection.lastRun = run;
     if (this.#copyWait === 'over') this.#copyWait = 'none';
-    if (!run.isPlain) announceEffects(run, owed, this.#session);
+    if (!run.isPlain) {
+      announceEffects(run, owed, this.#session);
+      this.#session.isReadingInDoubt ||= owed.kind === OWED.execute && mayChangeReading(run);
+    }
     if (run.verdict?.kill) this.#connection.watchRun(run, run.verdict.kill.timeoutMs, nowMs);
   }
 }

@@ -109,15 +109,15 @@ export function lexingOf(encoding: string, areStringsConforming: boolean): strin
 function makePreparation(message: Buffer, start: number, textEnd: number, end: number, lexing: string): Preparation {
   const body = Buffer.from(message.subarray(start, end));
   const typesAt = textEnd + 1 - start;
-  return new Preparation(body, typesAt, isReadAlike(body, typesAt) ? null : lexing);
+  return new Preparation(body, typesAt, isReadAlike(body, 0, typesAt) ? null : lexing);
 }
 
 const BACKSLASH = 0x5c;
 
 /** ASCII without backslashes says the same under every encoding and setting. */
-function isReadAlike(text: Buffer, length: number): boolean {
-  for (let at = 0; at < length; at++) {
-    const byte = text[at] as number;
+export function isReadAlike(buffer: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    const byte = buffer[at] as number;
     if (byte >= 0x80 || byte === BACKSLASH) return false;
   }
   return true;

@@ -37,6 +37,8 @@ export class Session<Run> {
   isTransactionAhead = false;
   /** An extended message was sent, and no ReadyForQuery has ended what it began. */
   isUnitOpen = false;
+  /** A statement of the unit of work that is open may have changed a setting that texts are read by. */
+  isReadingInDoubt = false;
   /** Number of the piece of work that goes on: a transaction, or a unit of work outside of one. No portal outlives it. */
   work = 0;
 
@@ -111,6 +113,7 @@ export class Session<Run> {
     if (this.owed.count > 0) return;
     this.isTransactionAhead = status !== TRANSACTION.idle;
     this.isUnitOpen = false;
+    this.isReadingInDoubt = false;
     if (status === TRANSACTION.idle) this.work++;
   }
 

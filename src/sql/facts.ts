@@ -15,7 +15,10 @@ export const QUERY_CLASSES = [
 ] as const;
 export type QueryClass = (typeof QUERY_CLASSES)[number];
 
-/** Why a text could not be read. `not_prepared` is the EXECUTE (or Bind) of a name that this session never prepared. */
+/**
+ * Why a text could not be read. `not_prepared` is the EXECUTE (or Bind) of a name that this session never prepared; `unsettled`
+ * stands beside what a text says under settings that may just have changed.
+ */
 export type UnparsedReason =
   | 'syntax'
   | 'too_long'
@@ -23,7 +26,8 @@ export type UnparsedReason =
   | 'nul_byte'
   | 'encoding'
   | 'function_call'
-  | 'not_prepared';
+  | 'not_prepared'
+  | 'unsettled';
 
 /** What a statement does to the names of its session, or which name it runs. Names are as the server sees them. */
 export type StatementEffect =

@@ -3,7 +3,7 @@
 
 import type { CatalogKnowledge } from './catalog-knowledge.ts';
 import type { StatementShape, TextFacts } from './facts.ts';
-import { readsText, traceOf } from './traces.ts';
+import { isBuiltin, readsText, traceOf } from './traces.ts';
 
 /** The views of what is prepared, and the function behind them. */
 const LOOKS_AT_PREPARED = /^(?:pg_catalog\.)?pg_prepared_statements?$/;
@@ -33,7 +33,9 @@ export function isPlain(facts: TextFacts, catalog: CatalogKnowledge | null): boo
   if (answer === undefined) {
     const { queryClass, kinds } = shape;
     const isOfRows = (queryClass === 'read' || queryClass === 'write') && kinds[0] !== 'copy' && !readsText(shape);
-    answer = isOfRows && !looksAtPrepared(shape) && (catalog === null || traceOf(only, catalog) === 0);
+    // Written to, it sets what it shows.
+    const isSetting = queryClass === 'write' && shape.tables.some((name) => isBuiltin(name, 'pg_settings'));
+    answer = isOfRows && !isSetting && !looksAtPrepared(shape) && (catalog === null || traceOf(only, catalog) === 0);
     cache.set(shape, answer);
   }
   lastShape = shape;

@@ -247,7 +247,8 @@ function drawsSequence(shape: StatementShape, catalog: CatalogKnowledge): boolea
   return (isFirst ? tables.slice(0, 1) : tables).some((name) => catalog.drawsSequence(name));
 }
 
-function isBuiltin(name: string, builtin: string): boolean {
+/** `name`, as a shape has it, is that of PostgreSQL's own function, table or view. */
+export function isBuiltin(name: string, builtin: string): boolean {
   return name === builtin || name === `pg_catalog.${builtin}`;
 }
 

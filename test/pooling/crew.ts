@@ -25,7 +25,7 @@ const PERSISTENCE = 0.75;
 /** How often a client is sent to wait where it could have been let in first. */
 const WAIT_SHARE = 0.3;
 /** By its text, or it may by what has been prepared before. */
-const MAY_OPEN_TRANSACTION = /\b(?:BEGIN|START)\b|\bE\(/;
+const MAY_OPEN_TRANSACTION = /\b(?:BEGIN|START|EXECUTE)\b|\bE\(/;
 
 export class Crew {
   readonly #members: readonly Doings[];

@@ -5,11 +5,12 @@ import type { Session } from '../../session/session.ts';
 import { type Portal, resolveStatements } from '../../session/statements.ts';
 import type { TextFacts } from '../../sql/facts.ts';
 import { readReplicationCommand } from '../../sql/replication.ts';
-import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
+import { NOT_PREPARED_FACTS, unparsedFacts } from '../../sql/unparsed.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { Run } from '../run.ts';
 import type { WaitingRoom } from './limit.ts';
+import { readingOf } from './reading.ts';
 import { refusalOf } from './refuse.ts';
 
 /** What stands behind a name that nobody has prepared. */
@@ -35,19 +36,24 @@ export class Decider {
   }
 
   /**
-   * The facts of the text at `buffer[start, end)`.
+   * The facts of the text at `buffer[start, end)`; null: not now, the gate is closed until it can be read.
    *
    * @param isForGood the text itself will be needed, not only what is to be done about it
    */
-  read(buffer: Buffer, start: number, end: number, isForGood: boolean): TextFacts {
+  read(buffer: Buffer, start: number, end: number, isForGood: boolean): TextFacts | null {
     const session = this.#session;
     const { facts, rules } = this.#context;
     if (session.isReplication) {
       const command = readReplicationCommand(buffer.toString('latin1', start, end), session.clientEncoding);
       if (command !== null) return [command];
     }
+    const isSettled = session.isQuiet && !session.isReadingInDoubt;
+    const reading = isSettled ? 'certain' : readingOf(this.#connection, buffer, start, end);
+    if (reading === 'later') return null;
     const mayBeTwin = !isForGood && rules.active.isNumberBlind;
-    return facts.readBytes(buffer, start, end, session.clientEncoding, session.areStringsConforming, mayBeTwin);
+    const read = facts.readBytes(buffer, start, end, session.clientEncoding, session.areStringsConforming, mayBeTwin);
+    // Whatever else it may say.
+    return reading === 'certain' ? read : [...read, unparsedFacts(buffer.toString('latin1', start, end), 'unsettled')];
   }
 
   /**

@@ -1,0 +1,56 @@
+// Under which settings a text is read. The server reports client_encoding and standard_conforming_strings when a unit of work
+// ends; a text that they bear on and that comes before that may say something else than it seems to.
+
+import { isReadAlike } from '../../session/preparation.ts';
+import type { StatementFacts } from '../../sql/facts.ts';
+import { isBuiltin } from '../../sql/traces.ts';
+import { FLUSH } from '../../wire/writer.ts';
+import type { Connection } from '../connection.ts';
+import { GATE } from '../gate.ts';
+import type { Run } from '../run.ts';
+
+const SETTINGS: ReadonlySet<string> = new Set(['client_encoding', 'standard_conforming_strings']);
+const OPENS_TRANSACTION: ReadonlySet<string> = new Set(['begin', 'savepoint', 'release']);
+
+/**
+ * `certain`: they are as they were reported. `later`: not now, something is unanswered that may change them; the gate is closed
+ * until it has been answered. `doubtful`: they may have changed in this unit of work, and no report comes before its end.
+ */
+export type Reading = 'certain' | 'later' | 'doubtful';
+
+/** How the text in `buffer[start, end)` can be read now. */
+export function readingOf(connection: Connection, buffer: Buffer, start: number, end: number): Reading {
+  const { session, copyIn, gate } = connection;
+  if (isReadAlike(buffer, start, end)) return 'certain';
+  if (session.isInUnit && session.isReadingInDoubt) return 'doubtful';
+  if (copyIn.isRunning || !session.owed.some(mayChangeReading)) return 'certain';
+  connection.active.outlet.write(FLUSH);
+  gate.close(GATE.names);
+  return 'later';
+}
+
+/** It is a statement that may change how a text is read. What hides in code of the database could do anything itself. */
+export function mayChangeReading({ facts }: Run): boolean {
+  return facts.some(changesReading);
+}
+
+function changesReading({ effect, shape }: StatementFacts): boolean {
+  switch (effect?.type) {
+    case 'set':
+      return effect.name === null || SETTINGS.has(effect.name);
+    case 'execute':
+    case 'fetch':
+    case 'discard_all':
+      return true;
+    case undefined:
+      break;
+    default:
+      return false;
+  }
+  const { queryClass, kinds, functions, tables } = shape;
+  if (queryClass === 'transaction') return !OPENS_TRANSACTION.has(kinds[0] ?? '');
+  if (queryClass === 'ddl' || queryClass === 'copy') return false;
+  if (queryClass !== 'read' && queryClass !== 'write') return true;
+  if (functions.some((name) => isBuiltin(name, 'set_config'))) return true;
+  return queryClass === 'write' && tables.some((name) => isBuiltin(name, 'pg_settings'));
+}

@@ -5,6 +5,7 @@
 import type { Refusal } from '../policy/verdict.ts';
 import { OWED, type OwedReply } from '../session/owed.ts';
 import type { Session } from '../session/session.ts';
+import { isInDoubt, type Portal } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { FUNCTION_CALL_FACTS } from '../sql/unparsed.ts';
 import { FRONTEND } from '../wire/codes.ts';
@@ -31,6 +32,7 @@ import {
 } from './steps/refuse.ts';
 
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
+const NO_STATEMENTS: TextFacts = Object.freeze([]);
 const EMPTY_MESSAGE_BYTES = 5;
 /** How long the news that a COPY has failed may take, after data that the server has had for as long. */
 const COPY_FAILURE_MS = 500;
@@ -123,6 +125,7 @@ export class Conduct {
     const kept = this.#waiting.take();
     const facts = kept?.facts ?? this.#decider.read(buffer, start + 5, end - 1, false);
     if (facts === null) return false;
+    if (kept === null && this.#isPortalInDoubt(null, facts)) return false;
     const run = kept ?? this.#decider.decide(facts, facts.length > 1);
     if (this.#isRefusedHere(run)) {
       this.#session.statements.forget('', Number.POSITIVE_INFINITY);
@@ -180,7 +183,10 @@ export class Conduct {
     router.noteRun(run.facts, true);
     const owed = this.#sender.send(OWED.unit, buffer, start, unitEnd, 0);
     // Elsewhere the portal ends with the unit.
-    if (this.#session.isTransactionAhead) this.#session.portals.declare('', run.facts, owed.sequence).hasRun = true;
+    if (this.#session.isTransactionAhead) {
+      owed.portal = this.#session.portals.declare('', run.facts, owed.sequence);
+      owed.portal.hasRun = true;
+    }
     this.#start(run, owed);
     router.endUnit();
     return unitEnd;
@@ -195,6 +201,7 @@ export class Conduct {
     if (nameEnd < 0) return this.#sender.sendUnread(OWED.execute, buffer, start, end);
     if (!this.#connection.router.isReadyForUnit()) return false;
     const portal = this.#session.portals.find(readName(buffer, start + 5, nameEnd));
+    if (portal !== null && this.#isPortalInDoubt(portal, portal.hasRun ? NO_STATEMENTS : portal.facts)) return false;
     const run = this.#waiting.take() ?? this.#decider.decideExecute(portal);
     if (run.refusal !== null) {
       this.#sender.replace(OWED.parse, makeRefusedExecute(run.refusal, run.decisionId), run);
@@ -285,6 +292,15 @@ export class Conduct {
   }
 
   // What the messages have in common.
+
+  /** What would run is not known before the server has answered: the message is offered again then. */
+  #isPortalInDoubt(portal: Portal | null, facts: TextFacts): boolean {
+    const { portals, owed } = this.#session;
+    if (owed.count === 0 || !isInDoubt(portal, facts, portals, owed.syncedUpTo)) return false;
+    this.#connection.active.outlet.write(FLUSH);
+    this.#connection.gate.close(GATE.names);
+    return true;
+  }
 
   /** The limits let it through, and under kill_after_ms nothing sent before it is still at work: a cancel would hit that. */
   #isCleared(run: Run): boolean {

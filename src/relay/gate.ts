@@ -18,7 +18,7 @@ export const GATE = {
   turn: 64,
   /** A server connection of those that clients share is on its way, or is being asked what is left on it. */
   seat: 128,
-  /** What a prepared statement is called on the server, or what a text says, depends on answers that are still to come. */
+  /** What a name or a text means to the server depends on answers that are still to come. */
   names: 256,
 } as const;
 export type GateReason = (typeof GATE)[keyof typeof GATE];

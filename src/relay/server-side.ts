@@ -142,6 +142,7 @@ export class ServerSide implements FrameSink {
       case BACKEND.parseComplete:
         return this.#completeParse();
       case BACKEND.bindComplete:
+        this.#session.portals.confirm(this.#session.owed.head?.portal ?? null);
         return this.#shift(OWED.bind);
       case BACKEND.closeComplete:
         return this.#completeClose();
@@ -236,7 +237,7 @@ export class ServerSide implements FrameSink {
   }
 
   #noteCompleted(run: Run, head: OwedReply<Run>): void {
-    const completed = takeCompleted(run);
+    const completed = takeCompleted(run, this.#session);
     if (completed === null) return;
     const { statement, effect } = completed;
     if (effect !== null) {
@@ -285,6 +286,7 @@ export class ServerSide implements FrameSink {
   #finish(head: OwedReply<Run>): void {
     const { run } = head;
     if (run === null) return;
+    this.#session.portals.confirm(head.portal);
     head.run = null;
     const ranMs = this.#connection.finishRun(run);
     if (run.refusal === null) this.#durations.observe(ranMs / 1000);
@@ -309,6 +311,7 @@ export class ServerSide implements FrameSink {
     const said = this.#wordError(head, sqlstate, buffer, start, end);
     if (isQuery || head.kind === OWED.functionCall) {
       undoDeclared(listDeclared(head), this.#session);
+      this.#session.portals.undo(head.portal);
       this.names.sweep(head.sequence);
     }
     if (!isQuery && head.kind !== OWED.functionCall && head.kind !== OWED.sync) this.#skipToSync();
@@ -363,6 +366,7 @@ export class ServerSide implements FrameSink {
     const skipped: PreparedStatement[] = [];
     for (let { head } = owed; head !== null && head.kind !== OWED.sync; head = owed.head) {
       skipped.push(...listDeclared(head));
+      this.#session.portals.undo(head.portal);
       if (head.isSwallowed && head.kind === OWED.close) {
         this.#connection.probeAnswered(head.closedName);
         if (head.slot !== null) this.names.stopClosing(head.slot);

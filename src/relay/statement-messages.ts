@@ -108,6 +108,7 @@ export class StatementMessages {
     router.noteRun(facts, isPlain);
     const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, remaining, portalEnd + 1, nameEnd, slot);
     const portal = this.#session.portals.declare(readName(buffer, start + 5, portalEnd), facts, owed.sequence);
+    owed.portal = portal;
     portal.statement = statement;
     if (!isPlain) portal.substitute = statements.takeSubstitute(facts);
     return true;

@@ -8,7 +8,7 @@
 // only mark where in the stream the copy ended.
 
 import type { Slot } from './server-names.ts';
-import type { PreparedStatement } from './statements.ts';
+import type { Portal, PreparedStatement } from './statements.ts';
 
 export const OWED = {
   parse: 0,
@@ -45,6 +45,8 @@ export class OwedReply<Run> {
   isSwallowed = false;
   /** The statement that a Parse, or the statements that a Query or Execute of SQL PREPARE, will have made. */
   declared: PreparedStatement | readonly PreparedStatement[] | null = null;
+  /** The portal that it will have made; the last of those that the DECLAREs of a Query make. */
+  portal: Portal | null = null;
   /** Of a message about a prepared statement: what the server calls it. Not kept where nobody will ask. */
   slot: Slot | null = null;
   /** The client's name in such a message, where the server was sent another one. */
@@ -65,6 +67,7 @@ export class OwedReply<Run> {
   clear(): void {
     this.next = null;
     this.declared = null;
+    this.portal = null;
     this.slot = null;
     this.clientName = null;
     this.substitute = null;
@@ -108,6 +111,7 @@ export class OwedQueue<Run> {
   /** ReadyForQuery messages still to come. */
   #readies = 0;
   #sequence = 0;
+  #syncedUpTo = 0;
   /** An extended message has failed and no Sync was behind it: the server skips, unanswered, whatever is sent before the next. */
   isSkipping = false;
   #hasDataAhead = false;
@@ -160,6 +164,11 @@ export class OwedQueue<Run> {
     return this.#sequence;
   }
 
+  /** Rank of the last message that ReadyForQuery answers: behind it the server goes on, whatever has failed before. */
+  get syncedUpTo(): number {
+    return this.#syncedUpTo;
+  }
+
   /** The reply that is due next. */
   get head(): OwedReply<Run> | null {
     return this.#head;
@@ -175,7 +184,10 @@ export class OwedQueue<Run> {
     this.#sequence++;
     reply.kind = kind;
     reply.sequence = this.#sequence;
-    if (endsWithReady(kind)) this.#readies++;
+    if (endsWithReady(kind)) {
+      this.#readies++;
+      this.#syncedUpTo = this.#sequence;
+    }
     reply.isAmongData = kind === OWED.sync && this.#hasDataAhead;
     if (kind === OWED.sync) this.isSkipping = false;
     else this.#hasDataAhead = false;

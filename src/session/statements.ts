@@ -4,6 +4,7 @@
 
 import type { StatementFacts, TextFacts } from '../sql/facts.ts';
 import type { StatementDescription } from '../wire/backend.ts';
+import { keepName, MAX_NAME_BYTES } from '../wire/reader.ts';
 import type { ErrorSubstitute } from './owed.ts';
 import type { Circumstances, Preparation } from './preparation.ts';
 
@@ -145,6 +146,7 @@ export class PreparedStatements {
 }
 
 export class Portal {
+  readonly name: string;
   readonly facts: TextFacts;
   readonly sequence: number;
   /** Made by DECLARE … WITH HOLD: lives on after its transaction. */
@@ -157,8 +159,17 @@ export class Portal {
   statement: PreparedStatement | null = null;
   /** For the replies to its Executes. */
   substitute: ErrorSubstitute | null = null;
+  /** The server has neither made it yet nor refused to. */
+  isPending = true;
+  /** While that is so: what the server is known to have under the name, for a Bind or DECLARE that fails leaves it there. */
+  standing: Portal | null = null;
+  /** The name meant something when it was sent: should it fail, something else runs. */
+  isOverAnother = false;
+  /** Made by the same message, before it. */
+  beside: Portal | null = null;
 
-  constructor(facts: TextFacts, sequence: number, isHeld: boolean) {
+  constructor(name: string, facts: TextFacts, sequence: number, isHeld: boolean) {
+    this.name = name;
     this.facts = facts;
     this.sequence = sequence;
     this.isHeld = isHeld;
@@ -174,35 +185,102 @@ export class Portals {
     return name === '' ? this.#unnamed : (this.#byName?.get(name) ?? null);
   }
 
+  /** A message that makes it has been sent; what is pipelined behind it already means this one. */
   declare(name: string, facts: TextFacts, sequence: number, isHeld = false): Portal {
-    const portal = new Portal(facts, sequence, isHeld);
-    if (name === '') this.#unnamed = portal;
-    else {
-      this.#byName ??= new Map();
-      this.#byName.set(name, portal);
+    const last = this.find(name);
+    const portal = new Portal(name, facts, sequence, isHeld);
+    if (last !== null) {
+      portal.isOverAnother = true;
+      portal.standing = last.isPending ? last.standing : last;
     }
+    this.#put(name, portal);
     return portal;
   }
 
-  forget(name: string | null, sequence: number): void {
-    if (name === null) {
-      for (const key of this.#byName?.keys() ?? []) this.forget(key, sequence);
-    } else if (name === '') {
-      this.#unnamed = null;
-    } else if ((this.#byName?.get(name)?.sequence ?? sequence) < sequence) {
-      this.#byName?.delete(name);
+  /** The server has made it, and those beside it that nothing else is known of. */
+  confirm(portal: Portal | null): void {
+    for (let made = portal; made !== null; made = made.beside) this.confirmOne(made);
+  }
+
+  confirmOne(portal: Portal): void {
+    if (!portal.isPending) return;
+    portal.isPending = false;
+    portal.standing = null;
+    const last = this.find(portal.name);
+    if (last?.isPending === true) last.standing = portal;
+  }
+
+  /**
+   * The server refused the message that was to make it (and those beside it), or skipped that without a look: the name goes
+   * on to mean what it meant. A Bind of the unnamed portal can have ended that before it failed; an Execute fails then.
+   */
+  undo(portal: Portal | null): void {
+    for (let failed = portal; failed !== null; failed = failed.beside) {
+      if (!failed.isPending) continue;
+      failed.isPending = false;
+      if (this.find(failed.name) === failed) this.#put(failed.name, failed.standing);
+      failed.standing = null;
     }
   }
 
-  /** A transaction ended at the message of that rank: portals made before it are gone, but the held ones. */
-  endTransaction(sequence: number): void {
-    if (this.#unnamed !== null && this.#unnamed.sequence < sequence) this.#unnamed = null;
-    if (this.#byName === null) return;
-    for (const [name, portal] of this.#byName) {
-      if (!portal.isHeld && portal.sequence < sequence) this.#byName.delete(name);
+  /** CloseComplete or CLOSE (name null: of all that have one) was answered: what was made before it is gone. */
+  forget(name: string | null, sequence: number): void {
+    if (name === null) {
+      for (const key of this.#byName?.keys() ?? []) this.forget(key, sequence);
+      return;
     }
-    if (this.#byName.size === 0) this.#byName = null;
+    const last = this.find(name);
+    if (last === null) return;
+    if (last.sequence < sequence) this.#put(name, null);
+    else if (last.standing !== null && last.standing.sequence < sequence) last.standing = null;
   }
+
+  /** A transaction ended at the message of that rank: portals made up to it are gone, but the held ones. */
+  endTransaction(sequence: number): void {
+    if (this.#unnamed !== null) this.#endIn(this.#unnamed, sequence);
+    if (this.#byName === null) return;
+    for (const portal of this.#byName.values()) this.#endIn(portal, sequence);
+  }
+
+  #endIn(portal: Portal, sequence: number): void {
+    if (portal.sequence > sequence) {
+      if (portal.standing?.isHeld === false) portal.standing = null;
+    } else if (!portal.isHeld) this.#put(portal.name, null);
+  }
+
+  #put(name: string, portal: Portal | null): void {
+    if (name === '') this.#unnamed = portal;
+    else if (portal !== null) {
+      this.#byName ??= new Map();
+      this.#byName.set(name, portal);
+    } else if (this.#byName?.delete(name) === true && this.#byName.size === 0) this.#byName = null;
+  }
+}
+
+/**
+ * What would run under the name of `portal`, or of one that `facts` fetch from, depends on an answer that is still to come: if
+ * the newest of that name fails, it is another one. What is sent before the next Sync is skipped with it, and so in no doubt.
+ *
+ * @param syncedUpTo rank of the last message behind which the server goes on in any case
+ */
+export function isInDoubt(portal: Portal | null, facts: TextFacts, portals: Portals, syncedUpTo: number): boolean {
+  if (portal !== null && mayBeAnother(portal, syncedUpTo)) return true;
+  for (const { effect } of facts) {
+    if (effect === null || effect.type !== 'fetch') continue;
+    const source = findByText(portals, effect.name);
+    if (source !== null && mayBeAnother(source, syncedUpTo)) return true;
+  }
+  return false;
+}
+
+function mayBeAnother({ isPending, isOverAnother, sequence }: Portal, syncedUpTo: number): boolean {
+  return isPending && isOverAnother && sequence <= syncedUpTo;
+}
+
+/** By a name in a text. Messages have the client's bytes: UTF-8, or as the text where that came in Latin-1. */
+export function findByText<T>(names: { find(name: string): T | null }, name: string): T | null {
+  const kept = keepName(name);
+  return names.find(kept) ?? (kept === name ? null : names.find(name.slice(0, MAX_NAME_BYTES)));
 }
 
 /**
@@ -221,12 +299,13 @@ export function resolveStatements(
   for (const { effect } of facts) {
     if (effect === null) continue;
     if (effect.type === 'prepare') {
-      preparedHere.set(effect.name, [effect.inner]);
+      preparedHere.set(keepName(effect.name), [effect.inner]);
       behind.push(effect.inner);
     } else if (effect.type === 'execute') {
-      behind.push(...(preparedHere.get(effect.name) ?? meaningsOf(statements.find(effect.name), unknown)));
+      const here = preparedHere.get(keepName(effect.name));
+      behind.push(...(here ?? meaningsOf(findByText(statements, effect.name), unknown)));
     } else if (effect.type === 'fetch') {
-      behind.push(...(portals.find(effect.name)?.facts ?? [unknown]));
+      behind.push(...(findByText(portals, effect.name)?.facts ?? [unknown]));
     }
   }
   return joinFacts(facts, behind);

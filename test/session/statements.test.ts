@@ -194,35 +194,6 @@ describe('prepared statements', () => {
   });
 });
 
-describe('portals', () => {
-  test('end with their transaction, but those WITH HOLD and those made later', () => {
-    const portals = new Portals();
-    portals.declare('plain', [factsOf('p')], 1);
-    portals.declare('held', [factsOf('h')], 2, true);
-    portals.declare('later', [factsOf('l')], 9);
-    portals.endTransaction(5);
-    expect(['plain', 'held', 'later'].map((name) => portals.find(name)?.facts[0]?.text)).toEqual([undefined, 'h', 'l']);
-  });
-
-  test('a closed portal is gone, one of the same name made after the Close was sent is not', () => {
-    const portals = new Portals();
-    portals.declare('c', [factsOf('old')], 1);
-    portals.declare('c', [factsOf('new')], 3);
-    portals.forget('c', 2);
-    expect(textOf(portals.find('c')?.facts ?? [])).toBe('new');
-    portals.forget('c', 4);
-    expect(portals.find('c')).toBeNull();
-  });
-
-  test('CLOSE ALL ends every named one', () => {
-    const portals = new Portals();
-    portals.declare('c', [factsOf('c')], 1);
-    portals.declare('d', [factsOf('d')], 2);
-    portals.forget(null, 5);
-    expect([portals.find('c'), portals.find('d')]).toEqual([null, null]);
-  });
-});
-
 describe('what a message really runs', () => {
   const inner = factsOf('DELETE FROM t');
   const execute = factsOf('EXECUTE a', { type: 'execute', name: 'a' });

@@ -4,9 +4,9 @@
 import type { OwedReply } from '../../session/owed.ts';
 import type { ServerNames } from '../../session/server-names.ts';
 import type { Session } from '../../session/session.ts';
-import type { PreparedStatement } from '../../session/statements.ts';
+import { findByText, type Portal, type PreparedStatement } from '../../session/statements.ts';
 import type { StatementEffect, StatementFacts } from '../../sql/facts.ts';
-import { keepName } from '../../wire/reader.ts';
+import { keepName, MAX_NAME_BYTES } from '../../wire/reader.ts';
 import type { Run } from '../run.ts';
 
 const OPENING = new Set(['begin']);
@@ -15,32 +15,37 @@ const CLOSING = new Set(['commit', 'rollback', 'prepare_transaction']);
 /** The message is on its way. */
 export function announceEffects(run: Run, owed: OwedReply<Run>, session: Session<Run>): void {
   for (const [index, statement] of run.facts.entries()) {
-    if (statement.shape.queryClass === 'transaction') announceTransaction(statement, session);
-    const behind = findExecuted(statement, session);
-    if (behind !== null) {
+    const executed = findExecuted(statement, session);
+    if (executed !== null) {
       run.executed ??= new Map();
-      run.executed.set(index, behind);
+      run.executed.set(index, executed);
     }
-    const effect = effectOf(statement, behind);
+    announceTransaction(executed?.facts[0] ?? statement, session);
+    const effect = effectOf(statement, executed, session);
     if (effect === null) continue;
     if (effect.type === 'prepare') {
       const declared = session.statements.declare(effect.name, [effect.inner], owed.sequence, null);
       session.statements.markSql(declared);
       owed.declared = [...listDeclared(owed), declared];
     } else if (effect.type === 'declare') {
-      session.portals.declare(effect.name, [statement], owed.sequence, effect.isHeld);
+      const portal = session.portals.declare(effect.name, [statement], owed.sequence, effect.isHeld);
+      portal.beside = owed.portal;
+      owed.portal = portal;
     }
   }
 }
 
 /** The server has completed the next statement of a run: which one that was, and what it did; null where that is not known. */
-export function takeCompleted(run: Run): { statement: StatementFacts; effect: StatementEffect | null } | null {
+export function takeCompleted(
+  run: Run,
+  session: Session<Run>,
+): { statement: StatementFacts; effect: StatementEffect | null } | null {
   const index = run.completed++;
   const bound = run.portal?.statement ?? null;
   const statement = (bound === null ? run.facts : meaningOf(bound).facts)[index];
   if (statement === undefined) return null;
-  const behind = run.executed?.get(index) ?? null;
-  return { statement, effect: effectOf(statement, behind === null ? null : meaningOf(behind)) };
+  const executed = run.executed?.get(index) ?? null;
+  return { statement, effect: effectOf(statement, executed === null ? null : meaningOf(executed), session) };
 }
 
 /** What a name meant after all: a Parse or PREPARE that was refused has left it as it was. */
@@ -50,26 +55,49 @@ function meaningOf(statement: PreparedStatement): PreparedStatement {
   return statement;
 }
 
-/** What an EXECUTE names. */
+/** What an EXECUTE alone names. */
 function findExecuted({ effect, shape }: StatementFacts, session: Session<Run>): PreparedStatement | null {
   if (effect?.type !== 'execute' || shape.kinds[0] !== 'execute') return null;
-  return session.statements.find(keepName(effect.name));
+  return findByText(session.statements, effect.name);
 }
 
 /** An EXECUTE has the effect of what it executes, which can only be SQL about names by way of a Parse. */
-function effectOf({ effect }: StatementFacts, executed: PreparedStatement | null): StatementEffect | null {
-  return withKeptName(executed?.facts[0]?.effect ?? effect);
+function effectOf(
+  statement: StatementFacts,
+  executed: PreparedStatement | null,
+  session: Session<Run>,
+): StatementEffect | null {
+  const effect = executed?.facts[0]?.effect ?? statement.effect;
+  switch (effect?.type) {
+    case 'prepare':
+    case 'deallocate':
+      return withKeptName(effect, keepName);
+    case 'declare':
+    case 'close_cursor':
+      return withKeptName(effect, session.clientEncoding === 'LATIN1' ? cutName : keepName);
+    default:
+      return effect;
+  }
 }
 
-/** The name of a statement in a text is the one that messages have. */
-function withKeptName(effect: StatementEffect | null): StatementEffect | null {
-  if (effect?.type !== 'prepare' && effect?.type !== 'deallocate') return effect;
-  const name = effect.name === null ? null : keepName(effect.name);
-  return name === null || name === effect.name ? effect : { ...effect, name };
+/** The name in a text is the one that messages have. */
+function withKeptName(
+  effect: Extract<StatementEffect, { type: 'prepare' | 'deallocate' | 'declare' | 'close_cursor' }>,
+  keep: (name: string) => string,
+): StatementEffect {
+  if (effect.name === null) return effect;
+  const name = keep(effect.name);
+  return name === effect.name ? effect : { ...effect, name };
 }
 
-function announceTransaction(statement: StatementFacts, session: Session<Run>): void {
-  const kind = statement.shape.kinds[0] ?? '';
+/** Latin-1 has a byte for each character. */
+function cutName(name: string): string {
+  return name.slice(0, MAX_NAME_BYTES);
+}
+
+function announceTransaction({ shape }: StatementFacts, session: Session<Run>): void {
+  if (shape.queryClass !== 'transaction') return;
+  const kind = shape.kinds[0] ?? '';
   if (OPENING.has(kind)) session.isTransactionAhead = true;
   else if (CLOSING.has(kind)) session.isTransactionAhead = false;
 }
@@ -87,6 +115,8 @@ export function confirmEffect(
   }
   if (effect.type === 'deallocate') {
     session.statements.forget(effect.name, owed.sequence);
+  } else if (effect.type === 'declare') {
+    confirmPortal(effect.name, owed, session);
   } else if (effect.type === 'close_cursor') {
     session.portals.forget(effect.name, owed.sequence);
   } else if (effect.type === 'discard_all') {
@@ -94,6 +124,14 @@ export function confirmEffect(
     session.portals.forget(null, owed.sequence);
   }
   return null;
+}
+
+/** The first of that name that waits: a Query may declare it, close it, and declare it again. */
+function confirmPortal(name: string, owed: OwedReply<Run>, session: Session<Run>): void {
+  let first: Portal | null = null;
+  for (let portal = owed.portal; portal !== null; portal = portal.beside)
+    if (portal.isPending && portal.name === name) first = portal;
+  if (first !== null) session.portals.confirmOne(first);
 }
 
 /** The same for what the server has by name; `made` is what a PREPARE has made. */

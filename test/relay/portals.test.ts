@@ -17,6 +17,7 @@ const RULES = `
 traffic_control:
   rules:
     - { name: not_for_long, match: { query_regex: portal_killed }, action: kill_after_ms, timeout_ms: 100 }
+    - { name: none_inside, match: { query_regex: portal_inside, in_transaction: true }, action: deny }
 `;
 
 const { parse, bind, execute, describePortal, closePortal, flush, sync, query } = frontend;
@@ -138,6 +139,25 @@ const KILLED: readonly Program[] = [
   ],
 ];
 
+const REFUSED: readonly Program[] = [
+  [
+    'a unit behind COMMIT AND CHAIN',
+    [
+      turn(1, parse('SELECT 1 AS portal_inside', 'i'), sync()),
+      turn(1, query('BEGIN')),
+      turn(2, query('COMMIT AND CHAIN'), unit('i')),
+    ],
+  ],
+  [
+    'a Query behind ROLLBACK AND CHAIN',
+    [turn(1, query('BEGIN')), turn(2, query('ROLLBACK AND CHAIN'), query('SELECT 1 AS portal_inside'))],
+  ],
+  [
+    'a Query behind EXECUTE of a BEGIN',
+    [turn(1, parse('BEGIN', 'b'), sync()), turn(2, query('EXECUTE b'), query('SELECT 1 AS portal_inside'))],
+  ],
+];
+
 const codesOf = (messages: readonly BackendMessage[]): string[] =>
   messages.filter(({ type }) => type === 'E').map(({ body }) => readFields(body).C ?? '');
 
@@ -172,5 +192,15 @@ describe.each(['session', 'transaction'] as const)('in %s mode', (mode) => {
   test.each(KILLED)('%s is killed', async (_name, turns) => {
     const [said, expected] = await Promise.all([converse(weir, turns), converse(bare, turns)]);
     expect(said).toEqual([...expected, '57014']);
+  });
+
+  test.each(REFUSED)('%s in one piece is in a transaction', async (_name, turns) => {
+    expect(await converse(bare, turns)).toEqual([]);
+    expect(await converse(weir, turns)).toEqual(['42501']);
+  });
+
+  test('a statement outside of a transaction is let through by the rule for those inside', async () => {
+    const turns = [turn(1, query('BEGIN')), turn(2, query('COMMIT AND NO CHAIN'), query('SELECT 1 AS portal_inside'))];
+    expect(await converse(weir, turns)).toEqual([]);
   });
 });

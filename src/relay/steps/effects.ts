@@ -99,7 +99,8 @@ function announceTransaction({ shape }: StatementFacts, session: Session<Run>): 
   if (shape.queryClass !== 'transaction') return;
   const kind = shape.kinds[0] ?? '';
   if (OPENING.has(kind)) session.isTransactionAhead = true;
-  else if (CLOSING.has(kind)) session.isTransactionAhead = false;
+  // AND CHAIN goes on in a transaction, and is an error where there is none.
+  else if (CLOSING.has(kind) && !/\band chain\b/i.test(shape.normalized)) session.isTransactionAhead = false;
 }
 
 /** The server has completed a statement of that effect. What a PREPARE has made, null of others. */

@@ -296,7 +296,8 @@ export class Conduct {
   /** What would run is not known before the server has answered: the message is offered again then. */
   #isPortalInDoubt(portal: Portal | null, facts: TextFacts): boolean {
     const { portals, owed } = this.#session;
-    if (owed.count === 0 || !isInDoubt(portal, facts, portals, owed.syncedUpTo)) return false;
+    if (owed.count === 0 || this.#connection.copyIn.isRunning) return false;
+    if (!isInDoubt(portal, facts, portals, owed.syncedUpTo)) return false;
     this.#connection.active.outlet.write(FLUSH);
     this.#connection.gate.close(GATE.names);
     return true;

@@ -8,6 +8,7 @@ import { Recorder } from './audit/recorder.ts';
 import { systemClock } from './base/clock.ts';
 import { describeError } from './base/errors.ts';
 import { DURATION_BOUNDS_SECONDS, Histogram } from './base/histogram.ts';
+import { nameListenSetting } from './base/listen-error.ts';
 import type { Log } from './base/log.ts';
 import { CertificateKeeper } from './config/certificate-keeper.ts';
 import { RuleKeeper } from './config/rule-keeper.ts';
@@ -53,7 +54,7 @@ export interface RunningWeir {
 
 /**
  * Starts pgweir: health first, then the rules, then the clients' port, then the admin API. Throws RuleDocumentError for bad
- * rules and the system's error for a port that is taken; what had been started is stopped again.
+ * rules and ListenError for a port that is taken; what had been started is stopped again.
  */
 export async function startWeir(settings: Settings, log: Log): Promise<RunningWeir> {
   await loadParser();
@@ -168,9 +169,9 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
   };
   try {
     loopDelay.enable();
-    const healthPort = await health.listen({ host: settings.health.host, port: settings.health.port });
+    const healthPort = await nameListenSetting('health', health.listen(settings.health));
     const clientPort = await listener.listen();
-    const adminPort = await admin.listen({ host: settings.admin.host, port: settings.admin.port });
+    const adminPort = await nameListenSetting('admin', admin.listen(settings.admin));
     keeper.start();
     poolKeeper?.start();
     certificates.start();

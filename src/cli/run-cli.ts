@@ -2,6 +2,7 @@
 
 import { Command, CommanderError, Option } from 'commander';
 import manifest from '../../package.json' with { type: 'json' };
+import { ListenError } from '../base/listen-error.ts';
 import { formatProblem } from '../base/yaml-document.ts';
 import { SettingsError } from '../config/load.ts';
 import { RuleDocumentError } from '../policy/document.ts';
@@ -196,6 +197,6 @@ function wordComplaint(error: unknown): string | null {
   if (error instanceof SettingsError || error instanceof RuleDocumentError) {
     return ['the configuration cannot be used', ...error.problems.map(formatProblem)].join('\n');
   }
-  if (error instanceof CliError) return error.message;
+  if (error instanceof CliError || error instanceof ListenError) return error.message;
   return error instanceof Error && 'syscall' in error ? error.message : null;
 }

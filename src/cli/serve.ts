@@ -7,7 +7,7 @@ import { createLog } from '../base/log.ts';
 import { listUnknownVariables, loadSettings } from '../config/load.ts';
 import type { Settings } from '../config/settings.ts';
 import type { CliIo, ExitCode } from './io.ts';
-import { CliError, EXIT } from './io.ts';
+import { EXIT } from './io.ts';
 import { readSource } from './sources.ts';
 
 /** A pgweir that runs, as far as its signals go. */
@@ -33,7 +33,7 @@ const CONFIG_VARIABLE = 'PGWEIR_CONFIG';
 
 /**
  * Runs until a signal ends it. The first SIGTERM or SIGINT drains; the second returns at once, and main.ts ends the
- * process then. Throws SettingsError, RuleDocumentError and CliError when it cannot start.
+ * process then. Throws SettingsError, RuleDocumentError, ListenError and CliError when it cannot start.
  */
 export async function runServe(io: CliIo, options: ServeOptions, startWeir: StartWeir): Promise<ExitCode> {
   const settings = await readSettings(io, options);
@@ -42,7 +42,7 @@ export async function runServe(io: CliIo, options: ServeOptions, startWeir: Star
   if (unknown.length > 0) log.warn({ variables: unknown }, 'variables name no setting and are ignored');
   const ending = watchSignals(io);
   try {
-    const weir = await startOrExplain(settings, log, startWeir);
+    const weir = await startWeir(settings, log);
     ending.follow(weir, log);
     await ending.ended;
     return EXIT.ok;
@@ -59,16 +59,6 @@ export async function readSettings(io: CliIo, options: ServeOptions): Promise<Se
   if (path !== '-') return loadSettings({ ...given, file: path });
   const { text, name } = await readSource(io, path);
   return loadSettings({ ...given, text, source: name });
-}
-
-async function startOrExplain(settings: Settings, log: Log, startWeir: StartWeir): Promise<StartedWeir> {
-  try {
-    return await startWeir(settings, log);
-  } catch (error) {
-    const isTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
-    if (!isTaken) throw error;
-    throw new CliError(`a port is taken already: ${describeError(error)}`);
-  }
 }
 
 interface Ending {

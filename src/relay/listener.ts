@@ -1,9 +1,10 @@
 // Takes clients in, on TCP and on a Unix socket: carries cancels to the session they mean, and makes a connection of every
 // client that wants a session.
 
-import { chmodSync, existsSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, statSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { WeirError } from '../base/errors.ts';
+import { describeError } from '../base/errors.ts';
+import { ListenError, nameListenSetting } from '../base/listen-error.ts';
 import { CancelCarrier } from './cancels.ts';
 import { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
@@ -29,20 +30,28 @@ export class Listener {
     return this.#connections;
   }
 
-  /** Binds the port, and the Unix socket where there is one. Returns the port. Throws the system's error (EADDRINUSE …). */
+  /** Binds the port, and the Unix socket where there is one. Returns the port. Throws ListenError. */
   async listen(): Promise<number> {
     const { host, port, unixSocketDirectory } = this.#context.settings.listen;
     const server = this.#makeServer(false);
-    await bind(server, { host, port, backlog: 1024 });
+    await nameListenSetting('listen', bind(server, { host, port, backlog: 1024 }));
     const address = server.address();
     const bound = typeof address === 'object' && address !== null ? address.port : port;
-    if (unixSocketDirectory !== null) {
-      const path = `${unixSocketDirectory}/.s.PGSQL.${bound}`;
+    if (unixSocketDirectory !== null) await this.#listenOnSocket(unixSocketDirectory, bound);
+    return bound;
+  }
+
+  async #listenOnSocket(directory: string, port: number): Promise<void> {
+    const path = `${directory}/.s.PGSQL.${port}`;
+    try {
+      // Of a folder that is not there the system says EACCES.
+      if (!statSync(directory).isDirectory()) throw new Error(`${directory} is no folder`);
       await removeStaleSocket(path);
       await bind(this.#makeServer(true), { path });
       chmodSync(path, 0o777);
+    } catch (error) {
+      throw new ListenError('listen.unix_socket_directory', describeError(error), { cause: error });
     }
-    return bound;
   }
 
   /** Stops accepting; who is in may stay. */
@@ -151,6 +160,6 @@ async function removeStaleSocket(path: string): Promise<void> {
     probe.on('connect', () => resolve(true)).on('error', () => resolve(false));
     probe.on('connect', () => probe.destroy());
   });
-  if (isServed) throw new WeirError('internal', `another process listens on ${path}`);
+  if (isServed) throw new Error(`another process listens on ${path}`);
   unlinkSync(path);
 }

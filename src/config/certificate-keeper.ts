@@ -7,7 +7,7 @@ import { TlsConnector } from '../tls/connector.ts';
 import { readTlsFiles, type TlsFiles, type TlsMaterial } from '../tls/tls-files.ts';
 import type { Settings } from './settings.ts';
 import { listenTlsFiles } from './tls-settings.ts';
-import { RuleFileWatcher } from './watch.ts';
+import { FileWatcher } from './watch.ts';
 
 const NO_FILES: TlsFiles = { certificateFile: null, keyFile: null, caFile: null };
 
@@ -15,7 +15,7 @@ export class CertificateKeeper {
   /** Null where clients are offered no TLS. */
   readonly acceptor: TlsAcceptor | null;
   readonly connector: TlsConnector;
-  readonly #watchers: readonly RuleFileWatcher[];
+  readonly #watchers: readonly FileWatcher[];
 
   /** Throws TlsFileError where a file cannot serve. */
   constructor({ listen, targets }: Settings, log: Log) {
@@ -52,11 +52,11 @@ function watchFiles(
   side: 'clients' | 'targets',
   log: Log,
   use: (material: TlsMaterial) => void,
-): RuleFileWatcher[] {
+): FileWatcher[] {
   const paths = [...new Set([files.certificateFile, files.keyFile, files.caFile])].filter((path) => path !== null);
   return paths.map(
     (file) =>
-      new RuleFileWatcher({
+      new FileWatcher({
         file,
         knownText: readFileSync(file, 'utf8'),
         onText: () => {

@@ -8,11 +8,11 @@ import type { Log } from '../base/log.ts';
 import { RuleBook, type RuleVersion } from '../policy/rule-book.ts';
 import type { Settings } from './settings.ts';
 import { chooseStartingRules, hashRuleText, RuleStore } from './state.ts';
-import { RuleFileWatcher } from './watch.ts';
+import { FileWatcher } from './watch.ts';
 
 export class RuleKeeper {
   readonly book: RuleBook;
-  readonly #watcher: RuleFileWatcher | null;
+  readonly #watcher: FileWatcher | null;
   /** The newest text of the settings' rules, good or bad: what is posted after it replaces it. */
   #settingsText: string;
 
@@ -40,8 +40,8 @@ export class RuleKeeper {
     this.#watcher?.stop();
   }
 
-  #watch(file: string, knownText: string, log: Log): RuleFileWatcher {
-    return new RuleFileWatcher({
+  #watch(file: string, knownText: string, log: Log): FileWatcher {
+    return new FileWatcher({
       file,
       knownText,
       onText: (text) => {

@@ -5,7 +5,7 @@ import { parseUsersFile } from '../auth/users-file.ts';
 import { type LoginSecret, NO_SECRET, type Verifier } from '../auth/verifier.ts';
 import type { Log } from '../base/log.ts';
 import type { Settings } from './settings.ts';
-import { RuleFileWatcher } from './watch.ts';
+import { FileWatcher } from './watch.ts';
 
 /** A password file's text without the newline that editors leave at its end. */
 export function trimSecret(text: string): string {
@@ -14,7 +14,7 @@ export function trimSecret(text: string): string {
 
 export class Secrets {
   readonly #passwords = new Map<string, string | null>();
-  readonly #watchers: RuleFileWatcher[] = [];
+  readonly #watchers: FileWatcher[] = [];
   #users: ReadonlyMap<string, Verifier | null> = new Map();
 
   constructor({ auth }: Settings, log: Log) {
@@ -71,7 +71,7 @@ export class Secrets {
 
   #watch(file: string, knownText: string, log: Log, take: (text: string) => boolean): void {
     this.#watchers.push(
-      new RuleFileWatcher({
+      new FileWatcher({
         file,
         knownText,
         onText: (text) => {

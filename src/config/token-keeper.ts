@@ -4,12 +4,12 @@
 import type { Log } from '../base/log.ts';
 import { trimSecret } from './secrets.ts';
 import type { Settings } from './settings.ts';
-import { RuleFileWatcher } from './watch.ts';
+import { FileWatcher } from './watch.ts';
 
 export const MIN_TOKEN_CHARACTERS = 16;
 
 export class TokenKeeper {
-  readonly #watcher: RuleFileWatcher | null;
+  readonly #watcher: FileWatcher | null;
   #token: string | null;
 
   constructor({ admin }: Pick<Settings, 'admin'>, log: Log) {
@@ -35,8 +35,8 @@ export class TokenKeeper {
     this.#watcher?.stop();
   }
 
-  #watch(file: string, log: Log): RuleFileWatcher {
-    return new RuleFileWatcher({
+  #watch(file: string, log: Log): FileWatcher {
+    return new FileWatcher({
       file,
       knownText: this.#token ?? '',
       onText: (text) => {

@@ -1,5 +1,6 @@
-// Watches the file that holds the rules. Kubernetes swaps a symlink beside it, after which a watch on the file itself is
-// deaf: so the folder is watched, events are gathered, contents compared, and a slow poll catches what no event told.
+// Watches a file that is read again when it changes: rules, passwords, users, certificates, the admin token. Kubernetes
+// swaps a symlink beside it, after which a watch on the file itself is deaf: so the folder is watched, events are gathered,
+// contents compared, and a slow poll catches what no event told.
 
 import type { FSWatcher } from 'node:fs';
 import { watch } from 'node:fs';
@@ -7,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { describeError } from '../base/errors.ts';
 
-export interface RuleFileWatcherOptions {
+export interface FileWatcherOptions {
   /** Absolute path. */
   readonly file: string;
   /** The text that is in force already: only another one is news. */
@@ -22,8 +23,8 @@ export interface RuleFileWatcherOptions {
   readonly pollMs?: number;
 }
 
-export class RuleFileWatcher {
-  readonly #options: RuleFileWatcherOptions;
+export class FileWatcher {
+  readonly #options: FileWatcherOptions;
   #knownText: string;
   #watcher: FSWatcher | null = null;
   #debounce: NodeJS.Timeout | null = null;
@@ -32,7 +33,7 @@ export class RuleFileWatcher {
   #lastError = '';
   #reading: Promise<void> = Promise.resolve();
 
-  constructor(options: RuleFileWatcherOptions) {
+  constructor(options: FileWatcherOptions) {
     this.#options = options;
     this.#knownText = options.knownText;
   }

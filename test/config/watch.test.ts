@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { RuleFileWatcher } from '../../src/config/watch.ts';
+import { FileWatcher } from '../../src/config/watch.ts';
 
 let folder = '';
-let watcher: RuleFileWatcher | null = null;
+let watcher: FileWatcher | null = null;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'pgweir-watch-'));
 });
@@ -20,7 +20,7 @@ afterEach(() => {
 function watchFile(file: string, knownText: string, pollMs = 60_000): { texts: string[]; errors: string[] } {
   const texts: string[] = [];
   const errors: string[] = [];
-  watcher = new RuleFileWatcher({
+  watcher = new FileWatcher({
     file,
     knownText,
     onText: (text) => texts.push(text),
@@ -111,7 +111,7 @@ test('a receiver that throws does not end the watch', async () => {
   writeFileSync(file, 'one');
   const seen: string[] = [];
   const errors: string[] = [];
-  watcher = new RuleFileWatcher({
+  watcher = new FileWatcher({
     file,
     knownText: 'one',
     onText: (text) => {

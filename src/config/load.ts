@@ -65,8 +65,14 @@ export function loadSettings(sources: SettingsSources): Settings {
   const raw = completeSettings(value, overrides, validate);
   const problemAt = (path: ValuePath, message: string): DocumentProblem => locate(document, overrides, path, message);
   refuse(findContradictions(raw, problemAt));
-  const folder = sources.file === undefined ? '.' : dirname(sources.file);
-  return new SettingsBuilder(raw, document, folder, overrides).build();
+  return new SettingsBuilder(raw, document, sources.file ?? null, overrides).build();
+}
+
+/** The rules that stand in a settings file now, or null for none. Throws SettingsError where it cannot be read. */
+export function readInlineRules(file: string): string | null {
+  const document = new PositionedDocument(readSettingsFile(file), file);
+  refuse(document.problems);
+  return document.isolateTopLevel('traffic_control');
 }
 
 /** `PGWEIR_` variables that name no setting. */
@@ -78,14 +84,15 @@ export function listUnknownVariables(environment: Environment): string[] {
 class SettingsBuilder {
   readonly #raw: RawSettings;
   readonly #document: PositionedDocument;
-  readonly #folder: string;
+  /** Null for settings that came as text, or from outside any file. */
+  readonly #file: string | null;
   readonly #overrides: readonly Override[];
   readonly #problems: DocumentProblem[] = [];
 
-  constructor(raw: RawSettings, document: PositionedDocument, folder: string, overrides: readonly Override[]) {
+  constructor(raw: RawSettings, document: PositionedDocument, file: string | null, overrides: readonly Override[]) {
     this.#raw = raw;
     this.#document = document;
-    this.#folder = folder;
+    this.#file = file;
     this.#overrides = overrides;
   }
 
@@ -180,7 +187,8 @@ class SettingsBuilder {
     }
     const inline = this.#document.isolateTopLevel('traffic_control');
     const source = inline === null ? 'no rules' : this.#document.source;
-    return { file: null, text: inline ?? NO_RULES, source, onInvalidStart };
+    const rules = { file: null, text: inline ?? NO_RULES, source, onInvalidStart };
+    return this.#file === null ? rules : { ...rules, settingsFile: resolve(this.#file) };
   }
 
   #readSecret(path: ValuePath, file: string | null | undefined): string | null {
@@ -199,7 +207,8 @@ class SettingsBuilder {
   /** Paths in the file are relative to the file, paths from the environment and from flags to the working directory. */
   #resolvePath(path: ValuePath, file: string): string {
     const isFromOutside = this.#overrides.some((override) => override.path === path.join('.'));
-    return isFromOutside ? resolve(file) : resolve(this.#folder, file);
+    const folder = this.#file === null ? '.' : dirname(this.#file);
+    return isFromOutside ? resolve(file) : resolve(folder, file);
   }
 
   #readFile(path: ValuePath, file: string): string | null {

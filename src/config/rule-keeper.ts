@@ -6,13 +6,18 @@ import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { RuleBook, type RuleVersion } from '../policy/rule-book.ts';
+import { readInlineRules } from './load.ts';
 import type { Settings } from './settings.ts';
 import { chooseStartingRules, hashRuleText, RuleStore } from './state.ts';
 import { FileWatcher } from './watch.ts';
 
+const NOT_RELOADED = 'rules were not reloaded; the old ones stay in force';
+
 export class RuleKeeper {
   readonly book: RuleBook;
   readonly #watcher: FileWatcher | null;
+  readonly #settingsFile: string | null;
+  readonly #log: Log;
   /** The newest text of the settings' rules, good or bad: what is posted after it replaces it. */
   #settingsText: string;
 
@@ -20,6 +25,8 @@ export class RuleKeeper {
   constructor(settings: Settings, log: Log, clock: Clock) {
     const store = settings.stateDirectory === null ? null : new RuleStore(settings.stateDirectory);
     this.#settingsText = settings.rules.text;
+    this.#settingsFile = settings.rules.settingsFile ?? null;
+    this.#log = log;
     this.book = openBook(settings, store, log, clock);
     if (store !== null) this.#keepSwaps(store, log);
     if (store !== null && settings.rules.onInvalidStart === 'last_good') this.#keepStart(store, log);
@@ -31,9 +38,10 @@ export class RuleKeeper {
     this.#watcher?.start();
   }
 
-  /** SIGHUP: reads the rule file again, even where nothing seems to have changed. */
+  /** SIGHUP: reads the rules again, even where nothing seems to have changed, and always logs what came of it. */
   async reload(): Promise<void> {
-    await this.#watcher?.check(true);
+    if (this.#watcher === null) this.#reloadInline();
+    else await this.#watcher.check(true);
   }
 
   stop(): void {
@@ -44,13 +52,27 @@ export class RuleKeeper {
     return new FileWatcher({
       file,
       knownText,
-      onText: (text) => {
-        this.#settingsText = text;
-        const { version, outcome } = this.book.post(text, file, { actor: 'file', reason: 'the rule file has changed' });
-        log.info({ version, outcome, file }, 'rules were read from their file');
-      },
-      onError: (reason) => log.error({ file, reason }, 'rules were not reloaded; the old ones stay in force'),
+      onText: (text, isForced) => this.#take(text, file, isForced ? 'SIGHUP' : 'the rule file has changed'),
+      onError: (reason) => log.error({ file, reason }, NOT_RELOADED),
     });
+  }
+
+  /** Settings that hold no rules take away none: theirs were posted, and allowing everything is nothing to slip into. */
+  #reloadInline(): void {
+    const file = this.#settingsFile;
+    try {
+      const text = file === null ? null : readInlineRules(file);
+      if (file === null || text === null) this.#log.warn({ file, reason: 'the settings hold no rules' }, NOT_RELOADED);
+      else this.#take(text, file, 'SIGHUP');
+    } catch (error) {
+      this.#log.error({ file, reason: describeError(error) }, NOT_RELOADED);
+    }
+  }
+
+  #take(text: string, file: string, reason: string): void {
+    this.#settingsText = text;
+    const { version, outcome } = this.book.post(text, file, { actor: 'file', reason });
+    this.#log.info({ version, outcome, file }, 'rules were read from their file');
   }
 
   #keepSwaps(store: RuleStore, log: Log): void {

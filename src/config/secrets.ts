@@ -60,9 +60,9 @@ export class Secrets {
     for (const watcher of this.#watchers) watcher.start();
   }
 
-  /** SIGHUP: reads the files again now. */
+  /** SIGHUP: reads the files again now, and tells of what cannot be read even where that was told before. */
   async reload(): Promise<void> {
-    await Promise.all(this.#watchers.map((watcher) => watcher.check()));
+    await Promise.all(this.#watchers.map((watcher) => watcher.check(true)));
   }
 
   stop(): void {

@@ -118,6 +118,8 @@ export interface Settings {
   readonly rules: {
     /** Path of the rule document, or null where the rules stand in the settings file itself. */
     readonly file: string | null;
+    /** Absolute path of the settings file where no rule document is named: SIGHUP reads its rules again. */
+    readonly settingsFile?: string;
     /** The rule document's text and where it came from, for error messages with line and column. */
     readonly text: string;
     readonly source: string;

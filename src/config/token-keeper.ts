@@ -26,9 +26,9 @@ export class TokenKeeper {
     this.#watcher?.start();
   }
 
-  /** SIGHUP: reads the file again now. */
+  /** SIGHUP: reads the file again now, and tells of it where it cannot even where that was told before. */
   async reload(): Promise<void> {
-    await this.#watcher?.check();
+    await this.#watcher?.check(true);
   }
 
   stop(): void {

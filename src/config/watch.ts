@@ -13,9 +13,9 @@ export interface FileWatcherOptions {
   readonly file: string;
   /** The text that is in force already: only another one is news. */
   readonly knownText: string;
-  /** Called with each new text. What it throws goes to onError. */
-  onText(text: string): void;
-  /** The file or its folder cannot be read. Told once for each new reason, not at each poll. */
+  /** Called with each new text, and after a forced check with the known one too. What it throws goes to onError. */
+  onText(text: string, isForced: boolean): void;
+  /** The file or its folder cannot be read. Told once for each new reason, not at each poll; by a forced check always. */
   onError(message: string): void;
   /** Events closer together than this are one; default 100 ms. */
   readonly debounceMs?: number;
@@ -50,7 +50,8 @@ export class FileWatcher {
 
   /**
    * Reads the file now. Resolves when its text, if new, has been handed over. `isForced` (SIGHUP) hands it over even
-   * when it is the known one, so that an operator can bring the file's rules back after posting others.
+   * when it is the known one, so that an operator can bring the file's rules back after posting others, and tells again
+   * what is still wrong.
    */
   check(isForced = false): Promise<void> {
     this.#reading = this.#reading.then(() => this.#read(isForced));
@@ -93,6 +94,7 @@ export class FileWatcher {
     try {
       text = await readFile(this.#options.file, 'utf8');
     } catch (error) {
+      if (isForced) this.#lastError = '';
       this.#tell(describeError(error));
       return;
     }
@@ -100,7 +102,7 @@ export class FileWatcher {
     if (this.#isStopped || (text === this.#knownText && !isForced)) return;
     this.#knownText = text;
     try {
-      this.#options.onText(text);
+      this.#options.onText(text, isForced);
     } catch (error) {
       this.#tell(describeError(error));
     }

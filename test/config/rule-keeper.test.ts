@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
-import { silentLog } from '../../src/base/log.ts';
+import { type Log, silentLog } from '../../src/base/log.ts';
 import { loadSettings } from '../../src/config/load.ts';
 import { RuleKeeper } from '../../src/config/rule-keeper.ts';
 import { RuleStore } from '../../src/config/state.ts';
@@ -131,4 +131,76 @@ test('last_good without any good rules yet does not start, and neither does exit
   await waitForStored(startLenient().book.version);
   writeFileSync(ruleFile(), 'traffic_control: { rules: [{ name: broken }] }');
   expect(start).toThrow(RuleDocumentError);
+});
+
+/** A log that gathers what it is told. */
+function listen(): { log: Log; lines: { level: string; words: string; reason: unknown }[] } {
+  const lines: { level: string; words: string; reason: unknown }[] = [];
+  const note =
+    (level: string) =>
+    (fields: object, words: string): void => {
+      lines.push({ level, words, reason: 'reason' in fields ? fields.reason : null });
+    };
+  const log: Log = {
+    debug: note('debug'),
+    info: note('info'),
+    warn: note('warn'),
+    error: note('error'),
+    with: () => log,
+  };
+  return { log, lines };
+}
+
+const settingsFile = (): string => join(folder, 'pgweir.yaml');
+
+function startByInline(log: Log): RuleKeeper {
+  const keeper = new RuleKeeper(loadSettings({ file: settingsFile() }), log, systemClock);
+  keepers.push(keeper);
+  return keeper;
+}
+
+test('SIGHUP brings in the rules that stand in the settings file itself, and says so', async () => {
+  writeFileSync(settingsFile(), `state_directory: state\n${document('first')}`);
+  const { log, lines } = listen();
+  const keeper = startByInline(log);
+  writeFileSync(settingsFile(), `state_directory: state\n${document('second')}`);
+  await keeper.reload();
+  expect(namesOf(keeper)).toEqual(['second']);
+  expect(lines).toEqual([{ level: 'info', words: 'rules were read from their file', reason: null }]);
+  await waitForStored(keeper.book.version);
+  expect(namesOf(startByInline(log))).toEqual(['second']);
+});
+
+test.each([
+  ['rules that are no good', 'traffic_control: { rulez: [] }', 'error', expect.stringContaining('pgweir.yaml:1:20')],
+  ['what is no YAML', 'traffic_control: {', 'error', expect.stringContaining('pgweir.yaml:1:')],
+  ['settings without rules', 'listen: { port: 7000 }', 'warn', 'the settings hold no rules'],
+])('SIGHUP does not take %s from the settings file, and says why', async (_name, text, level, reason) => {
+  writeFileSync(settingsFile(), document('good'));
+  const { log, lines } = listen();
+  const keeper = startByInline(log);
+  writeFileSync(settingsFile(), text);
+  await keeper.reload();
+  expect(namesOf(keeper)).toEqual(['good']);
+  expect(lines).toEqual([{ level, words: expect.stringContaining('not reloaded'), reason }]);
+});
+
+test('SIGHUP leaves posted rules in force where the settings hold none', async () => {
+  writeFileSync(settingsFile(), 'listen: { port: 7000 }');
+  const keeper = startByInline(silentLog);
+  keeper.book.post(document('posted'), 'test', { actor: 'test' });
+  await keeper.reload();
+  expect(namesOf(keeper)).toEqual(['posted']);
+});
+
+test('each SIGHUP says again that the rule file is missing', async () => {
+  writeFileSync(ruleFile(), document('good'));
+  const { log, lines } = listen();
+  const settings = loadSettings({ overrides: { 'rules.file': ruleFile() } });
+  const keeper = new RuleKeeper(settings, log, systemClock);
+  keepers.push(keeper);
+  rmSync(ruleFile());
+  await keeper.reload();
+  await keeper.reload();
+  expect(lines.map((line) => line.words)).toEqual(Array(2).fill('rules were not reloaded; the old ones stay in force'));
 });

@@ -54,6 +54,23 @@ test('who is let in before query_wait is over is answered', async () => {
   expect(pool()).toMatchObject({ waiting: 0, waitTimeouts: 0 });
 });
 
+test('who waits for a server connection is in state waiting, and idle again afterwards', async () => {
+  const { weir, login, waitForQueue } = await open({});
+  const [holder, waiter] = [await login(), await login()];
+  const look = () => {
+    const { state, holds } = weir.control.session(waiter.sessionId) ?? {};
+    return { state, holds };
+  };
+  expect(look()).toEqual({ state: 'idle', holds: [] });
+  await holder.wire.rows('BEGIN');
+  waiter.wire.send(frontend.query('SELECT 1'));
+  await waitForQueue(1);
+  expect(look()).toEqual({ state: 'waiting', holds: ['waiting'] });
+  await holder.wire.rows('COMMIT');
+  await waiter.wire.readUntilReady();
+  expect(look()).toEqual({ state: 'idle', holds: [] });
+});
+
 test('those who wait are let in in the order in which they came', async () => {
   const { login, waitForQueue } = await open({});
   const holder = await login();

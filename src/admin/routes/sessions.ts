@@ -15,12 +15,20 @@ const SESSION = {
     client_port: { type: ['integer', 'null'] },
     connected_at: { type: 'string', format: 'date-time' },
     age_seconds: { type: 'number' },
-    state: { type: 'string' },
-    state_seconds: { description: 'How long it has been in this state.', type: 'number' },
+    state: {
+      description:
+        'login, idle, active, idle_in_transaction, failed_transaction, waiting (for a limit or for a server connection) or closing.',
+      type: 'string',
+    },
+    state_seconds: {
+      description: 'How long it has been in this state; of one that waits, since its last statement ended.',
+      type: 'number',
+    },
     target: { type: 'string' },
     server_pid: { type: ['integer', 'null'] },
     holds: {
-      description: 'Why it holds a server connection: transaction, statement, or what is pinned. Empty: it holds none.',
+      description:
+        'Why it holds a server connection: session (its own, in mode session), transaction, statement, what is pinned (temporary, listen, …), or reclaimable (kept until somebody needs it). waiting: it holds none and waits for one. Empty: it needs none.',
       type: 'array',
       items: { type: 'string' },
     },
@@ -52,7 +60,7 @@ export function addSessionRoutes(server: FastifyInstance, control: ControlPlane)
         database: { type: 'string' },
         application_name: { type: 'string' },
         state: { type: 'string' },
-        holds: { description: 'Only those that hold a server connection for this reason.', type: 'string' },
+        holds: { description: 'Only those with this word in holds.', type: 'string' },
         limit: { type: 'integer', minimum: 1, maximum: 100000, default: 1000 },
       },
     },

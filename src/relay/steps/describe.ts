@@ -33,7 +33,7 @@ function nameState(connection: Connection): string {
   const { session } = connection;
   if (session.phase === 'startup' || session.phase === 'login') return 'login';
   if (session.phase === 'closing') return 'closing';
-  if (connection.gate.has(GATE.limit)) return 'waiting';
+  if (connection.gate.has(GATE.limit) || connection.router.isWaiting) return 'waiting';
   if (!session.isQuiet) return 'active';
   if (session.status === TRANSACTION.failed) return 'failed_transaction';
   return session.status === TRANSACTION.open ? 'idle_in_transaction' : 'idle';

@@ -1,9 +1,12 @@
-// `pgweir check FILE…`: everything that serve would check before it opens a socket.
+// `pgweir check FILE…`: what serve would refuse of these settings or rules before it opens a socket, and lint. Flags of serve
+// and rules in its state directory are not looked at. Of rule cases only the form is checked.
 
 import type { DocumentProblem } from '../base/yaml-document.ts';
 import { formatProblem } from '../base/yaml-document.ts';
 import { SettingsError } from '../config/load.ts';
+import type { Settings } from '../config/settings.ts';
 import { parseCases } from '../policy/cases.ts';
+import type { CompiledRuleset } from '../policy/compiled-ruleset.ts';
 import { RuleDocumentError } from '../policy/document.ts';
 import { findLint } from '../policy/lint.ts';
 import type { CliIo, ExitCode, OutputFormat } from './io.ts';
@@ -46,12 +49,24 @@ function checkSource(io: CliIo, source: SourceText): CheckResult {
       parseCases(source.text, source.name);
       return { ...base, kind };
     }
-    const { ruleset } = compileSource(io, source);
-    return { ...base, kind, version: ruleset.version, rules: ruleset.rules.length, lint: findLint(ruleset) };
+    const { ruleset, settings } = compileSource(io, source);
+    const lint = [...findLint(ruleset), ...(settings === null ? [] : findRouteLint(ruleset, settings))];
+    return { ...base, kind, version: ruleset.version, rules: ruleset.rules.length, lint };
   } catch (error) {
     if (!(error instanceof RuleDocumentError) && !(error instanceof SettingsError)) throw error;
     return { ...base, kind, ok: false, problems: error.problems };
   }
+}
+
+/** Rules that route to where these settings never let a statement go. */
+function findRouteLint(ruleset: CompiledRuleset, { targets, auth }: Settings): string[] {
+  let reason = '';
+  if (targets.replicas.length === 0) reason = 'targets.replicas names none';
+  else if (auth.mode === 'passthrough') reason = 'auth.mode passthrough cannot log in there';
+  if (reason === '') return [];
+  return ruleset.rules
+    .filter((rule) => rule.mode !== 'off' && rule.target === 'replica')
+    .map((rule) => `rule "${rule.name}": routes to a replica, but ${reason}; its statements run on the primary`);
 }
 
 function writeText(io: CliIo, result: CheckResult): void {

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { describeError } from '../base/errors.ts';
 import { PositionedDocument } from '../base/yaml-document.ts';
 import { loadSettings } from '../config/load.ts';
+import type { Settings } from '../config/settings.ts';
 import { compileRuleset } from '../policy/compile.ts';
 import type { CompiledRuleset } from '../policy/compiled-ruleset.ts';
 import { parseRuleDocument } from '../policy/document.ts';
@@ -45,18 +46,25 @@ export function guessKind(source: SourceText): SourceKind {
   return Object.keys(value).some((key) => key !== 'traffic_control' && key !== '$schema') ? 'settings' : 'rules';
 }
 
+export interface CompiledSource {
+  readonly kind: 'settings' | 'rules';
+  readonly ruleset: CompiledRuleset;
+  /** Null for a rule document by itself. */
+  readonly settings: Settings | null;
+}
+
 /** The rules of a rule document or of settings. Throws RuleDocumentError and SettingsError. */
-export function compileSource(io: CliIo, source: SourceText): { kind: 'settings' | 'rules'; ruleset: CompiledRuleset } {
+export function compileSource(io: CliIo, source: SourceText): CompiledSource {
   if (guessKind(source) !== 'settings') {
-    return { kind: 'rules', ruleset: compileText(source.text, source.name) };
+    return { kind: 'rules', ruleset: compileText(source.text, source.name), settings: null };
   }
-  const { rules } = loadSettings({
+  const settings = loadSettings({
     file: source.file ?? undefined,
     text: source.text,
     source: source.name,
     environment: io.environment,
   });
-  return { kind: 'settings', ruleset: compileText(rules.text, rules.source) };
+  return { kind: 'settings', ruleset: compileText(settings.rules.text, settings.rules.source), settings };
 }
 
 /** Throws RuleDocumentError. */

@@ -78,6 +78,34 @@ test('lint is talk by default and exit 3 with --lint, a clean file stays 0', asy
   expect((await run(['check', '--lint', at('linty.yaml'), at('bad.yaml')])).code).toBe(1);
 });
 
+const ROUTES = `
+traffic_control:
+  rules:
+    - { name: reads, match: { query_class: read }, action: route_replica }
+    - { name: idle, match: { user: x }, action: route, target: replica, mode: off }
+    - { name: home, match: { user: y }, action: route_primary }
+`;
+const REPLICA = 'targets: { replicas: [{ host: replica }] }';
+
+test.each([
+  ['without replicas', 'log: { level: warn }', 'rule "reads": routes to a replica, but targets.replicas names none'],
+  ['with passthrough', REPLICA, 'rule "reads": routes to a replica, but auth.mode passthrough cannot log in there'],
+])('a rule that routes to a replica %s is lint', async (_name, settings, complaint) => {
+  const io = new HandIo();
+  io.stdin = settings + ROUTES;
+  const { code, err } = await run(['check', '--lint', '-'], io);
+  expect(code).toBe(3);
+  expect(err.trimEnd().split('\n')).toEqual([expect.stringContaining(complaint)]);
+});
+
+test('a rule that routes to a replica is no lint where it can go there, nor in a rule document by itself', async () => {
+  const io = new HandIo();
+  for (const settings of [`${REPLICA}\nauth: { mode: trust }`, '']) {
+    io.stdin = settings + ROUTES;
+    expect(await run(['check', '--lint', '-'], io)).toMatchObject({ code: 0 });
+  }
+});
+
 test('check --output json puts all of it on stdout as one value', async () => {
   const { code, out, err } = await run(['check', '--output', 'json', at('bad.yaml'), at('linty.yaml')]);
   expect([code, err]).toEqual([1, '']);

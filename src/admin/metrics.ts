@@ -81,7 +81,7 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
   {
     name: 'clients_refused_total',
     type: 'counter',
-    help: 'Client connections refused, as for max_clients.',
+    help: 'Client connections refused before their login began, with an error, as for max_clients.',
     labels: [],
     read: ({ counters }) => one(counters.clientsRefused),
   },

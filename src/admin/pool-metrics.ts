@@ -74,7 +74,7 @@ export const POOL_METRICS: readonly NumberMetric[] = [
   sumPerTarget(
     'pool_wait_timeouts_total',
     'counter',
-    'Clients that waited longer than pool.query_wait_ms and were disconnected.',
+    'Statements and logins that waited longer than pool.query_wait_ms and failed with 53300.',
     (totals) => totals.waitTimeouts,
   ),
   sumPerTarget(

@@ -131,7 +131,7 @@ spec:
   expr: increase(pgweir_pool_wait_timeouts_total[5m]) > 0
   for: 1m
   severity: critical
-  summary: "{{`{{ $labels.pod }}`}} disconnects clients that waited in vain for a server connection to {{`{{ $labels.target }}`}}"
+  summary: "{{`{{ $labels.pod }}`}} refuses what waited in vain for a server connection to {{`{{ $labels.target }}`}}"
 - name: PgweirPoolPinned
   expr: sum by (namespace, pod, target) (pgweir_server_connections{state="pinned"}) / sum by (namespace, pod, target) (pgweir_server_connections{state!="open"}) > 0.5
   for: 15m

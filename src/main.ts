@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The process: arguments, environment, standard streams and signals, handed to the command line. Nothing else in src/
-// reads `process`.
+// reads arguments, environment or stdin, listens to signals, or ends the process.
 
 import { text } from 'node:stream/consumers';
 import { startWeir } from './app.ts';

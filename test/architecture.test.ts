@@ -18,7 +18,6 @@ const RANK = [
   'audit',
   'config',
   'pool',
-  'routing',
   'relay',
   'admin',
   'cli',
@@ -87,7 +86,7 @@ test(`no file is longer than ${MAX_LINES} lines`, () => {
   expect(long.map((file) => `${file.name} (${file.text.split('\n').length - 1})`)).toEqual([]);
 });
 
-test('only main.ts reads process.argv, process.env or signals', () => {
+test('only main.ts reads arguments, environment or stdin, listens to signals, or ends the process', () => {
   const readers = files.filter(
     (file) => file.name !== 'main.ts' && /\bprocess\.(argv|env|on|exit|stdin)\b/.test(file.text),
   );

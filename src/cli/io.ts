@@ -19,7 +19,7 @@ export interface CliIo {
   onSignal(signal: StopSignal, listener: () => void): () => void;
 }
 
-/** What a command's end means (operations.md): 1 load or usage error, 2 violations or failed tests, 3 lint. */
+/** What a command's end means (`pgweir --help` says it too): 1 load or usage error, 2 failed rule cases, 3 lint. */
 export const EXIT = { ok: 0, error: 1, failed: 2, lint: 3 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 

@@ -16,7 +16,7 @@ import { compileSource, guessKind, openFacts, readSource } from './sources.ts';
 
 export interface TestOptions {
   readonly output: OutputFormat;
-  /** Rule document for cases that name none. */
+  /** Rule document to run all of them against, whatever they name. */
   readonly rules?: string | undefined;
 }
 

@@ -30,7 +30,7 @@ export interface SettingsSources {
   readonly overrides?: Readonly<Record<string, string | number | boolean>>;
 }
 
-/** Everything that is wrong with the settings, not only the first thing. */
+/** All that is wrong with the settings as far as they could be read: where the schema fails, no file is looked for. */
 export class SettingsError extends Error {
   override readonly name = 'SettingsError';
   readonly problems: readonly DocumentProblem[];

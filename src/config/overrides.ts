@@ -23,7 +23,7 @@ export interface SettingLeaf {
 export interface Override {
   readonly path: string;
   readonly value: string | number | boolean | null;
-  /** `PGWEIR_LIMITS_MAX_CLIENTS` or `--set limits.max_clients`: named where the value is wrong. */
+  /** `PGWEIR_LIMITS_MAX_CLIENTS` or `flag for limits.max_clients`: named where the value is wrong. */
   readonly origin: string;
 }
 

@@ -20,7 +20,7 @@ export interface Credential {
 
 /** How pgweir asks the database for a user's verifier. */
 export interface AuthQuery {
-  /** As whom; its password stands in the credentials. */
+  /** As whom; its password, if it needs one, stands in the credentials or in the users file. */
   readonly user: string;
   readonly database: string;
   /** With the user's name as $1; the last column of the first row is the verifier. */

@@ -1,5 +1,5 @@
-// Why a message was judged as it was: every rule in order, dimension by dimension. For the CLI and the admin API; slow and
-// plain on purpose. It uses the same conditions as the judge, but no memo and no stages.
+// Why a message was judged as it was: every rule in order, dimension by dimension. For the CLI; slow and plain on
+// purpose. It uses the same conditions as the judge, but no memo and no stages.
 
 import type { Subject } from '../session/subject.ts';
 import type { StatementFacts, TextFacts } from '../sql/facts.ts';

@@ -64,12 +64,10 @@ const ADMITTED: Admitted = Object.freeze({ type: 'admitted', hold: null });
 export class LimitGate {
   readonly scheduler: Scheduler;
   readonly report: LimitReport;
-  /** Plain numbers, read when scraped. */
+  /** Passages that wait and that hold something: 0 when nothing runs, which tests check. */
   waiting = 0;
   held = 0;
-  admitted = 0;
   refused = 0;
-  abandoned = 0;
 
   constructor(scheduler: Scheduler, report: LimitReport) {
     this.scheduler = scheduler;
@@ -227,7 +225,6 @@ class Passage {
     }
     this.#settle = null;
     this.#gate.waiting -= 1;
-    this.#gate.abandoned += 1;
     this.#stopWaiting?.();
     this.#stopWaiting = null;
     this.#giveBack(this.#gate.scheduler.nowMs());
@@ -251,7 +248,6 @@ class Passage {
   #pass(nowMs: number): Admitted {
     for (const hit of this.#delayed) this.#gate.report(this.#verdict, hit, 'waited');
     this.#pretend(nowMs);
-    this.#gate.admitted += 1;
     if (this.#held.length === 0) return ADMITTED;
     this.#gate.held += 1;
     return { type: 'admitted', hold: { release: () => this.#release() } };

@@ -1,6 +1,7 @@
-// What the relay counts. Bumped on the road of a statement, read by admin/metrics when it is scraped.
+// What the relay counts, on the road of a statement. Most of it becomes metrics when they are scraped (admin/metrics); what
+// does not is there for tests that count along.
 
-/** Plain numbers of the relay; read when scraped. Every one only rises, but those named `current`. */
+/** Plain numbers. Every one only rises, but those named `current`. */
 export interface RelayCounters {
   statements: number;
   refused: number;

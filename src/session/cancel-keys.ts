@@ -1,5 +1,6 @@
-// Which session a CancelRequest means. The client holds the server's own key, so pg_backend_pid() and what the driver
-// believes agree; the map tells whose it is.
+// Which session a CancelRequest means. In mode session the client holds the server's own key, so pg_backend_pid() and what
+// the driver believes agree. In mode transaction servers come and go: the key then begins with the process id of the first,
+// and its secret is pgweir's own. The map tells whose a key is.
 
 import { timingSafeEqual } from 'node:crypto';
 

@@ -11,8 +11,8 @@ import type { Subject } from './subject.ts';
 /**
  * The phases of a session, in order; each step is taken once and only by `enter`.
  *
- *   startup  the first packets: encryption refused or cancel taken, then the startup message
- *   login    the server asks, the client answers; ends with the server's first ReadyForQuery
+ *   startup  the startup packet has come, and is not looked at yet (what comes before it is no session's: relay/greeting)
+ *   login    the server, or pgweir, asks, the client answers; ends with the server's first ReadyForQuery
  *   ready    statements
  *   closing  nothing more is read; both sides are being closed
  */

@@ -1,5 +1,5 @@
 // What the judge costs per statement under 100 rules: known text, new text of a known shape, and a new shape. Run with
-// `node test/bench/policy-bench.ts`; prints one line per case and fails when the budget of issue 2 is missed.
+// `node test/bench/policy-bench.ts`; prints one line per case and fails when the budget is missed.
 
 import { compileRuleset, loadRuleset } from '../../src/policy/compile.ts';
 import type { SubjectView } from '../../src/policy/ruleset.ts';

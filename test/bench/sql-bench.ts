@@ -1,5 +1,5 @@
 // What reading a statement costs: known text, known but for its numbers, new text of a known shape, new shape. Run with `node test/bench/sql-bench.ts`;
-// prints one line per case and fails when the budget of issue 2 (new text 5 µs, known text 1 µs) is missed.
+// prints one line per case and fails when the budget (new text 5 µs, known text 1 µs) is missed.
 
 import { FactsCache } from '../../src/sql/facts-cache.ts';
 import { loadParser } from '../../src/sql/parse.ts';

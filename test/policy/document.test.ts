@@ -1,4 +1,4 @@
-// Rule documents: the one of policy.md loads as it is, every bad one is refused with line, column and words.
+// Rule documents: the example loads as it is, every bad one is refused with line, column and words.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

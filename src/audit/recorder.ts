@@ -76,7 +76,7 @@ export class Recorder {
   }
 
   /** Once for each judged message, before it is run or refused. */
-  recordVerdict(verdict: Verdict, _sessionId: number): void {
+  recordVerdict(verdict: Verdict): void {
     const version =
       verdict.ruleset === this.#ruleset && this.#version !== null ? this.#version : this.#follow(verdict.ruleset);
     version.judged += 1;

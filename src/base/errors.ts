@@ -108,7 +108,6 @@ export const ERRORS = {
     level: 'info',
     text: 'terminating connection due to administrator command',
   },
-  starting_up: { sqlstate: '57P03', severity: 'FATAL', level: 'info', text: 'pgweir is starting up' },
   wait_cancelled: {
     sqlstate: '57014',
     severity: 'ERROR',

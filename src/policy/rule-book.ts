@@ -17,8 +17,6 @@ export interface ChangeRequest {
   /** Who asked; free text for the history. */
   readonly actor: string;
   readonly reason?: string | null;
-  /** Only if this version is still active. */
-  readonly ifMatch?: string | null;
   /** Says what would happen, changes nothing. */
   readonly isDryRun?: boolean;
 }
@@ -55,15 +53,6 @@ export interface RuleVersion {
 
 /** Called after a swap, in the same turn. */
 export type SwapListener = (current: RuleVersion, ruleset: CompiledRuleset) => void;
-
-export class StaleVersionError extends Error {
-  override readonly name = 'StaleVersionError';
-  readonly activeVersion: string;
-  constructor(wanted: string, active: string) {
-    super(`version ${wanted} is not active any more, ${active} is`);
-    this.activeVersion = active;
-  }
-}
 
 export class UnknownRuleError extends Error {
   override readonly name = 'UnknownRuleError';
@@ -127,15 +116,8 @@ export class RuleBook {
     return this.#history;
   }
 
-  /** Hints on the active rules. */
-  get lint(): readonly string[] {
-    return findLint(this.#active);
-  }
-
-  /** Brings in a whole document. Throws RuleDocumentError and StaleVersionError; after either nothing has changed. */
+  /** Brings in a whole document. Throws RuleDocumentError; then nothing has changed. */
   post(text: string, source: string, request: ChangeRequest): ChangeOutcome {
-    const wanted = request.ifMatch ?? null;
-    if (wanted !== null && wanted !== this.version) throw new StaleVersionError(wanted, this.version);
     const previous = this.#active;
     const next = this.#compile(text, source, request);
     const outcome = {

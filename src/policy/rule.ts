@@ -1,8 +1,5 @@
 // The rule language as types: the document as people write it, and a rule as it stands after compilation.
 
-import type { Subject } from '../session/subject.ts';
-import type { StatementFacts } from '../sql/facts.ts';
-
 export type RuleAction = 'allow' | 'deny' | 'observe' | 'route' | 'rate_limit' | 'max_concurrent' | 'kill_after_ms';
 export type RuleMode = 'enforce' | 'observe' | 'off';
 
@@ -53,13 +50,6 @@ export interface RuleDocument {
     on_unparsed?: 'allow' | 'observe' | 'deny';
     rules?: RuleDocumentEntry[];
   };
-}
-
-/** A statement as a matcher sees it. */
-export interface MatchInput {
-  readonly subject: Subject;
-  readonly facts: StatementFacts;
-  readonly isInTransaction: boolean;
 }
 
 /** A rule after compilation: frozen, with defaults filled in. Counters live with the rule and survive a swap that leaves it unchanged. */

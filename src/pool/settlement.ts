@@ -141,12 +141,7 @@ function settingQueries(names: readonly string[]): string[] {
  * @param rows the answer to makeSettlementQuery with the same `traces`
  * @param previous holds still where the settings were not asked for
  */
-export function readSettlement(
-  rows: Inquiry['rows'],
-  _loginUser: string,
-  traces: number,
-  previous: Belongings,
-): Settlement {
+export function readSettlement(rows: Inquiry['rows'], traces: number, previous: Belongings): Settlement {
   const answer = sortRows(rows);
   let found = 0;
   for (const bit of answer.holdings.split(',')) found |= Number(bit);

@@ -21,7 +21,6 @@ export const GATE = {
   /** What a name or a text means to the server depends on answers that are still to come. */
   names: 256,
 } as const;
-export type GateReason = (typeof GATE)[keyof typeof GATE];
 
 /** The reasons that hold one client back right now. */
 export class Gate {

@@ -270,25 +270,6 @@ export function customSettingsIn(statement: StatementFacts): readonly string[] {
   return names;
 }
 
-/** Bits that the statement can only take away: they matter where they may be there. CLOSE, RESET, UNLISTEN and the like. */
-export function clearedBy({ shape, effect }: StatementFacts): number {
-  if (effect?.type === 'discard_all') return ASKABLE;
-  switch (shape.kinds[0]) {
-    case 'reset':
-      return effect?.type === 'set' && effect.name?.includes('.') === true ? 0 : TRACE.settings;
-    case 'close':
-      return TRACE.heldCursor;
-    case 'deallocate':
-      return TRACE.preparedSql;
-    case 'unlisten':
-      return TRACE.listen;
-    case 'discard':
-      return /\btemp(?:orary)?\b/i.test(shape.normalized) ? TRACE.temporary : 0;
-    default:
-      return 0;
-  }
-}
-
 /** Of what no question finds, the bits that end when the statement has been done: DISCARD ALL and DISCARD SEQUENCES. */
 export function discardedBy({ shape, effect }: Pick<StatementFacts, 'shape' | 'effect'>): number {
   if (effect?.type === 'discard_all') return DISCARDED;

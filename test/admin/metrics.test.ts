@@ -73,7 +73,7 @@ test('numbers are those of the counters at the time of the scrape, also the seco
   const verdict = makeVerdict(control.rules.active, makeSubject(), [
     makeHit(rule, makeShape('aaaaaaaaaaaaaaaa'), 'deny'),
   ]);
-  control.recorder.recordVerdict(verdict, 1);
+  control.recorder.recordVerdict(verdict);
   control.counters.errors.set('42501', 3);
   control.counters.leasesTaken = 7;
   const first = await scrape(control);
@@ -84,7 +84,7 @@ test('numbers are those of the counters at the time of the scrape, also the seco
   expect(first.value('pgweir_client_connections', { state: 'idle' })).toBe(1);
   expect(first.value('pgweir_rules_info', { version: control.rules.version })).toBe(1);
   expect(first.value('pgweir_event_loop_delay_seconds')).toBe(0.0015);
-  control.recorder.recordVerdict(verdict, 1);
+  control.recorder.recordVerdict(verdict);
   control.rules.post('traffic_control: {}', 'test', { actor: 'test' });
   const second = await scrape(control);
   expect(second.value('pgweir_statements_total', { rule: 'from_dual' })).toBeUndefined();
@@ -115,7 +115,7 @@ test('series do not grow with fingerprints, applications or sessions', async () 
   for (let index = 0; index < 500; index += 1) {
     const subject = makeSubject({ applicationName: `app${index}`, user: `user${index}` });
     const verdict = makeVerdict(control.rules.active, subject, [makeHit(rule, makeShape(`${index}`))]);
-    control.recorder.recordVerdict(verdict, index);
+    control.recorder.recordVerdict(verdict);
     control.summaries.push({ ...(control.summaries[0] ?? fail()), id: index + 10 });
   }
   const { samples, value } = await scrape(control);

@@ -26,7 +26,7 @@ function record(control: StandIn, applicationName: string, count: number): void 
   if (rule === undefined) throw new Error('no rule');
   const hit = makeHit(rule, makeShape('aaaaaaaaaaaaaaaa', 'select ? from dual'), 'deny');
   const verdict = makeVerdict(control.rules.active, makeSubject({ applicationName }), [hit]);
-  for (let index = 0; index < count; index += 1) control.recorder.recordVerdict(verdict, 1);
+  for (let index = 0; index < count; index += 1) control.recorder.recordVerdict(verdict);
 }
 
 test('a token, where there is one, is demanded for everything', async () => {

@@ -41,7 +41,7 @@ function replay(steps: readonly Step[], maxCells: number) {
       makeVerdict(ruleset, subjects[application] ?? fail(), [hit], { isInTransaction, refusal, refusedBy: hit.rule });
     const verdict = (isRemembered ? remembered.get(name) : undefined) ?? make();
     remembered.set(name, verdict);
-    recorder.recordVerdict(verdict, 1);
+    recorder.recordVerdict(verdict);
     if (isRefused && verdict.refusal !== null) recorder.recordRefusal(verdict, 1, verdict.refusal);
     const key = `rule${rule} ${fingerprint.toString(16).padStart(16, '0')} app${application}`;
     const counts = naive.get(key) ?? { matched: 0, inTransaction: 0, refused: 0 };
@@ -154,7 +154,7 @@ test('a rule with few cells keeps them while a noisy rule overflows, and the noi
   const noisy = makeRule('noisy', 'observe');
   const ruleset = makeRuleset('v1', 1, [quiet, noisy]);
   const record = (rule: typeof quiet, fingerprint: string): void =>
-    recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [makeHit(rule, makeShape(fingerprint))]), 1);
+    recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [makeHit(rule, makeShape(fingerprint))]));
   for (let index = 0; index < 5; index += 1) record(quiet, `rare${index}`);
   for (let index = 0; index < 2000; index += 1) record(noisy, `flood${index}`);
   expect(recorder.matrix.line('quiet')?.cells.size).toBe(5);
@@ -170,7 +170,6 @@ test('switching a rule from observe to enforce keeps its cells, changing what it
     const rule = makeRule('guard', 'deny', mode, { match: { tables: table } });
     recorder.recordVerdict(
       makeVerdict(makeRuleset(`v${epoch}`, epoch, [rule]), makeSubject(), [makeHit(rule, shape, 'deny')]),
-      1,
     );
   };
   record(1, 'observe', 'orders');
@@ -190,7 +189,7 @@ test('text that no parser reads has a cell by its literal-free form, two forms h
   const rule = makeRule('oracle', 'observe');
   const ruleset = makeRuleset('v1', 1, [rule]);
   for (const text of ['select ? connect by prior', 'select ? connect by prior', 'select (+)']) {
-    recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [makeHit(rule, makeShape('', text))]), 1);
+    recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [makeHit(rule, makeShape('', text))]));
   }
   const cells = [...(recorder.matrix.line('oracle')?.cells.values() ?? [])];
   expect(cells.map((cell) => [cell.sample, cell.tally.matched])).toEqual([

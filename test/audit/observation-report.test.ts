@@ -18,7 +18,7 @@ function recordWorkload(maxCells: number): Recorder {
     for (let count = 0; count <= index * 2; count += 1) {
       const subject = makeSubject({ applicationName });
       const hit = makeHit(rule, makeShape(`${index}`.repeat(16), 'select ? from dual'), 'deny');
-      recorder.recordVerdict(makeVerdict(ruleset, subject, [hit], { isInTransaction: count % 2 === 1 }), 1);
+      recorder.recordVerdict(makeVerdict(ruleset, subject, [hit], { isInTransaction: count % 2 === 1 }));
     }
   });
   return recorder;

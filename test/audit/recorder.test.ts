@@ -13,7 +13,7 @@ function makeRecorder(maxDecisions = 10): { recorder: Recorder; clock: HandClock
 
 test('a verdict without hits counts only as judged and unmatched', () => {
   const { recorder } = makeRecorder();
-  recorder.recordVerdict(makeVerdict(makeRuleset('v1', 1), makeSubject(), []), 7);
+  recorder.recordVerdict(makeVerdict(makeRuleset('v1', 1), makeSubject(), []));
   expect([recorder.judged, recorder.unmatched, recorder.matrix.cellCount, recorder.decisions.count]).toEqual([
     1, 1, 0, 0,
   ]);
@@ -34,7 +34,7 @@ test('an observed deny counts what it would have refused, an enforced one does n
       refusedBy: enforced,
     },
   );
-  recorder.recordVerdict(verdict, 7);
+  recorder.recordVerdict(verdict);
   expect(observed.counters).toMatchObject({ matched: 1, wouldRefuse: 1, refused: 0 });
   expect(enforced.counters).toMatchObject({ matched: 1, wouldRefuse: 0, refused: 0 });
   const id = recorder.recordRefusal(verdict, 7, refusal);
@@ -56,7 +56,7 @@ test('a limit that runs out is a limited decision of its rule, a wait is only a 
   const rule = makeRule('slow', 'rate_limit', 'enforce', { rate_per_sec: 1 });
   const hit = makeHit(rule, shape, 'limit');
   const verdict = makeVerdict(makeRuleset('v1', 1, [rule]), makeSubject(), [hit], { limits: [hit] });
-  recorder.recordVerdict(verdict, 7);
+  recorder.recordVerdict(verdict);
   recorder.recordLimit(verdict, hit, 'waited');
   expect(recorder.decisions.count).toBe(0);
   recorder.recordRefusal(verdict, 7, {
@@ -75,7 +75,7 @@ test('an observed limit counts what it would have refused and decides nothing', 
   const rule = makeRule('slow', 'rate_limit', 'observe', { rate_per_sec: 1 });
   const hit = makeHit(rule, shape, 'limit');
   const verdict = makeVerdict(makeRuleset('v1', 1, [rule]), makeSubject(), [hit], { observedLimits: [hit] });
-  recorder.recordVerdict(verdict, 7);
+  recorder.recordVerdict(verdict);
   recorder.recordLimit(verdict, hit, 'would_refuse');
   expect(rule.counters).toMatchObject({ matched: 1, wouldRefuse: 1, refused: 0 });
   expect(recorder.matrix.line('slow')?.totals.wouldRefuse).toBe(1);
@@ -88,7 +88,7 @@ test('a kill that landed and one that lost the race are counted apart', () => {
   const verdict = makeVerdict(makeRuleset('v1', 1, [rule]), makeSubject(), [makeHit(rule, shape, 'kill')], {
     kill: { rule, timeoutMs: 300 },
   });
-  recorder.recordVerdict(verdict, 7);
+  recorder.recordVerdict(verdict);
   recorder.recordKill(verdict, 7, false);
   recorder.recordKill(verdict, 7, true);
   recorder.recordKill(verdict, 7, true);
@@ -105,7 +105,7 @@ test('an observed kill counts statements that ran longer than its timeout, and n
   const rule = makeRule('runaway', 'kill_after_ms', 'observe', { timeout_ms: 300 });
   const verdict = makeVerdict(makeRuleset('v1', 1, [rule]), makeSubject(), [makeHit(rule, shape, 'kill')]);
   for (const serverMs of [299, 300, 301]) {
-    recorder.recordVerdict(verdict, 7);
+    recorder.recordVerdict(verdict);
     recorder.recordEnd(verdict, serverMs);
   }
   expect(rule.counters).toMatchObject({ matched: 3, wouldKill: 1, killed: 0 });
@@ -116,8 +116,8 @@ test('a route counts as routed only where the verdict takes it', () => {
   const rule = makeRule('replica', 'route', 'enforce', { target: 'replica' });
   const ruleset = makeRuleset('v1', 1, [rule]);
   const hits = [makeHit(rule, shape, 'route')];
-  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), hits, { route: { rule, target: 'replica' } }), 7);
-  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), hits), 7);
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), hits, { route: { rule, target: 'replica' } }));
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), hits));
   expect(rule.counters).toMatchObject({ matched: 2, routed: 1, wouldRoute: 0 });
 });
 
@@ -125,7 +125,7 @@ test('a refusal in which no rule spoke is counted by its name, and one before ju
   const { recorder } = makeRecorder();
   const refusal = { rule: 'default_action', sqlstate: '42501', message: 'no', hint: null, retryAfterMs: null };
   const verdict = makeVerdict(makeRuleset('v1', 1), makeSubject(), [], { refusal, shapes: [shape] });
-  recorder.recordVerdict(verdict, 7);
+  recorder.recordVerdict(verdict);
   recorder.recordRefusal(verdict, 7, refusal);
   const id = recorder.recordUnjudgedRefusal(makeSubject(), 'v1', 8, { ...refusal, rule: 'max_statement_bytes' });
   expect([...recorder.rulelessRefusals()]).toEqual([
@@ -140,8 +140,8 @@ test('a message with an unreadable part is counted once as unparsed, a readable 
   const { recorder } = makeRecorder();
   const unreadable = makeShape('', 'connect by');
   const ruleset = makeRuleset('v1', 1);
-  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [], { shapes: [shape, unreadable, unreadable] }), 7);
-  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [], { shapes: [shape] }), 7);
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [], { shapes: [shape, unreadable, unreadable] }));
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [], { shapes: [shape] }));
   expect([recorder.judged, recorder.unparsed]).toEqual([2, 1]);
 });
 
@@ -163,7 +163,7 @@ test('messages are counted under the version that judged them, and only a bounde
   const { recorder } = makeRecorder();
   for (let epoch = 1; epoch <= 100; epoch += 1) {
     const verdict = makeVerdict(makeRuleset(`v${epoch}`, epoch), makeSubject(), []);
-    for (let count = 0; count < epoch; count += 1) recorder.recordVerdict(verdict, 1);
+    for (let count = 0; count < epoch; count += 1) recorder.recordVerdict(verdict);
   }
   const versions = recorder.versions();
   expect(versions.length).toBe(64);
@@ -177,7 +177,7 @@ test('recording a known verdict costs little: 200,000 calls end within a generou
   const rule = makeRule('watch', 'observe');
   const verdict = makeVerdict(makeRuleset('v1', 1, [rule]), makeSubject(), [makeHit(rule, shape)]);
   const startMs = performance.now();
-  for (let count = 0; count < 200_000; count += 1) recorder.recordVerdict(verdict, 1);
+  for (let count = 0; count < 200_000; count += 1) recorder.recordVerdict(verdict);
   expect(performance.now() - startMs).toBeLessThan(1000);
   expect(rule.counters.matched).toBe(200_000);
 });

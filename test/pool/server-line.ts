@@ -78,7 +78,7 @@ export class ServerLine {
     previous = NO_BELONGINGS,
   }: SettleOptions = {}): Promise<Settlement> {
     const rows = await this.run(makeSettlementQuery(traces, customNames, previous));
-    return readSettlement(rows, '', traces, previous);
+    return readSettlement(rows, traces, previous);
   }
 
   async takeOver(from: Belongings, to: Belongings): Promise<void> {

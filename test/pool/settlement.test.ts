@@ -234,7 +234,7 @@ describe('a sequence', () => {
     const bare = await openLine(postgres.port, { database: 'settle_bare' });
     await bare.run('DROP EXTENSION plpgsql');
     const rows = await bare.run(makeSettlementQuery(TRACE.hidden, [], NO_BELONGINGS, false));
-    expect(nameTraces(readSettlement(rows, '', TRACE.hidden, NO_BELONGINGS).found)).toEqual(['sequence']);
+    expect(nameTraces(readSettlement(rows, TRACE.hidden, NO_BELONGINGS).found)).toEqual(['sequence']);
     await bare.run('CREATE EXTENSION plpgsql');
     bare.close();
   });

@@ -7,7 +7,6 @@ import type { StatementFacts } from '../../src/sql/facts.ts';
 import { FactsCache } from '../../src/sql/facts-cache.ts';
 import { loadParser } from '../../src/sql/parse.ts';
 import {
-  clearedBy,
   customSettingsIn,
   DISCARDED,
   definedSettings,
@@ -324,17 +323,6 @@ describe('the bits', () => {
     expect(nameTraces(0)).toEqual([]);
     expect(nameTraces(UNASKABLE)).toEqual(['sequence', 'seed', 'library', 'extension', 'opaque_setting']);
     expect(nameTraces(DISCARDED)).toEqual(['sequence']);
-  });
-
-  test('that a statement can only take away are known', () => {
-    expect(nameTraces(clearedBy(read('CLOSE c')))).toEqual(['held_cursor']);
-    expect(nameTraces(clearedBy(read('RESET work_mem')))).toEqual(['settings']);
-    expect(nameTraces(clearedBy(read('UNLISTEN a')))).toEqual(['listen']);
-    expect(nameTraces(clearedBy(read('DEALLOCATE a')))).toEqual(['prepared_sql']);
-    expect(nameTraces(clearedBy(read('DISCARD TEMP')))).toEqual(['temporary']);
-    for (const sql of ['LISTEN a', 'SET work_mem = 1', 'RESET app.x', 'PREPARE a AS SELECT 1', 'SELECT 1']) {
-      expect(clearedBy(read(sql))).toBe(0);
-    }
   });
 
   test('that end with the statement are those of sequences', () => {

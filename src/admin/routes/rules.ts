@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { MAX_DOCUMENT_BYTES, RuleDocumentError } from '../../policy/document.ts';
 import type { RuleMode } from '../../policy/rule.ts';
 import type { ChangeOutcome, ChangeRequest, RuleVersion } from '../../policy/rule-book.ts';
-import { StaleVersionError, UnknownRuleError, UnknownVersionError } from '../../policy/rule-book.ts';
+import { UnknownRuleError, UnknownVersionError } from '../../policy/rule-book.ts';
 import type { ControlPlane } from '../control.ts';
 import { describeProblems, HttpProblem } from '../problem.ts';
 
@@ -231,8 +231,6 @@ function translateError(error: unknown, activeVersion: string): unknown {
     const detail = 'the rule document is not valid; the active rules stay in force';
     return new HttpProblem(422, detail, { active_version: activeVersion, problems: describeProblems(error.problems) });
   }
-  if (error instanceof StaleVersionError)
-    return new HttpProblem(412, error.message, { active_version: error.activeVersion });
   if (error instanceof UnknownRuleError || error instanceof UnknownVersionError)
     return new HttpProblem(404, error.message);
   return error;

@@ -35,6 +35,6 @@ export async function askWhatIsLeft(
   }
   const { side } = member;
   const carried = side === null ? 0 : settleNames(traces, rows, side.names, connection.session.statements);
-  const settlement = readSettlement(rows, member.loginClass.pool.user, traces, belongings);
+  const settlement = readSettlement(rows, traces, belongings);
   return { ...settlement, found: settlement.found & ~carried };
 }

@@ -85,7 +85,7 @@ export class Decider {
     if (statements.length === 0) return new Run(facts, null);
     const verdict = this.#judge(statements, isImplicitBlock);
     if (verdict.refusal !== null) return this.refuse(facts, verdict);
-    this.#context.recorder.recordVerdict(verdict, this.#session.id);
+    this.#context.recorder.recordVerdict(verdict);
     const run = new Run(facts, verdict);
     run.isPlain = isPlain;
     if (verdict.limits.length > 0 || verdict.observedLimits.length > 0) this.#waiting.ask(run, facts);
@@ -98,7 +98,7 @@ export class Decider {
     const { refusal, kill, limits, observedLimits } = verdict;
     if (refusal !== null || kill !== null || limits.length > 0 || observedLimits.length > 0) return null;
     this.#context.counters.statements++;
-    this.#context.recorder.recordVerdict(verdict, this.#session.id);
+    this.#context.recorder.recordVerdict(verdict);
     const run = new Run(facts, verdict);
     run.isPlain = true;
     return run;
@@ -117,7 +117,7 @@ export class Decider {
   refuse(facts: TextFacts, verdict: Verdict): Run {
     const { recorder, counters } = this.#context;
     const run = new Run(facts, verdict);
-    recorder.recordVerdict(verdict, this.#session.id);
+    recorder.recordVerdict(verdict);
     run.refusal = verdict.refusal;
     if (verdict.refusal !== null) run.decisionId = recorder.recordRefusal(verdict, this.#session.id, verdict.refusal);
     counters.refused++;

@@ -72,10 +72,6 @@ export class KillClock {
     this.#clock = clock;
   }
 
-  get watched(): number {
-    return this.#watches.size;
-  }
-
   arm(watch: KillWatch): void {
     this.#watches.add(watch);
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS);

@@ -30,7 +30,7 @@ export async function runWait(io: CliIo, options: NeighbourOptions): Promise<Exi
       lastWord = `${answer.status} ${(await answer.text()).trim()}`;
       if (answer.ok) return EXIT.ok;
     } catch (error) {
-      lastWord = describeError(error);
+      lastWord = describeFailure(error);
     }
     await sleep(POLL_MS);
   }
@@ -45,11 +45,19 @@ export async function runShutdown(io: CliIo, options: ServeOptions): Promise<Exi
   try {
     answer = await fetch(url, { method: 'POST', headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
   } catch (error) {
-    throw new CliError(`${url}: ${describeError(error)}`);
+    throw new CliError(`${url}: ${describeFailure(error)}`);
   }
   const text = await answer.text();
   if (!answer.ok) throw new CliError(`${url}: ${answer.status} ${text.trim()}`);
   return EXIT.ok;
+}
+
+/** Why a request came to nothing. fetch itself says only that it failed. */
+function describeFailure(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof Error)) return describeError(error);
+  // Of several addresses that were tried in vain there is only a code.
+  return cause.message === '' && 'code' in cause ? String(cause.code) : cause.message;
 }
 
 /** An address to call for one to listen on: every address means this machine too. */

@@ -16,6 +16,8 @@ import type { StartWeir } from './serve.ts';
 import { runServe } from './serve.ts';
 import { runTests } from './test-rules.ts';
 
+const VERSION_LINE = `pgweir ${manifest.version} (node ${process.version})`;
+
 interface ServeFlags {
   readonly set: readonly string[];
   readonly listen?: string;
@@ -60,6 +62,7 @@ export async function runCli(argv: readonly string[], io: CliIo, startWeir: Star
 function buildProgram(io: CliIo, startWeir: StartWeir, end: (code: number) => void): Command {
   const program = new Command('pgweir')
     .description(manifest.description)
+    .version(VERSION_LINE, '-V, --version', 'print the version')
     .exitOverride()
     .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
     .showHelpAfterError('(see pgweir --help)');
@@ -115,7 +118,7 @@ function buildProgram(io: CliIo, startWeir: StartWeir, end: (code: number) => vo
     .addOption(outputOption())
     .action((flags: { output: OutputFormat }) => {
       if (flags.output === 'json') writeJson(io, { version: manifest.version, node: process.version });
-      else io.stdout.write(`pgweir ${manifest.version} (node ${process.version})\n`);
+      else io.stdout.write(`${VERSION_LINE}\n`);
     });
   return program;
 }

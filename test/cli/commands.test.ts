@@ -245,6 +245,8 @@ test('explain reads SQL or rules from stdin, but not both, and needs both', asyn
 
 test('version and help are 0 on stdout, a slip of the pen is 1 on stderr', async () => {
   expect(await run(['version'])).toMatchObject({ code: 0, out: expect.stringContaining(`pgweir ${manifest.version}`) });
+  for (const flag of ['--version', '-V'])
+    expect(await run([flag])).toEqual({ code: 0, out: (await run(['version'])).out, err: '' });
   expect(JSON.parse((await run(['version', '--output', 'json'])).out)).toMatchObject({ version: manifest.version });
   expect(await run(['--help'])).toMatchObject({ code: 0, out: expect.stringContaining('explain') });
   expect(await run(['chekc'])).toMatchObject({ code: 1, out: '', err: expect.stringContaining('unknown command') });

@@ -1,6 +1,7 @@
 // `wait` and `shutdown` against a pgweir that is there, one that is not ready, and none at all.
 
 import { afterEach, expect, test } from 'vitest';
+import { withClosedPort } from '../support/closed-port.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { type SpawnedWeir, spawnWeir } from '../support/weir.ts';
 import { HandIo, run } from './hand-io.ts';
@@ -35,11 +36,16 @@ test('shutdown shows the token that the settings name, and without it pgweir goe
 });
 
 test('where nobody listens, wait is 1 at its deadline and shutdown is 1 at once', async () => {
-  const nobody = ['--set', 'health.port=1', '--set', 'admin.port=2'];
-  expect(await run(['wait', '--timeout', '0.3', ...nobody])).toMatchObject({
-    code: 1,
-    err: expect.stringContaining('not ready after 0.3 s'),
+  await withClosedPort(async (port) => {
+    const refused = `connect ECONNREFUSED 127.0.0.1:${port}`;
+    expect(await run(['wait', '--timeout', '0.3', '--set', `health.port=${port}`])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(new RegExp(`not ready after 0.3 s: .*: ${refused}`)),
+    });
+    expect(await run(['shutdown', '--set', `admin.port=${port}`])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining(refused),
+    });
   });
-  expect(await run(['shutdown', ...nobody])).toMatchObject({ code: 1 });
   expect(await run(['wait', '--timeout', 'soon'])).toMatchObject({ code: 1 });
 });

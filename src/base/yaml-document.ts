@@ -3,7 +3,8 @@
 
 import type { ErrorObject, ValidateFunction } from 'ajv';
 import type { Document, ParsedNode } from 'yaml';
-import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+import { isAlias, isMap, isNode, isPair, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
+import { describeError } from './errors.ts';
 
 export interface DocumentProblem {
   readonly message: string;
@@ -46,14 +47,20 @@ export class PositionedDocument {
     });
     const problems = this.#document.errors
       .slice(0, MAX_PROBLEMS)
-      .map((error) => this.#problemAtOffset(error.message, '', error.pos[0]));
+      .map(({ code, message, pos }) =>
+        this.#problemAtOffset(
+          code === 'MULTIPLE_DOCS' ? 'a second document begins here; there must be only one' : message,
+          '',
+          pos[0],
+        ),
+      );
     let value: unknown;
     if (problems.length === 0) {
       try {
         value = this.#document.toJS({ maxAliasCount: MAX_ALIASES });
         if (text.includes('*')) refuseCycles(value);
       } catch (error) {
-        problems.push(this.#problemAtOffset(error instanceof Error ? error.message : String(error), '', 0));
+        problems.push(this.#findUnknownAlias() ?? this.#problemAtOffset(describeError(error), '', 0));
       }
     }
     this.problems = problems;
@@ -78,6 +85,24 @@ export class PositionedDocument {
     const end = isNode(pair.value) ? (pair.value.range?.[1] ?? start) : (pair.key.range?.[1] ?? start) + 1;
     const blank = (part: string): string => part.replace(/[^\r\n]/g, ' ');
     return blank(this.#text.slice(0, start)) + this.#text.slice(start, end) + blank(this.#text.slice(end));
+  }
+
+  /** The first alias without an anchor above it. The library refuses it too, but does not say where it stands. */
+  #findUnknownAlias(): DocumentProblem | null {
+    const anchors = new Set<string>();
+    let problem: DocumentProblem | null = null;
+    visit(this.#document, {
+      Node: (_key, node) => {
+        if (!isAlias(node)) {
+          if (node.anchor !== undefined) anchors.add(node.anchor);
+          return undefined;
+        }
+        if (anchors.has(node.source)) return undefined;
+        problem = this.#problemAtOffset(`there is no anchor &${node.source} above this alias`, '', startOf(node) ?? 0);
+        return visit.BREAK;
+      },
+    });
+    return problem;
   }
 
   #offsetOf(path: ValuePath, at: 'value' | 'key'): number {
@@ -169,11 +194,24 @@ function isBranchOf(error: ErrorObject, choice: ErrorObject): boolean {
   return isAtOrBelow && error.schemaPath.startsWith(`${choice.schemaPath}/`);
 }
 
+/** What wordError reads of an error: of Ajv's own, and of one that comes through Fastify. */
+export interface SchemaComplaint {
+  readonly keyword: string;
+  readonly instancePath: string;
+  readonly params: Readonly<Record<string, unknown>>;
+  readonly message?: string | undefined;
+  /** The rest is there under Ajv's option `verbose`. */
+  readonly data?: unknown;
+  readonly schema?: unknown;
+  readonly parentSchema?: Readonly<Record<string, unknown>> | undefined;
+}
+
 /** A password of digits is a number to YAML: what is told of it must not hold it. */
 const SECRET = /\/(password|token)$/;
 
-function wordError(error: ErrorObject): string {
-  const params = error.params as Record<string, unknown>;
+/** What is wrong with the value, without its place. */
+export function wordError(error: SchemaComplaint): string {
+  const { params } = error;
   switch (error.keyword) {
     case 'additionalProperties':
     case 'unevaluatedProperties': {

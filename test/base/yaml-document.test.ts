@@ -64,6 +64,17 @@ test.each([
   ['a bound', 'items:\n  - { name: a, weight: -1 }\n', 'x:2:24: items[0].weight: must be >= 0'],
   ['an empty text', '', 'x:1:1: must be a map, not null'],
   ['a key twice', 'items: []\nitems: []\n', 'x:2:1: Map keys must be unique'],
+  ['a second document', 'items: []\n---\nitems: []\n', 'x:2:1: a second document begins here; there must be only one'],
+  [
+    'an alias without an anchor',
+    'items:\n  - { name: &a x }\n  - { name: *a, color: *b }\n',
+    'x:3:24: there is no anchor &b above this alias',
+  ],
+  [
+    'an alias above its anchor',
+    'items:\n  - { name: *a }\n  - { name: &a x }\n',
+    'x:2:13: there is no anchor &a above this alias',
+  ],
   ['an alias in its own anchor', 'items: &a [ *a ]\n', 'x:1:1: an alias refers to the part that holds it'],
 ])('%s', (_name, text, complaint) => {
   expect(complaintsOf(text)).toEqual([complaint]);

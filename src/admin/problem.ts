@@ -1,9 +1,10 @@
-// Errors of the admin API as problem details (RFC 9457), for every error there is: ours, Fastify's, and the unexpected.
+// Errors of the admin API as problem details (RFC 9457): ours, Fastify's, and the unexpected. What is no HTTP at all, or comes
+// before the API could be loaded, is answered without.
 
 import { STATUS_CODES } from 'node:http';
-import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Log } from '../base/log.ts';
-import type { DocumentProblem } from '../base/yaml-document.ts';
+import { type DocumentProblem, describePath, wordError } from '../base/yaml-document.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
@@ -63,15 +64,32 @@ export function answerWithProblems(server: FastifyInstance, log: Log): void {
   });
   server.setErrorHandler((error: FastifyError | HttpProblem, request, reply) => {
     if (error instanceof HttpProblem) return sendProblem(reply, error.status, error.message, error.members);
-    if (error.validation !== undefined) return sendProblem(reply, 400, error.message);
-    const status = error.statusCode ?? 500;
-    if (status >= 400 && status < 500) return sendProblem(reply, status, error.message);
+    const status = error.validation === undefined ? (error.statusCode ?? 500) : 400;
+    if (status >= 400 && status < 500) return sendProblem(reply, status, wordRefusal(error, request));
     log.error(
       { method: request.method, route: request.routeOptions.url ?? '', error: error.message, stack: error.stack },
       'admin request failed',
     );
     return sendProblem(reply, 500, 'see the log of pgweir');
   });
+}
+
+/** For what Fastify refuses before it knows a route: a path that cannot be decoded. */
+export function answerBadUrl(error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
+  void sendProblem(reply, error.statusCode ?? 400, error.message);
+}
+
+/** Fastify's own words leave out what would have been right. */
+function wordRefusal(error: FastifyError, { routeOptions, headers }: FastifyRequest): string {
+  const [complaint] = error.validation ?? [];
+  if (complaint !== undefined) {
+    const path = describePath(complaint.instancePath.split('/').slice(1));
+    return `${path === '' ? error.validationContext : path}: ${wordError(complaint)}`;
+  }
+  if (error.statusCode === 413) return `the body is longer than ${routeOptions.bodyLimit} bytes`;
+  if (error.statusCode !== 415) return error.message;
+  const accepted = routeOptions.schema?.consumes ?? ['application/json'];
+  return `the body is ${headers['content-type'] ?? 'of no content-type'}; ${accepted.join(', ')} can be read here`;
 }
 
 function sendProblem(

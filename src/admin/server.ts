@@ -12,7 +12,7 @@ import type { ControlPlane } from './control.ts';
 import { guardAdmin } from './guard.ts';
 import { REQUEST_TIMEOUT_MS } from './http-door.ts';
 import { buildMetricsRegistry } from './metrics.ts';
-import { answerWithProblems, PROBLEM_SCHEMA } from './problem.ts';
+import { answerBadUrl, answerWithProblems, PROBLEM_SCHEMA } from './problem.ts';
 import { addHealthRoutes } from './routes/health.ts';
 import { addObservationRoutes } from './routes/observations.ts';
 import { addPoolRoutes } from './routes/pools.ts';
@@ -68,7 +68,16 @@ function createServer(log: Log): FastifyInstance {
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false, allowUnionTypes: true } },
+    ajv: {
+      customOptions: {
+        removeAdditional: false,
+        coerceTypes: true,
+        allErrors: false,
+        allowUnionTypes: true,
+        verbose: true,
+      },
+    },
+    frameworkErrors: answerBadUrl,
   });
   server.addSchema(PROBLEM_SCHEMA);
   answerWithProblems(server, log);

@@ -173,8 +173,12 @@ test('a body of the wrong kind is a problem of its own status: none, a form, too
     'application/problem+json',
     'Unsupported Media Type',
   ]);
+  expect(form.json().detail).toMatch(
+    /^the body is application\/x-www-form-urlencoded; application\/yaml, .*application\/json/,
+  );
   const large = await post(yaml, `# ${'x'.repeat(5 * 1024 * 1024)}`);
   expect([large.statusCode, large.json().status]).toEqual([413, 413]);
+  expect(large.json().detail).toMatch(/^the body is longer than \d+ bytes$/);
   expect(
     (await server.inject({ method: 'POST', url: '/rules?dry_run=perhaps', headers: yaml, body: DENY_ALL })).statusCode,
   ).toBe(400);

@@ -91,6 +91,26 @@ test('an unknown path and an unknown failure are problems too, and the failure k
   expect(failed.headers['content-type']).toContain('application/problem+json');
 });
 
+test.each([
+  ['GET', '/observations?topp=3', 'querystring: unknown key "topp" (did you mean "top"?)'],
+  ['GET', '/observations?format=xml', 'format: "xml" is not one of json, csv, text'],
+  ['GET', '/observations?top=some', 'top: must be a whole number, not "some" (a string)'],
+  ['GET', '/sessions/two', 'id: must be a whole number, not "two" (a string)'],
+  ['PATCH', '/rules/from_dual', 'mode: "sometimes" is not one of enforce, observe, off'],
+] as const)('%s %s is refused with what would be right', async (method, url, detail) => {
+  const { server } = makeServer();
+  const body = method === 'PATCH' ? { body: { mode: 'sometimes' } } : {};
+  const answer = await server.inject({ method, url, ...body });
+  expect(answer.json()).toEqual({ type: 'about:blank', title: 'Bad Request', status: 400, detail });
+});
+
+test('a path that cannot be decoded is a problem too', async () => {
+  const { server } = makeServer();
+  const answer = await server.inject('/%zz');
+  expect([answer.statusCode, answer.headers['content-type']]).toEqual([400, 'application/problem+json']);
+  expect(answer.json()).toMatchObject({ status: 400, detail: expect.stringContaining('%zz') });
+});
+
 test('observations come as JSON, CSV and text, filtered and cut', async () => {
   const { server, control } = makeServer();
   record(control, 'web', 3);

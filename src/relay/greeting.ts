@@ -22,6 +22,8 @@ const NEWEST_MINOR = 2;
 /** A client that has said what it wants: a session. Its socket is still read, into `inlet`. */
 export interface Greeted {
   readonly socket: Socket;
+  /** On the monotonic clock: the login's time runs from here. */
+  readonly acceptedAtMs: number;
   readonly inlet: Inlet;
   readonly clientIp: string;
   readonly transport: Transport;
@@ -48,6 +50,7 @@ export interface GreetingOptions {
 export class Greeting {
   readonly #options: GreetingOptions;
   readonly #timer: NodeJS.Timeout;
+  readonly #acceptedAtMs: number;
   #socket: Socket;
   #inlet = new Inlet();
   #transport: Transport = PLAIN_TRANSPORT;
@@ -64,6 +67,7 @@ export class Greeting {
   /** `accepted` must have been accepted paused. */
   constructor(accepted: Socket, options: GreetingOptions) {
     this.#options = options;
+    this.#acceptedAtMs = options.context.clock.monotonicMs();
     this.#socket = adoptSocket(accepted, this.#inlet);
     this.#inlet.receive = (buffer, length) => this.#take(buffer, length);
     this.#timer = setTimeout(() => this.#endLate(), options.context.settings.limits.loginTimeoutMs);
@@ -264,6 +268,7 @@ export class Greeting {
     this.#leave();
     onStartup({
       socket: this.#socket,
+      acceptedAtMs: this.#acceptedAtMs,
       inlet: this.#inlet,
       clientIp,
       transport: this.#transport,

@@ -102,8 +102,8 @@ export class Listener {
     );
   }
 
-  #admit({ socket, inlet, clientIp, transport, packet, startup, rest, refuse }: Greeted): void {
-    const { counters, settings, log } = this.#context;
+  #admit({ socket, acceptedAtMs, inlet, clientIp, transport, packet, startup, rest, refuse }: Greeted): void {
+    const { counters, settings, clock, log } = this.#context;
     if (this.#isDraining) {
       refuse('shutting_down', null);
       return;
@@ -121,9 +121,10 @@ export class Listener {
       this.#connections.delete(id);
       if (this.#connections.size === 0) this.#onEmpty?.();
     });
+    const spentMs = clock.monotonicMs() - acceptedAtMs;
     const timer = setTimeout(() => {
       if (connection.session.phase === 'login') connection.fail('login_timeout', null);
-    }, settings.limits.loginTimeoutMs);
+    }, settings.limits.loginTimeoutMs - spentMs);
     this.#connections.set(id, connection);
     connection.client.start(rest, inlet);
     beginLogin(connection, this.#context, packet, startup).catch((error: unknown) => {

@@ -46,6 +46,14 @@ test('a token that is too short and a file that is gone leave the old one, and s
   expect(complaints).toEqual(['it has fewer than 16 characters', expect.stringContaining('ENOENT')]);
 });
 
+test('each reload says again that the file is gone', async () => {
+  const { keeper, file, complaints } = keep();
+  rmSync(file);
+  await keeper.reload();
+  await keeper.reload();
+  expect(complaints).toEqual(Array(2).fill(expect.stringContaining('ENOENT')));
+});
+
 test('without a token there is none to read again', async () => {
   const keeper = new TokenKeeper(loadSettings({}), silentLog);
   await keeper.reload();

@@ -5,9 +5,9 @@
 import type { Refusal } from '../policy/verdict.ts';
 import { OWED, type OwedReply } from '../session/owed.ts';
 import type { Session } from '../session/session.ts';
-import { isInDoubt, type Portal } from '../session/statements.ts';
+import { isInDoubt, type Portal, resolveStatements } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
-import { FUNCTION_CALL_FACTS } from '../sql/unparsed.ts';
+import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import { FRONTEND } from '../wire/codes.ts';
 import { findNul, readName } from '../wire/reader.ts';
 import { findUsualEnd } from '../wire/usual-unit.ts';
@@ -295,9 +295,10 @@ export class Conduct {
 
   /** What would run is not known before the server has answered: the message is offered again then. */
   #isPortalInDoubt(portal: Portal | null, facts: TextFacts): boolean {
-    const { portals, owed } = this.#session;
+    const { statements, portals, owed } = this.#session;
     if (owed.count === 0 || this.#connection.copyIn.isRunning) return false;
-    if (!isInDoubt(portal, facts, portals, owed.syncedUpTo)) return false;
+    const all = resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS);
+    if (!isInDoubt(portal, all, portals, owed.syncedUpTo)) return false;
     this.#connection.active.outlet.write(FLUSH);
     this.#connection.gate.close(GATE.names);
     return true;

@@ -2,7 +2,7 @@
 // portals (protocol Bind and SQL DECLARE share another). A name is taken over when its message goes out and given back
 // when the server refuses it, so that what is pipelined behind it finds it.
 
-import type { StatementFacts, TextFacts } from '../sql/facts.ts';
+import type { StatementEffect, StatementFacts, TextFacts } from '../sql/facts.ts';
 import type { StatementDescription } from '../wire/backend.ts';
 import { keepName, MAX_NAME_BYTES } from '../wire/reader.ts';
 import type { ErrorSubstitute } from './owed.ts';
@@ -296,8 +296,8 @@ export function resolveStatements(
   if (!facts.some(isIndirect)) return facts;
   const preparedHere = new Map<string, TextFacts>();
   const behind: StatementFacts[] = [];
-  for (const { effect } of facts) {
-    if (effect === null) continue;
+  const add = (effect: StatementEffect | null): void => {
+    if (effect === null) return;
     if (effect.type === 'prepare') {
       preparedHere.set(keepName(effect.name), [effect.inner]);
       behind.push(effect.inner);
@@ -307,6 +307,14 @@ export function resolveStatements(
     } else if (effect.type === 'fetch') {
       behind.push(...(findByText(portals, effect.name)?.facts ?? [unknown]));
     }
+  };
+  for (const { effect } of facts) add(effect);
+  // By way of a Parse an EXECUTE can run another one, or itself.
+  const seen = new Set<StatementFacts>(facts);
+  for (const statement of behind) {
+    if (!isIndirect(statement) || seen.has(statement)) continue;
+    seen.add(statement);
+    add(statement.effect);
   }
   return joinFacts(facts, behind);
 }

@@ -67,6 +67,12 @@ const OVER: readonly (readonly [name: string, portal: string, failing: Buffer, l
     query('FETCH ALL FROM p'),
   ],
   [
+    'a Bind whose name is taken, fetched from by EXECUTE of a FETCH',
+    'p',
+    Buffer.concat([bind({ statement: 't', portal: 'p' }), sync()]),
+    query('EXECUTE "fetch"'),
+  ],
+  [
     'a Bind whose name is taken, fetched from by a prepared FETCH',
     'p',
     Buffer.concat([bind({ statement: 't', portal: 'p' }), sync()]),
@@ -105,6 +111,18 @@ const KILLED: readonly Program[] = [
       turn(1, query('BEGIN')),
       turn(1, query(`DECLARE p CURSOR FOR SELECT 1; CLOSE p; DECLARE p CURSOR FOR ${SLEEP}`)),
       turn(1, again('p')),
+    ],
+  ],
+  [
+    'EXECUTE of an EXECUTE',
+    [turn(1, parse(SLEEP, 's'), sync()), turn(1, parse('EXECUTE s', 'e'), sync()), turn(1, query('EXECUTE e'))],
+  ],
+  [
+    'EXECUTE of a FETCH',
+    [
+      turn(1, parse('FETCH ALL FROM p', 'fetch'), sync()),
+      turn(2, query('BEGIN'), query(`DECLARE p CURSOR FOR ${SLEEP}`)),
+      turn(1, query('EXECUTE "fetch"')),
     ],
   ],
   ['EXECUTE of a Parse by a name with é', [turn(1, parse(SLEEP, 'é'), sync()), turn(1, query('EXECUTE "é"'))]],
@@ -151,6 +169,14 @@ const REFUSED: readonly Program[] = [
   [
     'a Query behind ROLLBACK AND CHAIN',
     [turn(1, query('BEGIN')), turn(2, query('ROLLBACK AND CHAIN'), query('SELECT 1 AS portal_inside'))],
+  ],
+  [
+    'a Query behind EXECUTE of an EXECUTE of a BEGIN',
+    [
+      turn(1, parse('BEGIN', 'b'), sync()),
+      turn(1, parse('EXECUTE b', 'e'), sync()),
+      turn(2, query('EXECUTE e'), query('SELECT 1 AS portal_inside')),
+    ],
   ],
   [
     'a Query behind EXECUTE of a BEGIN',

@@ -228,6 +228,22 @@ describe('what a message really runs', () => {
     ]);
   });
 
+  test('EXECUTE of an EXECUTE or FETCH runs what that runs, and one of itself is read once', () => {
+    const { statements, portals } = make();
+    const outer = factsOf('EXECUTE b', { type: 'execute', name: 'b' });
+    statements.confirm(statements.declare('a', [inner], 1, null));
+    statements.confirm(statements.declare('b', [execute, fetch, outer], 2, null));
+    portals.confirm(portals.declare('c', [inner], 3));
+    expect(resolveStatements([outer], statements, portals, NOT_PREPARED_FACTS)).toEqual([
+      outer,
+      execute,
+      fetch,
+      outer,
+      inner,
+      inner,
+    ]);
+  });
+
   test('FETCH runs what its cursor was declared for', () => {
     const { statements, portals } = make();
     portals.declare('c', [inner], 1);

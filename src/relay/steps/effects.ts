@@ -10,6 +10,8 @@ import { keepName, MAX_NAME_BYTES } from '../../wire/reader.ts';
 import type { Run } from '../run.ts';
 
 const OPENING = new Set(['begin']);
+/** One behind another. They can go in a circle, which the server ends with an error. */
+const MAX_EXECUTES = 8;
 const CLOSING = new Set(['commit', 'rollback', 'prepare_transaction']);
 
 /** The message is on its way. */
@@ -55,10 +57,18 @@ function meaningOf(statement: PreparedStatement): PreparedStatement {
   return statement;
 }
 
-/** What an EXECUTE alone names. */
-function findExecuted({ effect, shape }: StatementFacts, session: Session<Run>): PreparedStatement | null {
-  if (effect?.type !== 'execute' || shape.kinds[0] !== 'execute') return null;
-  return findByText(session.statements, effect.name);
+/** What an EXECUTE alone names; where that is an EXECUTE too, what it comes to in the end, as far as it is known. */
+function findExecuted(statement: StatementFacts, session: Session<Run>): PreparedStatement | null {
+  let executed: PreparedStatement | null = null;
+  let last: StatementFacts | undefined = statement;
+  for (let depth = 0; depth < MAX_EXECUTES && last?.effect?.type === 'execute'; depth++) {
+    if (last.shape.kinds[0] !== 'execute') break;
+    const next: PreparedStatement | null = findByText(session.statements, last.effect.name);
+    if (next === null) break;
+    executed = next;
+    last = next.facts[0];
+  }
+  return executed;
 }
 
 /** An EXECUTE has the effect of what it executes, which can only be SQL about names by way of a Parse. */

@@ -114,6 +114,8 @@ export class OwedQueue<Run> {
   #syncedUpTo = 0;
   /** An extended message has failed and no Sync was behind it: the server skips, unanswered, whatever is sent before the next. */
   isSkipping = false;
+  /** An extended message was sent that no Sync has followed: should it fail, the server skips all before that, Queries too. */
+  isUnsynced = false;
   #hasDataAhead = false;
 
   constructor(spares: SpareReplies<Run> = new SpareReplies()) {
@@ -154,11 +156,6 @@ export class OwedQueue<Run> {
     return false;
   }
 
-  /** What was sent last is answered with ReadyForQuery in the end, and is not yet. */
-  get isLastWithReady(): boolean {
-    return this.#last !== null && endsWithReady(this.#last.kind);
-  }
-
   /** Rank of the message that was entered last. */
   get sequence(): number {
     return this.#sequence;
@@ -189,6 +186,7 @@ export class OwedQueue<Run> {
       this.#syncedUpTo = this.#sequence;
     }
     reply.isAmongData = kind === OWED.sync && this.#hasDataAhead;
+    if (kind <= OWED.sync) this.isUnsynced = kind < OWED.unit;
     if (kind === OWED.sync) this.isSkipping = false;
     else this.#hasDataAhead = false;
     return reply;

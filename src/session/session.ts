@@ -117,9 +117,9 @@ export class Session<Run> {
     if (status === TRANSACTION.idle) this.work++;
   }
 
-  /** An extended message was sent that no Sync or Query has followed: the next one is skipped with it, should it fail. */
+  /** What is sent now belongs to the unit of work that is open: it is skipped where something in that fails. */
   get isInUnit(): boolean {
-    return this.isUnitOpen && !this.owed.isLastWithReady;
+    return this.isUnitOpen && this.owed.isUnsynced;
   }
 
   /** Nothing is running and nothing is owed: the next message starts a unit of work of its own. */

@@ -628,6 +628,20 @@ describe.each([1, 2])('SQL PREPARE over %i server connections', (size) => {
     ]);
   });
 
+  test('is skipped with what it stands behind, up to the Sync and no further', async () => {
+    await expectAlike([
+      [0, parse('SELECT 1', 's'), sync()],
+      // One ReadyForQuery comes of it all.
+      [
+        0,
+        Buffer.concat([execute('nowhere'), query('SELECT 1'), query('PREPARE q AS SELECT 2'), closeStatement('s')]),
+        sync(),
+      ],
+      [0, describeStatement('s'), sync()],
+      [0, query('EXECUTE q')],
+    ]);
+  });
+
   test('fails where its tables are gone, once for each message that wants it', async () => {
     for (const text of ['INSERT INTO carried (note) VALUES ($1)', 'SELECT note FROM carried WHERE note = $1']) {
       const uses = [

@@ -30,6 +30,7 @@ import {
   makeRefusedQuery,
   wordRefusal,
 } from './steps/refuse.ts';
+import { mayCopy } from './steps/repeat-statements.ts';
 
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
@@ -149,11 +150,12 @@ export class Conduct {
       }
     }
     router.noteRun(facts, run.isPlain);
-    const isPreparing = isPrepare(facts) && !this.#session.isInUnit;
+    // A Sync in front of it may have been lost in a COPY, and then it is skipped with that.
+    const isFollowed = isPrepare(facts) && !this.#session.isInUnit && !this.#session.owed.some(mayCopy);
     const owed = this.#sender.send(OWED.query, buffer, start, end, remaining);
     if (!run.isPlain) owed.substitute = router.statements.takeSubstitute(facts);
     this.#start(run, owed);
-    if (isPreparing) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
+    if (isFollowed) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
   }

@@ -56,6 +56,14 @@ describe.each([
   test.each([
     ['SET', [query(`SET ${OFF} = off`)]],
     ['set_config', [query(`SELECT set_config('${OFF}', 'off', false)`)]],
+    ['CREATE TABLE AS', [query(`CREATE TEMP TABLE off AS SELECT set_config('${OFF}', 'off', false)`)]],
+    ['COPY', [query(`COPY (SELECT set_config('${OFF}', 'off', false)) TO STDOUT`)]],
+    ['EXPLAIN', [query(`EXPLAIN ANALYZE SELECT set_config('${OFF}', 'off', false)`)]],
+    [
+      'a cursor',
+      [query('BEGIN'), query(`DECLARE c CURSOR FOR SELECT set_config('${OFF}', 'off', false)`), query('FETCH c')],
+    ],
+    ['DO', [query(`DO 'BEGIN SET ${OFF} = off; END'`)]],
     ['pg_settings', [query(`UPDATE pg_settings SET setting = 'off' WHERE name = '${OFF}'`)]],
     [
       'a rollback of what had set it',

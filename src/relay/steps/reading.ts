@@ -2,7 +2,7 @@
 // ends; a text that they bear on and that comes before that may say something else than it seems to.
 
 import { isReadAlike } from '../../session/preparation.ts';
-import type { StatementFacts } from '../../sql/facts.ts';
+import type { QueryClass, StatementFacts } from '../../sql/facts.ts';
 import { isBuiltin } from '../../sql/traces.ts';
 import { FLUSH } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
@@ -10,6 +10,8 @@ import { GATE } from '../gate.ts';
 import type { Run } from '../run.ts';
 
 const SETTINGS: ReadonlySet<string> = new Set(['client_encoding', 'standard_conforming_strings']);
+/** But for functions, which show. */
+const RUNS_NO_CODE: ReadonlySet<QueryClass> = new Set(['read', 'write', 'ddl', 'copy']);
 const OPENS_TRANSACTION: ReadonlySet<string> = new Set(['begin', 'savepoint', 'release']);
 
 /**
@@ -35,6 +37,10 @@ export function mayChangeReading({ facts }: Run): boolean {
 }
 
 function changesReading({ effect, shape }: StatementFacts): boolean {
+  const { queryClass, kinds, functions, tables } = shape;
+  // Wherever it stands: CREATE TABLE AS and COPY run queries too.
+  if (functions.some((name) => isBuiltin(name, 'set_config'))) return true;
+  if (queryClass !== 'read' && tables.some((name) => isBuiltin(name, 'pg_settings'))) return true;
   switch (effect?.type) {
     case 'set':
       return effect.name === null || SETTINGS.has(effect.name);
@@ -47,10 +53,6 @@ function changesReading({ effect, shape }: StatementFacts): boolean {
     default:
       return false;
   }
-  const { queryClass, kinds, functions, tables } = shape;
   if (queryClass === 'transaction') return !OPENS_TRANSACTION.has(kinds[0] ?? '');
-  if (queryClass === 'ddl' || queryClass === 'copy') return false;
-  if (queryClass !== 'read' && queryClass !== 'write') return true;
-  if (functions.some((name) => isBuiltin(name, 'set_config'))) return true;
-  return queryClass === 'write' && tables.some((name) => isBuiltin(name, 'pg_settings'));
+  return !RUNS_NO_CODE.has(queryClass);
 }

@@ -18,6 +18,7 @@ import { GATE } from './gate.ts';
 import type { Run } from './run.ts';
 import { Sender } from './sender.ts';
 import { isPrepare, StatementMessages, textOf } from './statement-messages.ts';
+import { awaitAnswers } from './steps/await-answers.ts';
 import { Decider } from './steps/decide.ts';
 import { announceEffects } from './steps/effects.ts';
 import { FAILED_QUERY, failWith } from './steps/failed-use.ts';
@@ -30,7 +31,6 @@ import {
   makeRefusedQuery,
   wordRefusal,
 } from './steps/refuse.ts';
-import { mayCopy } from './steps/repeat-statements.ts';
 
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
@@ -150,12 +150,10 @@ export class Conduct {
       }
     }
     router.noteRun(facts, run.isPlain);
-    // A Sync in front of it may have been lost in a COPY, and then it is skipped with that.
-    const isFollowed = isPrepare(facts) && !this.#session.isInUnit && !this.#session.owed.some(mayCopy);
     const owed = this.#sender.send(OWED.query, buffer, start, end, remaining);
     if (!run.isPlain) owed.substitute = router.statements.takeSubstitute(facts);
     this.#start(run, owed);
-    if (isFollowed) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
+    if (isPrepare(facts)) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
   }
@@ -301,8 +299,7 @@ export class Conduct {
     if (owed.count === 0 || this.#connection.copyIn.isRunning) return false;
     const all = resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS);
     if (!isInDoubt(portal, all, portals, owed.syncedUpTo)) return false;
-    this.#connection.active.outlet.write(FLUSH);
-    this.#connection.gate.close(GATE.names);
+    awaitAnswers(this.#connection);
     return true;
   }
 

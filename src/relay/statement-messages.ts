@@ -16,6 +16,7 @@ import { listDeclared } from './steps/effects.ts';
 import { FAILED_DESCRIBE, failPlanWith, failWith, makeParameterDescription } from './steps/failed-use.ts';
 import { AS_SENT, FAILED } from './steps/places.ts';
 import { makeRefusedParse } from './steps/refuse.ts';
+import { runsPrepared } from './steps/repeat-statements.ts';
 
 /** The text of a portal with its NUL; null where it is not kept. */
 export function textOf({ statement }: Portal): Buffer | null {
@@ -170,6 +171,8 @@ export class StatementMessages {
     // In a failed transaction an Execute can pass that has done nothing.
     const mayHaveFailed = this.#session.owed.owedReadies > 0 || this.#session.status === TRANSACTION.failed;
     if (owed.kind === OWED.execute && mayHaveFailed) return;
+    // It may be skipped; in a COPY the Sync in front of it is lost. pgweir's own Sync would end that too early.
+    if (owed.kind === OWED.query && (this.#session.isInUnit || this.#session.owed.some(mayCopy))) return;
     this.#connection.router.statements.afterPrepare(made, text, owed.sequence, owed.kind === OWED.query);
   }
 
@@ -195,6 +198,11 @@ export class StatementMessages {
     this.#session.owed.push(OWED.parse).substitute = failWith(router.statements.takeError());
     return true;
   }
+}
+
+/** It is a COPY, or an EXECUTE that may be of one. */
+function mayCopy({ facts }: Run): boolean {
+  return facts.some((statement) => statement.shape.kinds[0] === 'copy' || runsPrepared(statement));
 }
 
 /** Of a Describe or Close: it has a kind and a whole name. */

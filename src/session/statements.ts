@@ -309,6 +309,7 @@ export function resolveStatements(
     }
   };
   for (const { effect } of facts) add(effect);
+  if (!behind.some(isIndirect)) return joinFacts(facts, behind);
   // By way of a Parse an EXECUTE can run another one, or itself.
   const seen = new Set<StatementFacts>(facts);
   for (const statement of behind) {

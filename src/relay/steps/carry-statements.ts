@@ -13,7 +13,7 @@ import type { PreparedStatement } from '../../session/statements.ts';
 import type { TextFacts } from '../../sql/facts.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
-import { GATE } from '../gate.ts';
+import { awaitAnswers } from './await-answers.ts';
 import { OwnMessages } from './own-messages.ts';
 import { AS_SENT, FAILED, mayStand, NOBODY, NOTHING, TAKEN, TAKEN_STATEMENT } from './places.ts';
 import { type FailingPlace, isExecute, mayChangeNames, runsPrepared, StatementRepeater } from './repeat-statements.ts';
@@ -254,8 +254,7 @@ export class StatementCarrier {
     if (taken !== this.#waitsOf) this.#waits = 0;
     this.#waitsOf = taken;
     if (++this.#waits > MAX_WAITS) throw new Error('a message waits for its statements without end');
-    this.#own.flush();
-    this.#connection.gate.close(GATE.names);
+    awaitAnswers(this.#connection);
     return null;
   }
 

@@ -10,9 +10,9 @@ import { keepName, MAX_NAME_BYTES } from '../../wire/reader.ts';
 import type { Run } from '../run.ts';
 
 const OPENING = new Set(['begin']);
-/** One behind another. They can go in a circle, which the server ends with an error. */
-const MAX_EXECUTES = 8;
 const CLOSING = new Set(['commit', 'rollback', 'prepare_transaction']);
+/** One EXECUTE behind another. They can go in a circle, which the server ends with an error. */
+const MAX_EXECUTES = 8;
 
 /** The message is on its way. */
 export function announceEffects(run: Run, owed: OwedReply<Run>, session: Session<Run>): void {

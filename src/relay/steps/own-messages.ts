@@ -6,7 +6,7 @@ import type { Circumstances } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import { FRONTEND, NAMED } from '../../wire/codes.ts';
-import { FLUSH, makeMessage, SYNC } from '../../wire/writer.ts';
+import { makeMessage, SYNC } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import { makeNamed, makeRepeatedParse } from '../renaming.ts';
 import type { Run } from '../run.ts';
@@ -88,11 +88,6 @@ export class OwnMessages {
   sync(): void {
     this.#connection.active.outlet.write(SYNC);
     this.#connection.session.owed.push(OWED.sync).isSwallowed = true;
-  }
-
-  /** What was sent is answered now. */
-  flush(): void {
-    this.#connection.active.outlet.write(FLUSH);
   }
 
   #send(message: Buffer, kind: OwedKind, slot: Slot | null): OwedReply<Run> {

@@ -4,10 +4,9 @@
 import { isReadAlike } from '../../session/preparation.ts';
 import type { QueryClass, StatementFacts } from '../../sql/facts.ts';
 import { isBuiltin } from '../../sql/traces.ts';
-import { FLUSH } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
-import { GATE } from '../gate.ts';
 import type { Run } from '../run.ts';
+import { awaitAnswers } from './await-answers.ts';
 
 const SETTINGS: ReadonlySet<string> = new Set(['client_encoding', 'standard_conforming_strings']);
 /** But for functions, which show. */
@@ -22,12 +21,11 @@ export type Reading = 'certain' | 'later' | 'doubtful';
 
 /** How the text in `buffer[start, end)` can be read now. */
 export function readingOf(connection: Connection, buffer: Buffer, start: number, end: number): Reading {
-  const { session, copyIn, gate } = connection;
+  const { session, copyIn } = connection;
   if (isReadAlike(buffer, start, end)) return 'certain';
   if (session.isInUnit && session.isReadingInDoubt) return 'doubtful';
   if (copyIn.isRunning || !session.owed.some(mayChangeReading)) return 'certain';
-  connection.active.outlet.write(FLUSH);
-  gate.close(GATE.names);
+  awaitAnswers(connection);
   return 'later';
 }
 

@@ -14,7 +14,6 @@ import { type ColumnDescription, makeDescription, type StatementDescription } fr
 import { TRANSACTION } from '../../wire/codes.ts';
 import { keepName } from '../../wire/reader.ts';
 import type { Connection } from '../connection.ts';
-import type { Run } from '../run.ts';
 import { CHANGED_RESULT, UNPLANNABLE, UNREADABLE_TEXT } from './failed-use.ts';
 import type { OwnMessages } from './own-messages.ts';
 import { makeResult, makeStandIn, NOTHING } from './places.ts';
@@ -23,11 +22,6 @@ import type { Surroundings } from './surroundings.ts';
 /** EXECUTE, EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE. */
 export function runsPrepared({ effect }: StatementFacts): boolean {
   return effect?.type === 'execute';
-}
-
-/** It is a COPY, or an EXECUTE that may be of one. */
-export function mayCopy({ facts }: Run): boolean {
-  return facts.some((statement) => statement.shape.kinds[0] === 'copy' || runsPrepared(statement));
 }
 
 /** EXECUTE alone, which returns what another statement returns. */

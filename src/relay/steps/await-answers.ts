@@ -1,0 +1,9 @@
+import { FLUSH } from '../../wire/writer.ts';
+import type { Connection } from '../connection.ts';
+import { GATE } from '../gate.ts';
+
+/** The message that is being looked at is offered again when all that was sent has been answered. Something must be owed. */
+export function awaitAnswers({ active, gate }: Connection): void {
+  active.outlet.write(FLUSH);
+  gate.close(GATE.names);
+}

@@ -12,6 +12,8 @@ import type { HealthAnswer } from './health-answers.ts';
 import { answerLiveness, answerMetrics, answerReadiness, answerStartup } from './health-answers.ts';
 import { type HttpDoor, openDoor } from './http-door.ts';
 
+const PLAIN_TEXT = 'text/plain; charset=utf-8';
+
 /** Only GET and HEAD, and nothing that changes anything. */
 export function openHealthListener(control: ControlPlane, log: Log): HttpDoor {
   let metrics: Promise<Registry> | null = null;
@@ -37,17 +39,21 @@ export function openHealthListener(control: ControlPlane, log: Log): HttpDoor {
   return openDoor((request, response) => {
     // The rest of a request that has a body is not waited for.
     request.resume();
-    const isRead = request.method === 'GET' || request.method === 'HEAD';
-    const url = isRead ? URL.parse(request.url ?? '/', 'http://health') : null;
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.setHeader('allow', 'GET, HEAD');
+      send(response, 405, PLAIN_TEXT, 'there is only GET and HEAD here\n');
+      return;
+    }
+    const url = URL.parse(request.url ?? '/', 'http://health');
     const answering = url === null ? Promise.resolve(null) : answer(url);
     answering.then(
       (found) => {
-        if (found === null) send(response, 404, 'text/plain; charset=utf-8', 'there is no such thing here\n');
+        if (found === null) send(response, 404, PLAIN_TEXT, 'there is no such thing here\n');
         else send(response, found.status, found.type, found.body);
       },
       (error: unknown) => {
         log.error({ path: url?.pathname, error: describeError(error) }, 'health request failed');
-        send(response, 500, 'text/plain; charset=utf-8', 'see the log of pgweir\n');
+        send(response, 500, PLAIN_TEXT, 'see the log of pgweir\n');
       },
     );
   });
@@ -73,7 +79,7 @@ export function openAdminListener(
       (server) => server.routing(request, response),
       (error: unknown) => {
         log.error({ error: describeError(error) }, 'the admin API cannot be built');
-        send(response, 500, 'text/plain; charset=utf-8', 'see the log of pgweir\n');
+        send(response, 500, PLAIN_TEXT, 'see the log of pgweir\n');
       },
     );
   });

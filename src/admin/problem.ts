@@ -5,6 +5,7 @@ import { STATUS_CODES } from 'node:http';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Log } from '../base/log.ts';
 import { type DocumentProblem, describePath, wordError } from '../base/yaml-document.ts';
+import type { AllowedMethods } from './allowed.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
@@ -56,11 +57,14 @@ export function describeProblems(problems: readonly DocumentProblem[]): Record<s
   return problems.map(({ line, column, path, message, source }) => ({ line, column, path, message, source }));
 }
 
-/** Makes every error of the server a problem, the unknown path included. */
-export function answerWithProblems(server: FastifyInstance, log: Log): void {
+/** Makes every error of the server a problem, the unknown path and the wrong method included. */
+export function answerWithProblems(server: FastifyInstance, allowed: AllowedMethods, log: Log): void {
   server.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
-    return sendProblem(reply, 404, `there is no ${request.method} ${path}`);
+    const methods = allowed.list(path);
+    if (methods === '') return sendProblem(reply, 404, `there is no ${request.method} ${path}`);
+    void reply.header('allow', methods);
+    return sendProblem(reply, 405, `there is no ${request.method} ${path}, only ${methods}`);
   });
   server.setErrorHandler((error: FastifyError | HttpProblem, request, reply) => {
     if (error instanceof HttpProblem) return sendProblem(reply, error.status, error.message, error.members);

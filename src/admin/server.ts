@@ -8,6 +8,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import type { Log } from '../base/log.ts';
 import { silentLog } from '../base/log.ts';
 import type { Settings } from '../config/settings.ts';
+import { AllowedMethods, refuseUnknownQueries } from './allowed.ts';
 import type { ControlPlane } from './control.ts';
 import { guardAdmin } from './guard.ts';
 import { REQUEST_TIMEOUT_MS } from './http-door.ts';
@@ -44,13 +45,14 @@ export function buildAdminServer(
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema${index}`) },
   });
   void server.register((routes, _options, done) => {
+    addHealthRoutes(routes, control, metrics);
+    refuseUnknownQueries(routes);
     addRuleRoutes(routes, control);
     addObservationRoutes(routes, control);
     addSessionRoutes(routes, control);
     addPoolRoutes(routes, control);
     addStateRoutes(routes, control);
     addShutdownRoute(routes, control);
-    addHealthRoutes(routes, control, metrics);
     routes.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
     done();
   });
@@ -80,6 +82,6 @@ function createServer(log: Log): FastifyInstance {
     frameworkErrors: answerBadUrl,
   });
   server.addSchema(PROBLEM_SCHEMA);
-  answerWithProblems(server, log);
+  answerWithProblems(server, new AllowedMethods(server), log);
   return server;
 }

@@ -174,7 +174,7 @@ test('in mode session there are no pools, and orders to them are refused with th
 
 test('an order is not for GET, nor for a page of another origin', async () => {
   const { ask, control } = serve();
-  expect((await ask('GET', '/pools/pause')).statusCode).toBe(404);
+  expect((await ask('GET', '/pools/pause')).statusCode).toBe(405);
   const headers = { host: 'localhost:9091', origin: 'http://evil.example' };
   expect((await ask('POST', '/pools/pause', headers)).statusCode).toBe(403);
   expect(control.poolOrders).toEqual([]);

@@ -77,11 +77,12 @@ test('off loopback any Host will do, as the token is what counts, but a foreign 
 
 test('an unknown path and an unknown failure are problems too, and the failure keeps its words to the log', async () => {
   const { server, control } = makeServer();
-  const missing = await server.inject({ method: 'PUT', url: '/rules?x=1' });
+  const missing = await server.inject({ method: 'PUT', url: '/rule?x=1' });
   expect([missing.statusCode, missing.json()]).toEqual([
     404,
-    { type: 'about:blank', title: 'Not Found', status: 404, detail: 'there is no PUT /rules' },
+    { type: 'about:blank', title: 'Not Found', status: 404, detail: 'there is no PUT /rule' },
   ]);
+  expect(missing.headers).not.toHaveProperty('allow');
   control.targets = () => {
     throw new Error('secret inner words');
   };
@@ -90,6 +91,33 @@ test('an unknown path and an unknown failure are problems too, and the failure k
   expect(failed.body).not.toContain('secret');
   expect(failed.headers['content-type']).toContain('application/problem+json');
 });
+
+test.each([
+  ['PUT', '/rules?x=1', 'GET, HEAD, POST'],
+  ['GET', '/rules/rollback', 'PATCH, POST'],
+  ['DELETE', '/rules/some/observations', 'GET, HEAD'],
+  ['PATCH', '/sessions/9', 'DELETE, GET, HEAD'],
+  ['POST', '/metrics', 'GET, HEAD'],
+] as const)('%s %s is no method of that path, and Allow says which are', async (method, url, allow) => {
+  const { server } = makeServer();
+  const answer = await server.inject({ method, url });
+  expect([answer.statusCode, answer.headers['content-type'], answer.headers.allow]).toEqual([
+    405,
+    'application/problem+json',
+    allow,
+  ]);
+  expect(answer.json().detail).toBe(`there is no ${method} ${url.split('?')[0]}, only ${allow}`);
+});
+
+test.each(['/rules', '/sessions/9', '/targets', '/rules/judged', '/openapi.json'])(
+  'GET %s knows no query and says so; a scrape and a probe may carry one',
+  async (url) => {
+    const { server } = makeServer();
+    const answer = await server.inject(`${url}?with_text=true`);
+    expect([answer.statusCode, answer.json().detail]).toEqual([400, 'querystring: unknown key "with_text"']);
+    for (const open of ['/metrics?target=x', '/liveness?x=1']) expect((await server.inject(open)).statusCode).toBe(200);
+  },
+);
 
 test.each([
   ['GET', '/observations?topp=3', 'querystring: unknown key "topp" (did you mean "top"?)'],
@@ -273,7 +301,8 @@ test('the health listener follows the lifecycle and asks the database only when 
   control.state = 'draining';
   expect([await status('/startup'), await status('/readiness'), await status('/liveness')]).toEqual([200, 503, 200]);
   expect([await status('/rules'), await status('/sessions'), await status('//[')]).toEqual([404, 404, 404]);
-  expect((await ask('/liveness', { method: 'POST', body: 'x' })).status).toBe(404);
+  const posted = await ask('/liveness', { method: 'POST', body: 'x' });
+  expect([posted.status, posted.headers.get('allow')]).toEqual([405, 'GET, HEAD']);
   expect(await (await ask('/metrics')).text()).toContain('pgweir_ready 0');
 });
 
@@ -316,7 +345,7 @@ test('/quitquitquit answers first and then begins the end; it is not for GET', a
   const { server, control } = makeServer();
   const address = await server.listen({ host: '127.0.0.1', port: 0 });
   const init = { signal: AbortSignal.timeout(5000) };
-  expect((await fetch(`${address}/quitquitquit`, init)).status).toBe(404);
+  expect((await fetch(`${address}/quitquitquit`, init)).status).toBe(405);
   expect(control.state).toBe('ready');
   const answer = await fetch(`${address}/quitquitquit`, { ...init, method: 'POST' });
   expect([answer.status, await answer.json()]).toEqual([200, { lifecycle: 'draining' }]);

@@ -23,6 +23,9 @@ import { ServerPool } from './server-pool.ts';
 import { Shares } from './shares.ts';
 import { Waiter, wishFor } from './waiter.ts';
 
+/** A connection that was found pinned is not asked again before that. */
+const ASK_AGAIN_MS = 50;
+
 export interface TransactionPoolParts {
   readonly settings: PoolSettings;
   readonly loginTimeoutMs: number;
@@ -150,6 +153,12 @@ export class TransactionPool<Side> {
     if ((pins & TRACE.temporary) !== 0) member.isSpoiled = true;
     member.loginClass.pool.ledger.changePins(member.pins, pins, this.clock.monotonicMs());
     member.pins = pins;
+  }
+
+  /** It has been asked, and these keep it with its client. */
+  pin(member: Member<Side>, pins: number): void {
+    this.setPins(member, pins);
+    member.askAgainAtMs = this.clock.monotonicMs() + ASK_AGAIN_MS;
   }
 
   /** One Query of pgweir's own on a connection that is at rest. Throws WeirError where that fails. */

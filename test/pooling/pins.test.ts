@@ -158,6 +158,25 @@ describe.each(PINNINGS)('$reason', ({ reason, take, releases, twins }) => {
   });
 });
 
+test('a session that is ended while its connection is asked what is left leaves no pin behind', async () => {
+  await pinned.wire.rows('CREATE TEMP TABLE pinned AS SELECT 1');
+  const pid = Number((await pinned.wire.rows('SELECT pg_backend_pid()'))[0]?.[0]);
+  process.kill(pid, 'SIGSTOP');
+  try {
+    other.wire.send(frontend.query(QUESTION));
+    await ground.waitForQueue(1);
+    await waitFor(
+      () => ground.pool().settlements > 0,
+      2_000,
+      () => `nobody is asked: ${JSON.stringify(ground.pool())}`,
+    );
+    expect(ground.weir.control.terminateSession(pinned.sessionId)).toBe(true);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await expectAnswered();
+});
+
 test('two reasons pin until both are gone', async () => {
   await pinned.wire.rows('CREATE TEMP TABLE pinned AS SELECT 1');
   await pinned.wire.rows('LISTEN pinned');

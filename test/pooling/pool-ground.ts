@@ -69,8 +69,9 @@ export async function startPoolGround(
         LOOK_MS,
         () => `a connection is held with no client left: ${JSON.stringify(control.pools())}`,
       );
-      for (const { acquires, releases, held } of control.pools()) {
-        if (acquires !== releases + held) throw new Error(`the ledger is wrong: ${JSON.stringify(control.pools())}`);
+      for (const { acquires, releases, held, pins } of control.pools()) {
+        if (acquires !== releases + held || pins.some(({ current }) => current !== 0))
+          throw new Error(`the ledger is wrong: ${JSON.stringify(control.pools())}`);
       }
     },
     stop: () => weir.stop(),

@@ -37,9 +37,6 @@ import { QueuePlace } from './queue-place.ts';
 import type { SharedTargets } from './shared-targets.ts';
 import type { Surroundings } from './surroundings.ts';
 
-/** A connection that was found pinned is not asked again before that. */
-const ASK_AGAIN_MS = 50;
-
 export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   readonly isShared = true;
   readonly statements: StatementCarrier;
@@ -266,8 +263,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     this.#talk(
       this.#ask(member).catch((error: unknown) => {
         this.#context.log.debug({ reason: describeError(error) }, 'a server connection could not be asked');
-        this.#pool.setPins(member, this.#leavings.traces);
-        member.askAgainAtMs = this.#context.clock.monotonicMs() + ASK_AGAIN_MS;
+        if (this.#member === member) this.#pool.pin(member, this.#leavings.traces);
       }),
     );
   }
@@ -387,14 +383,14 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
 
   async #ask(member: Member<ServerSide>): Promise<void> {
     const left = await askWhatIsLeft(this.#connection, this.#pool, member, this.#leavings, this.belongings);
-    if (this.#connection.isClosing) return;
+    if (this.#member !== member) return;
     member.side?.names.loseUnnamed();
     member.wasAsked = false;
     this.belongings = left.belongings;
     member.belongings = left.belongings;
     this.#leavings.settle();
-    this.#pool.setPins(member, left.found | this.#leavings.unaskable);
-    if (member.pins === 0) this.#giveBack(member);
-    else member.askAgainAtMs = this.#context.clock.monotonicMs() + ASK_AGAIN_MS;
+    const pins = left.found | this.#leavings.unaskable;
+    if (pins !== 0) this.#pool.pin(member, pins);
+    else this.#giveBack(member);
   }
 }

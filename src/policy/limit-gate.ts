@@ -6,7 +6,7 @@
 
 import type { Subject } from '../session/subject.ts';
 import { LIMIT_SQLSTATE } from './assemble.ts';
-import type { ConcurrencyLimiter, Limiter, RateLimiter, SlotWaiter, Tags } from './limiter.ts';
+import type { ConcurrencyLimiter, Limiter, RateLimiter, SlotOwner, SlotWaiter, Tags } from './limiter.ts';
 import { makeLimitKey } from './limiter.ts';
 import { LiveRule } from './live-rule.ts';
 import type { Refusal, RuleHit, Verdict } from './verdict.ts';
@@ -76,14 +76,15 @@ export class LimitGate {
 
   /**
    * Asks the limits of a verdict that does not refuse. `tags` are those of the message's statement, for `per: tag:…`.
+   * `owner`: whose statements wait for each other anyway; without one it is a statement by itself.
    * Throws Error for a refused verdict: nothing may run on it.
    */
-  admit(verdict: Verdict, tags: Tags, nowMs: number): Admission {
+  admit(verdict: Verdict, tags: Tags, nowMs: number, owner: SlotOwner = {}): Admission {
     if (verdict.limits.length === 0 && verdict.observedLimits.length === 0) {
       if (verdict.refusal !== null) throw new Error('a refused verdict cannot be admitted');
       return ADMITTED;
     }
-    return new Passage(this, verdict, tags).begin(nowMs);
+    return new Passage(this, verdict, tags, owner).begin(nowMs);
   }
 }
 
@@ -108,6 +109,7 @@ class Passage {
   readonly #gate: LimitGate;
   readonly #verdict: Verdict;
   readonly #tags: Tags;
+  readonly #owner: SlotOwner;
   readonly #tokens: Taken[] = [];
   readonly #wanted: WantedSlot[] = [];
   readonly #held: HeldSlot[] = [];
@@ -115,10 +117,11 @@ class Passage {
   #settle: ((admission: Admitted | LimitRefused) => void) | null = null;
   #stopWaiting: (() => void) | null = null;
 
-  constructor(gate: LimitGate, verdict: Verdict, tags: Tags) {
+  constructor(gate: LimitGate, verdict: Verdict, tags: Tags, owner: SlotOwner) {
     this.#gate = gate;
     this.#verdict = verdict;
     this.#tags = tags;
+    this.#owner = owner;
   }
 
   begin(nowMs: number): Admission {
@@ -159,7 +162,7 @@ class Passage {
   #takeSlots(nowMs: number): Admitted | LimitRefused | null {
     for (let wanted = this.#wanted.shift(); wanted !== undefined; wanted = this.#wanted.shift()) {
       const { limiter, key, hit } = wanted;
-      if (limiter.tryTake(key)) {
+      if (limiter.tryTake(key, this.#owner)) {
         this.#hold(limiter, key, nowMs);
       } else if (limiter.waitMs > 0 && this.#standInLine(wanted)) {
         this.#delayed.add(hit);
@@ -174,6 +177,7 @@ class Passage {
   #standInLine(wanted: WantedSlot): boolean {
     const { limiter, key, hit } = wanted;
     const waiter: SlotWaiter = {
+      owner: this.#owner,
       accept: (nowMs) => {
         this.#stopWaiting = null;
         cancelDeadline();
@@ -231,7 +235,7 @@ class Passage {
   }
 
   #hold(limiter: ConcurrencyLimiter, key: string, sinceMs: number): void {
-    this.#held.push({ end: (nowMs) => limiter.release(key, nowMs - sinceMs, nowMs) });
+    this.#held.push({ end: (nowMs) => limiter.release(key, this.#owner, nowMs - sinceMs, nowMs) });
   }
 
   #giveBack(nowMs: number): void {
@@ -281,7 +285,7 @@ class Passage {
    * have been refused if no virtual slot came free within `wait_ms`, or before it ended.
    */
   #pretendSlot(hit: RuleHit, limiter: ConcurrencyLimiter, key: string, nowMs: number): void {
-    if (limiter.tryTake(key)) {
+    if (limiter.tryTake(key, this.#owner)) {
       this.#hold(limiter, key, nowMs);
       return;
     }
@@ -289,6 +293,7 @@ class Passage {
     const deadlineMs = nowMs + limiter.waitMs;
     let grantedMs: number | null = null;
     const waiter: SlotWaiter = {
+      owner: this.#owner,
       accept: (atMs) => {
         if (atMs > deadlineMs) {
           wouldRefuse();
@@ -304,7 +309,7 @@ class Passage {
     }
     this.#held.push({
       end: (endMs) => {
-        if (grantedMs !== null) limiter.release(key, endMs - grantedMs, endMs);
+        if (grantedMs !== null) limiter.release(key, this.#owner, endMs - grantedMs, endMs);
         else if (limiter.leave(key, waiter) && endMs > deadlineMs) wouldRefuse();
       },
     });

@@ -132,14 +132,23 @@ export class RateLimiter {
   }
 }
 
+/**
+ * Whose statements run one after another, so that they need one slot of a key together however many of them have been sent:
+ * a session. Compared by identity.
+ */
+export type SlotOwner = object;
+
 /** One that waits for a slot. `accept` answers whether it still wants the slot that it is offered. */
 export interface SlotWaiter {
+  readonly owner: SlotOwner;
   accept(nowMs: number): boolean;
 }
 
 interface Slots {
-  running: number;
+  /** One slot each, with the number of statements that share it. */
+  readonly holders: Map<SlotOwner, number>;
   readonly waiters: Set<SlotWaiter>;
+  isServing: boolean;
 }
 
 export interface ConcurrencyOptions {
@@ -171,21 +180,19 @@ export class ConcurrencyLimiter {
     return this.#slots.size;
   }
 
-  /** Statements that hold a slot of the key. */
+  /** Slots of the key that are held. */
   running(key: string): number {
-    return this.#slots.get(key)?.running ?? 0;
+    return this.#slots.get(key)?.holders.size ?? 0;
   }
 
-  /** Takes a slot if one is free and nobody waits for it. */
-  tryTake(key: string): boolean {
+  /** Takes a slot if one is free, or the owner's own, and nobody waits. */
+  tryTake(key: string, owner: SlotOwner): boolean {
     const slots = this.#slots.get(key);
     if (slots === undefined) {
-      this.#slots.set(key, { running: 1, waiters: new Set() });
+      this.#slots.set(key, { holders: new Map([[owner, 1]]), waiters: new Set(), isServing: false });
       return true;
     }
-    if (slots.running >= this.#limit || slots.waiters.size > 0) return false;
-    slots.running += 1;
-    return true;
+    return slots.waiters.size === 0 && this.#hold(slots, owner);
   }
 
   /** Stands in line for a slot; false where the line is full. */
@@ -205,22 +212,42 @@ export class ConcurrencyLimiter {
     return true;
   }
 
-  /** Ends one slot that was held for `heldMs`: the first waiter that still wants it takes it over. */
-  release(key: string, heldMs: number, nowMs: number): void {
+  /** Ends one statement's hold of `heldMs`: a slot that comes free goes to the first waiter that still wants it. */
+  release(key: string, owner: SlotOwner, heldMs: number, nowMs: number): void {
     const slots = this.#slots.get(key);
-    if (slots === undefined) return;
+    if (slots === undefined || !letGo(slots, owner)) return;
     this.#holdMs += (heldMs - this.#holdMs) / 8;
+    // A waiter that is refused by its next limit gives its slot back at once: whoever is serving goes on with that.
+    if (slots.isServing) return;
+    slots.isServing = true;
     for (const waiter of slots.waiters) {
+      if (!this.#hold(slots, waiter.owner)) break;
       slots.waiters.delete(waiter);
       this.waiting -= 1;
-      if (waiter.accept(nowMs)) return;
+      if (!waiter.accept(nowMs)) letGo(slots, waiter.owner);
     }
-    slots.running -= 1;
-    if (slots.running === 0) this.#slots.delete(key);
+    slots.isServing = false;
+    if (slots.holders.size === 0) this.#slots.delete(key);
   }
 
   /** After how many ms a refused statement may try again. */
   retryAfterMs(): number {
     return Math.max(1, Math.ceil(this.#holdMs));
   }
+
+  #hold(slots: Slots, owner: SlotOwner): boolean {
+    const shared = slots.holders.get(owner) ?? 0;
+    if (shared === 0 && slots.holders.size >= this.#limit) return false;
+    slots.holders.set(owner, shared + 1);
+    return true;
+  }
+}
+
+/** False where the owner holds nothing. */
+function letGo({ holders }: Slots, owner: SlotOwner): boolean {
+  const shared = holders.get(owner);
+  if (shared === undefined) return false;
+  if (shared > 1) holders.set(owner, shared - 1);
+  else holders.delete(owner);
+  return true;
 }

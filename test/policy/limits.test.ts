@@ -213,6 +213,26 @@ describe('max_concurrent', () => {
     expect(bench.gate.admit(verdict, {}, 0).type).toBe('refused');
   });
 
+  test('needs one slot for all that one session has sent, and whoever waits gets it before what is sent later', async () => {
+    const bench = new Bench({ ...rule, limit: 1, wait_ms: 100 });
+    const [one, other] = [{}, {}];
+    const verdict = bench.judge();
+    const ask = (owner: object): Admission => bench.gate.admit(verdict, {}, bench.scheduler.nowMs(), owner);
+    const [first, second] = [holdOf(ask(one)), holdOf(ask(one))];
+    const waiting = ask(other);
+    const third = ask(one);
+    if (waiting.type !== 'waiting' || third.type !== 'waiting') throw new Error('expected both to wait');
+    first.release();
+    expect(bench.gate).toMatchObject({ waiting: 2, held: 1 });
+    second.release();
+    const passed = await waiting.until;
+    expect(passed.type).toBe('admitted');
+    expect(bench.gate).toMatchObject({ waiting: 1, held: 1 });
+    if (passed.type === 'admitted') passed.hold?.release();
+    expect((await third.until).type).toBe('admitted');
+    expect(bench.gate).toMatchObject({ waiting: 0, held: 1, refused: 0 });
+  });
+
   test('keeps no key without a running statement', () => {
     const bench = new Bench({ ...rule, per: 'user' });
     for (let index = 0; index < 100; index += 1) holdOf(bench.ask({ user: `u${index}` })).release();
@@ -247,6 +267,26 @@ describe('several limits', () => {
     first.release();
     expect((await second.until).type).toBe('admitted');
     expect(bench.gate.refused).toBe(0);
+  });
+
+  test('any number of waiters that the next limit refuses are refused one after the other, and no slot is lost', async () => {
+    const bench = new Bench(
+      { name: 'patient', action: 'max_concurrent', limit: 1, wait_ms: 1_000 },
+      { name: 'full', match: { tables: 'full' }, action: 'max_concurrent', limit: 1 },
+    );
+    const view = bench.ruleset.viewFor(makeSubject());
+    const judge = (...tables: string[]): Verdict => view.judge([makeFacts(makeShape({ tables }))], false);
+    const full = bench.gate.admit({ ...judge('full'), limits: judge('full').limits.slice(1) }, {}, 0);
+    const patient = holdOf(bench.gate.admit(judge('other'), {}, 0));
+    const waiting = Array.from({ length: 5_000 }, () => bench.gate.admit(judge('full'), {}, 0));
+    patient.release();
+    const ends = await Promise.all(waiting.map((one) => (one.type === 'waiting' ? one.until : one)));
+    expect(new Set(ends.map((end) => (end.type === 'refused' ? end.refusal.rule : end.type)))).toEqual(
+      new Set(['full']),
+    );
+    holdOf(full).release();
+    expect(bench.gate).toMatchObject({ waiting: 0, held: 0 });
+    expect(bench.gate.admit(judge('full'), {}, 0).type).toBe('admitted');
   });
 
   test('a verdict that refuses is never admitted', () => {

@@ -34,6 +34,9 @@ traffic_control:
     - { name: slow_lane, match: { application_name: slow_lane }, action: rate_limit, rate_per_sec: 0.01, burst: 1, wait_ms: 200000 }
     - { name: places, match: { application_name: places }, action: max_concurrent, limit: 3, wait_ms: 20000 }
     - { name: single, match: { application_name: single }, action: max_concurrent, limit: 1, message: "one at a time" }
+    - { name: left, match: { query_regex: left_place }, action: max_concurrent, limit: 1, wait_ms: 20000 }
+    - { name: right, match: { query_regex: right_place }, action: max_concurrent, limit: 1, wait_ms: 20000 }
+    - { name: single_watched, match: { application_name: single }, mode: observe, action: max_concurrent, limit: 1 }
     - { name: single_rate, match: { application_name: single, query_regex: rated }, action: rate_limit, rate_per_sec: 0.01, burst: 1 }
     - { name: single_kill, match: { application_name: single, query_regex: killed }, action: kill_after_ms, timeout_ms: 50 }
     - { name: single_deny, match: { application_name: single, query_regex: denied }, action: deny, priority: -1 }
@@ -229,6 +232,33 @@ describe('max_concurrent', () => {
     expect(codeOf(await holder.readUntilReady())).toBe('ok');
     expect(codeOf(await other.query('SELECT 1'))).toBe('ok');
     await Promise.all([holder.end(), other.end()]);
+  });
+
+  test('is not reached by what one session has pipelined, enforced or observed: that runs one after the other', async () => {
+    const client = await login('single');
+    const before = { refused: countersOf('single').refused, would: countersOf('single_watched').wouldRefuse };
+    const extended = ['SELECT 1', 'SELECT 2'].map((sql) => frontend.extendedQuery(sql));
+    client.send(...extended, frontend.sync(), frontend.query('SELECT 3'), frontend.query('SELECT 4'));
+    expect(codeOf(await client.readUntilReady(3))).toBe('ok');
+    expect(countersOf('single').refused).toBe(before.refused);
+    expect(countersOf('single_watched').wouldRefuse).toBe(before.would);
+    await client.end();
+  });
+
+  test('is not waited for by two sessions that each hold, in a pipeline without a Sync yet, what the other waits for', async () => {
+    const [one, other] = [await login('left'), await login('right')];
+    const [left, right] = ['left', 'right'].map((side) =>
+      frontend.extendedQuery(`SELECT pg_sleep(0.1), '${side}_place'`),
+    );
+    if (left === undefined || right === undefined) throw new Error('two statements are missing');
+    one.send(left);
+    other.send(right);
+    await Promise.all([untilOnServer('left_place'), untilOnServer('right_place')]);
+    one.send(right, frontend.sync());
+    other.send(left, frontend.sync());
+    expect([codeOf(await one.readUntilReady()), codeOf(await other.readUntilReady())]).toEqual(['ok', 'ok']);
+    expect(countersOf('left').waited + countersOf('right').waited).toBeGreaterThan(0);
+    await Promise.all([one.end(), other.end()]);
   });
 
   /** How a statement that has the only place may end; afterwards the next one must pass at once. */

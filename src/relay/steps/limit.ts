@@ -3,6 +3,7 @@
 
 import type { Admission } from '../../policy/limit-gate.ts';
 import type { TextFacts } from '../../sql/facts.ts';
+import { FLUSH } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
@@ -32,7 +33,8 @@ export class WaitingRoom {
   ask(run: Run, facts: TextFacts): void {
     if (run.verdict === null) return;
     const nowMs = this.#context.clock.monotonicMs();
-    this.#apply(run, this.#context.admitter.admit(run.verdict, facts[0]?.tags ?? NO_TAGS, nowMs), nowMs);
+    const { admitter } = this.#context;
+    this.#apply(run, admitter.admit(run.verdict, facts[0]?.tags ?? NO_TAGS, nowMs, this.#connection), nowMs);
   }
 
   /** False while it waits. */
@@ -83,6 +85,8 @@ export class WaitingRoom {
       case 'waiting': {
         this.#waiting = { run, sinceMs, abandon: admission.abandon };
         this.#connection.gate.close(GATE.limit);
+        // What was sent before it may hold what another waits for: the server must show when that has ended.
+        if (this.#connection.session.owed.count > 0) this.#connection.active.outlet.write(FLUSH);
         admission.until.then(
           (outcome) => this.#admitLate(run, outcome, sinceMs),
           (error: unknown) => this.#connection.fail('internal', error instanceof Error ? error.message : null),

@@ -254,6 +254,12 @@ export class Connection {
     if (this.copyIn.end()) this.#killGuard?.endCopyIn();
   }
 
+  /** The server has said an error. Returns how many Syncs were kept back that it has to answer now. */
+  failCopyIn(): number {
+    if (this.copyIn.isRunning) this.#killGuard?.endCopyIn();
+    return this.copyIn.fail();
+  }
+
   // Login.
 
   /** Authentication and BackendKeyData. True where the message goes on to the client. */

@@ -306,7 +306,7 @@ export class ServerSide implements FrameSink {
     const refusal = run !== null && isStandInError(sqlstate) ? run.refusal : null;
     if (run !== null) run.sqlstate = sqlstate;
     if (!isSwallowed) this.#connection.router.noteError();
-    const keptSyncs = this.#connection.copyIn.fail();
+    const keptSyncs = this.#connection.failCopyIn();
     this.#isOutOfStep = head.hasUncertainSyncs;
     const said = this.#wordError(head, sqlstate, buffer, start, end);
     if (isQuery || head.kind === OWED.functionCall) {

@@ -8,6 +8,7 @@ import { type BackendMessage, readFields, transcribe } from '../support/transcri
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { sendCancel, WireClient } from '../support/wire-client.ts';
 import { NEAR_DEADLINE_RULES, runNearDeadline } from './near-deadline.ts';
+import { startSlowCancels } from './slow-cancels.ts';
 
 const KILL_MS = 300;
 const RULES = `
@@ -275,6 +276,30 @@ describe('server time, and no other, counts', () => {
     expect(client.status).toBe('E');
     await client.query('ROLLBACK');
     await client.end();
+  });
+});
+
+describe('a cancel that takes its time', () => {
+  test('does not hit what follows a COPY that has begun since, and has failed by itself', async () => {
+    const cancels = await startSlowCancels({ host: postgres.host, port: postgres.primaryPort }, 600);
+    const slow = await startTestWeir({ postgres: cancels, rules: RULES });
+    const [locker, client] = [await WireClient.login(slow), await WireClient.login(slow)];
+    await locker.query('BEGIN; LOCK TABLE timed_copy');
+    client.send(frontend.query('COPY timed_copy FROM STDIN /* timed */'));
+    await waitFor(
+      () => cancels.count() > 0,
+      5_000,
+      () => 'no cancel is sent',
+    );
+    await locker.query('COMMIT');
+    await client.readUntil('G');
+    client.send(frontend.copyData(Buffer.from('no number\n')));
+    expect(codesOf(await client.readUntilReady())).toEqual(['22P02']);
+    expect(codesOf(await client.query('SELECT pg_sleep(1)'))).toEqual([]);
+    expect(killsOf(slow)).toEqual({ killed: 0, raced: 1 });
+    await Promise.all([locker.end(), client.end()]);
+    await slow.stop();
+    await cancels.stop();
   });
 });
 

@@ -52,7 +52,7 @@ export class KillGuard {
     this.#connection.gate.open(GATE.killing | GATE.killingAfterSync);
   }
 
-  /** The client has sent its last COPY data. */
+  /** The client has sent its last COPY data, or the COPY has failed: what follows is another statement. */
   endCopyIn(): void {
     if (this.#watch === null) return;
     this.#watch.resume(this.#context.clock.monotonicMs());

@@ -76,15 +76,16 @@ export class LimitGate {
 
   /**
    * Asks the limits of a verdict that does not refuse. `tags` are those of the message's statement, for `per: tag:…`.
-   * `owner`: whose statements wait for each other anyway; without one it is a statement by itself.
+   * `owner`: whose statements wait for each other anyway; without one it is a statement by itself. `isResumed`: it has been
+   * admitted before and goes on now, so it needs its slots again, but no more tokens.
    * Throws Error for a refused verdict: nothing may run on it.
    */
-  admit(verdict: Verdict, tags: Tags, nowMs: number, owner: SlotOwner = {}): Admission {
+  admit(verdict: Verdict, tags: Tags, nowMs: number, owner: SlotOwner = {}, isResumed = false): Admission {
     if (verdict.limits.length === 0 && verdict.observedLimits.length === 0) {
       if (verdict.refusal !== null) throw new Error('a refused verdict cannot be admitted');
       return ADMITTED;
     }
-    return new Passage(this, verdict, tags, owner).begin(nowMs);
+    return new Passage(this, verdict, tags, owner, isResumed).begin(nowMs);
   }
 }
 
@@ -110,6 +111,7 @@ class Passage {
   readonly #verdict: Verdict;
   readonly #tags: Tags;
   readonly #owner: SlotOwner;
+  readonly #isResumed: boolean;
   readonly #tokens: Taken[] = [];
   readonly #wanted: WantedSlot[] = [];
   readonly #held: HeldSlot[] = [];
@@ -117,11 +119,12 @@ class Passage {
   #settle: ((admission: Admitted | LimitRefused) => void) | null = null;
   #stopWaiting: (() => void) | null = null;
 
-  constructor(gate: LimitGate, verdict: Verdict, tags: Tags, owner: SlotOwner) {
+  constructor(gate: LimitGate, verdict: Verdict, tags: Tags, owner: SlotOwner, isResumed: boolean) {
     this.#gate = gate;
     this.#verdict = verdict;
     this.#tags = tags;
     this.#owner = owner;
+    this.#isResumed = isResumed;
   }
 
   begin(nowMs: number): Admission {
@@ -134,6 +137,7 @@ class Passage {
         this.#want({ hit, order: orderOf(hit), limiter, key });
         continue;
       }
+      if (this.#isResumed) continue;
       const dueMs = limiter.take(key, nowMs);
       if (dueMs < 0) return this.#refuse(hit, Math.ceil(-dueMs), nowMs);
       this.#tokens.push({ limiter, key });
@@ -272,7 +276,7 @@ class Passage {
       if (limiter === null) continue;
       const key = this.#keyFor(limiter, hit);
       if (limiter.kind === 'rate') {
-        if (limiter.take(key, nowMs) < 0) this.#gate.report(this.#verdict, hit, 'would_refuse');
+        if (!this.#isResumed && limiter.take(key, nowMs) < 0) this.#gate.report(this.#verdict, hit, 'would_refuse');
       } else if (!seen.some((other) => other.limiter === limiter && other.key === key)) {
         seen.push({ hit, order: 0, limiter, key });
         this.#pretendSlot(hit, limiter, key, nowMs);

@@ -37,6 +37,9 @@ traffic_control:
     - { name: left, match: { query_regex: left_place }, action: max_concurrent, limit: 1, wait_ms: 20000 }
     - { name: right, match: { query_regex: right_place }, action: max_concurrent, limit: 1, wait_ms: 20000 }
     - { name: single_watched, match: { application_name: single }, mode: observe, action: max_concurrent, limit: 1 }
+    - { name: resumed, match: { query_regex: resumed_place }, action: max_concurrent, limit: 1 }
+    - { name: resumed_rate, match: { query_regex: resumed_place }, action: rate_limit, rate_per_sec: 0.01, burst: 2 }
+    - { name: resumed_watched, match: { query_regex: resumed_place }, mode: observe, action: rate_limit, rate_per_sec: 0.01, burst: 2 }
     - { name: single_rate, match: { application_name: single, query_regex: rated }, action: rate_limit, rate_per_sec: 0.01, burst: 1 }
     - { name: single_kill, match: { application_name: single, query_regex: killed }, action: kill_after_ms, timeout_ms: 50 }
     - { name: single_deny, match: { application_name: single, query_regex: denied }, action: deny, priority: -1 }
@@ -258,6 +261,33 @@ describe('max_concurrent', () => {
     other.send(left, frontend.sync());
     expect([codeOf(await one.readUntilReady()), codeOf(await other.readUntilReady())]).toEqual(['ok', 'ok']);
     expect(countersOf('left').waited + countersOf('right').waited).toBeGreaterThan(0);
+    await Promise.all([one.end(), other.end()]);
+  });
+
+  test('is asked again when a suspended portal goes on, but takes no token twice', async () => {
+    const [one, other] = [await login('resumed'), await login('resumed')];
+    const open = async (client: WireClient): Promise<void> => {
+      client.send(
+        frontend.query('BEGIN'),
+        frontend.parse("SELECT i, pg_sleep(0.1), 'resumed_place' FROM generate_series(1, 5) AS i"),
+        frontend.bind({ portal: 'p' }),
+        frontend.execute('p', 1),
+        frontend.sync(),
+      );
+      expect(codeOf(await client.readUntilReady(2))).toBe('ok');
+    };
+    await open(one);
+    await open(other);
+    one.send(frontend.execute('p', 4), frontend.sync());
+    await untilOnServer('resumed_place');
+    other.send(frontend.execute('p', 4), frontend.sync());
+    expect(errorOf(await other.readUntilReady())).toMatchObject({ C: '53400' });
+    expect(codeOf(await one.readUntilReady())).toBe('ok');
+    one.send(frontend.execute('p', 1), frontend.sync());
+    expect(codeOf(await one.readUntilReady())).toBe('ok');
+    expect(countersOf('resumed')).toMatchObject({ refused: 1 });
+    expect(countersOf('resumed_rate')).toMatchObject({ matched: 2, refused: 0 });
+    expect(countersOf('resumed_watched')).toMatchObject({ matched: 2, wouldRefuse: 0 });
     await Promise.all([one.end(), other.end()]);
   });
 

@@ -1,6 +1,6 @@
 // What is to become of a message: its facts, the verdict of the rules, the answer of the limits, all of it recorded.
 
-import type { Refusal, Verdict } from '../../policy/verdict.ts';
+import type { Refusal, RuleHit, Verdict } from '../../policy/verdict.ts';
 import type { Session } from '../../session/session.ts';
 import { type Portal, resolveStatements } from '../../session/statements.ts';
 import type { TextFacts } from '../../sql/facts.ts';
@@ -24,7 +24,7 @@ export class Decider {
   readonly #context: RelayContext;
   readonly #session: Session<Run>;
   readonly #waiting: WaitingRoom;
-  /** Portals under kill_after_ms, which goes on counting when they are resumed. */
+  /** Portals that take places again, or whose time goes on counting, when they are resumed. */
   readonly #resumable = new WeakMap<Portal, Verdict>();
   #judged = 0;
 
@@ -88,15 +88,14 @@ export class Decider {
     this.#context.recorder.recordVerdict(verdict);
     const run = new Run(facts, verdict);
     run.isPlain = isPlain;
-    if (verdict.limits.length > 0 || verdict.observedLimits.length > 0) this.#waiting.ask(run, facts);
+    if (hasLimits(verdict)) this.#waiting.ask(run, facts);
     return run;
   }
 
   /** The same for a plain statement that the rules simply let through; null for any other, and then nothing is recorded. */
   decidePlain(facts: TextFacts): Run | null {
     const verdict = this.#judge(facts, false);
-    const { refusal, kill, limits, observedLimits } = verdict;
-    if (refusal !== null || kill !== null || limits.length > 0 || observedLimits.length > 0) return null;
+    if (verdict.refusal !== null || verdict.kill !== null || hasLimits(verdict)) return null;
     this.#context.counters.statements++;
     this.#context.recorder.recordVerdict(verdict);
     const run = new Run(facts, verdict);
@@ -104,12 +103,20 @@ export class Decider {
     return run;
   }
 
-  /** A portal is judged when it first runs; what resumes it is the same statement, under the rules it began with. */
+  /**
+   * A portal is judged when it first runs; what resumes it is the same statement, under the rules it began with: it needs
+   * a place to run again.
+   */
   decideExecute(portal: Portal | null): Run {
     const facts = portal?.facts ?? NOT_PREPARED;
-    if (portal?.hasRun === true) return new Run(facts, this.#resumable.get(portal) ?? null);
+    if (portal?.hasRun === true) {
+      const resumed = new Run(facts, this.#resumable.get(portal) ?? null);
+      if (hasLimits(resumed.verdict)) this.#waiting.ask(resumed, facts, true);
+      return resumed;
+    }
     const run = this.decide(facts, false);
-    if (portal !== null && run.verdict?.kill) this.#resumable.set(portal, run.verdict);
+    if (portal !== null && run.verdict !== null && (hasLimits(run.verdict) || run.verdict.hits.some(isKill)))
+      this.#resumable.set(portal, run.verdict);
     return run;
   }
 
@@ -147,4 +154,12 @@ export class Decider {
   #resolve(facts: TextFacts): TextFacts {
     return resolveStatements(facts, this.#session.statements, this.#session.portals, NOT_PREPARED_FACTS);
   }
+}
+
+function hasLimits(verdict: Verdict | null): boolean {
+  return verdict !== null && (verdict.limits.length > 0 || verdict.observedLimits.length > 0);
+}
+
+function isKill({ effect }: RuleHit): boolean {
+  return effect === 'kill';
 }

@@ -29,12 +29,13 @@ export class WaitingRoom {
     return this.#waiting !== null;
   }
 
-  /** Asks the limits of the run's verdict; afterwards it is admitted, refused, or waits. */
-  ask(run: Run, facts: TextFacts): void {
+  /** Asks the limits of the run's verdict; afterwards it is admitted, refused, or waits. `isResumed`: a portal goes on. */
+  ask(run: Run, facts: TextFacts, isResumed = false): void {
     if (run.verdict === null) return;
     const nowMs = this.#context.clock.monotonicMs();
-    const { admitter } = this.#context;
-    this.#apply(run, admitter.admit(run.verdict, facts[0]?.tags ?? NO_TAGS, nowMs, this.#connection), nowMs);
+    const tags = facts[0]?.tags ?? NO_TAGS;
+    const admission = this.#context.admitter.admit(run.verdict, tags, nowMs, this.#connection, isResumed);
+    this.#apply(run, admission, nowMs);
   }
 
   /** False while it waits. */

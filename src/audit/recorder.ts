@@ -167,13 +167,17 @@ export class Recorder {
     return this.#append(verdict, sessionId, rule?.name ?? 'kill', isRaced ? 'kill_raced' : 'killed', shape);
   }
 
-  /** A message has run for this long on the server: kill rules in observe mode count what they would have killed. */
-  recordEnd(verdict: Verdict, serverMs: number): void {
+  /**
+   * A message has run for this long on the server: kill rules in observe mode count what they would have killed.
+   * `earlierMs`: what it had run for before it was suspended, which has been recorded.
+   */
+  recordEnd(verdict: Verdict, serverMs: number, earlierMs = 0): void {
     if (verdict.hits.length === 0) return;
     const kills = (this.#plans.get(verdict) ?? this.#plan(verdict, this.#clock.wallMs())).observedKills;
     for (const kill of kills) {
       const hit = verdict.hits[kill.index];
-      if (hit !== undefined && serverMs > kill.timeoutMs) this.#bump(verdict, hit, 'wouldKill');
+      const isLate = earlierMs <= kill.timeoutMs && earlierMs + serverMs > kill.timeoutMs;
+      if (hit !== undefined && isLate) this.#bump(verdict, hit, 'wouldKill');
     }
   }
 

@@ -44,7 +44,7 @@ export class Connection {
   #router: Routing;
   /** Whether the client's next message may be looked at. */
   readonly gate: Gate;
-  readonly copyIn = new CopyIn();
+  readonly copyIn: CopyIn;
   readonly login = new ClientLogin();
   readonly #context: RelayContext;
   /** Null until something is cancelled, by a rule or at the client's wish. */
@@ -78,6 +78,7 @@ export class Connection {
     this.#onClosed = onClosed;
     this.#lastEndMs = context.clock.monotonicMs();
     const { clock, spareReplies } = context;
+    this.copyIn = new CopyIn(clock);
     this.session = new Session(id, clientIp, socket.remotePort ?? null, clock.wallMs(), spareReplies);
     this.gate = new Gate(this);
     this.#rulesView = new RulesView(context.rules, this.session);
@@ -234,8 +235,8 @@ export class Connection {
     this.#lastEndMs = nowMs;
     run.hold?.release();
     if (run.verdict !== null && run.refusal === null && run.verdict.hits.length > 0)
-      this.#context.recorder.recordEnd(run.verdict, ranMs);
-    if (run.kill !== null) this.#killGuard?.settle(run, run.kill, nowMs);
+      this.#context.recorder.recordEnd(run.verdict, ranMs - run.dataMs, run.addServerTime(ranMs));
+    if (run.kill !== null) this.#killGuard?.settle(run, run.kill);
     return ranMs;
   }
 
@@ -245,7 +246,7 @@ export class Connection {
 
   beginCopyIn(isBothWays: boolean): void {
     const isOver = this.session.owed.beginCopyIn();
-    this.copyIn.begin(isBothWays || !isOver, isBothWays);
+    this.copyIn.begin(isBothWays || !isOver, isBothWays, this.session.owed.head?.run ?? null);
     if (this.copyIn.isRunning) this.#killGuard?.beginCopyIn(isBothWays);
   }
 

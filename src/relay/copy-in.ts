@@ -1,6 +1,13 @@
 // COPY data on its way from the client, as both sides see it.
 
+import type { Clock } from '../base/clock.ts';
+import type { Run } from './run.ts';
+
 export class CopyIn {
+  readonly #clock: Clock;
+  /** The statement that takes the data, and since when. */
+  #run: Run | null = null;
+  #sinceMs = 0;
   /** The server takes COPY data from the client. */
   isRunning = false;
   /** The server sends data too, as long as it likes: a replication stream (CopyBothResponse). */
@@ -11,7 +18,14 @@ export class CopyIn {
    */
   keptSyncs = 0;
 
-  begin(isRunning: boolean, isBothWays: boolean): void {
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  begin(isRunning: boolean, isBothWays: boolean, run: Run | null): void {
+    // In a stream of both ways the server does not only wait.
+    this.#run = isRunning && !isBothWays ? run : null;
+    this.#sinceMs = this.#clock.monotonicMs();
     this.keptSyncs = 0;
     this.isRunning = isRunning;
     this.isBothWays = isBothWays;
@@ -20,6 +34,8 @@ export class CopyIn {
   /** The client has sent CopyDone or CopyFail. True where the server had been taking data until then. */
   end(): boolean {
     const wasRunning = this.isRunning;
+    if (this.#run !== null) this.#run.dataMs += this.#clock.monotonicMs() - this.#sinceMs;
+    this.#run = null;
     this.keptSyncs = 0;
     this.isRunning = false;
     this.isBothWays = false;
@@ -29,9 +45,7 @@ export class CopyIn {
   /** The server has given the COPY up. Returns how many Syncs were kept back that it has to answer now. */
   fail(): number {
     const { keptSyncs } = this;
-    this.keptSyncs = 0;
-    this.isRunning = false;
-    this.isBothWays = false;
+    this.end();
     return keptSyncs;
   }
 }

@@ -22,6 +22,8 @@ export class Run {
   kill: KillWatch | null = null;
   /** When it went to the server, in ms of the monotonic clock. */
   sentAtMs = 0;
+  /** For how much of the time since then the client owed COPY data. */
+  dataMs = 0;
   /** By the place of an EXECUTE among its statements: what it names, as far as that was known when it went to the server. */
   executed: Map<number, PreparedStatement> | null = null;
   /** How many of its statements the server has completed. */
@@ -32,5 +34,13 @@ export class Run {
   constructor(facts: TextFacts, verdict: Verdict | null) {
     this.facts = facts;
     this.verdict = verdict;
+  }
+
+  /** It has ended after so long. Returns how long the server has worked on earlier Executes of the same portal. */
+  addServerTime(ranMs: number): number {
+    if (this.portal === null) return 0;
+    const earlierMs = this.portal.usedMs;
+    this.portal.usedMs += ranMs - this.dataMs;
+    return earlierMs;
   }
 }

@@ -303,6 +303,31 @@ describe('a cancel that takes its time', () => {
   });
 });
 
+describe('a rule that observes', () => {
+  test('counts as the clock of one that enforces does: not what a client owes a COPY, but all Executes of a portal', async () => {
+    const observing = await startTestWeir({
+      postgres,
+      rules: RULES.replace('name: timed', 'name: timed\n      mode: observe'),
+    });
+    const [rule] = observing.control.rules.active.rules;
+    const client = await WireClient.login(observing);
+    client.send(frontend.query('COPY timed_copy FROM STDIN /* timed */'));
+    await client.readUntil('G');
+    await new Promise((resolve) => setTimeout(resolve, KILL_MS * 1.3));
+    client.send(frontend.copyData(Buffer.from('1\n')), frontend.copyDone());
+    expect(codesOf(await client.readUntilReady())).toEqual([]);
+    expect(rule?.counters).toMatchObject({ matched: 1, wouldKill: 0 });
+    await client.query('BEGIN');
+    const rows = Array.from({ length: 6 }, () => frontend.execute('p', 1));
+    const slow = 'SELECT i, pg_sleep(0.1) AS timed FROM generate_series(1, 10) AS i';
+    client.send(frontend.parse(slow), frontend.bind({ portal: 'p' }), ...rows, frontend.sync());
+    expect(codesOf(await client.readUntilReady())).toEqual([]);
+    expect(rule?.counters).toMatchObject({ matched: 2, wouldKill: 1, killed: 0 });
+    await client.end();
+    await observing.stop();
+  });
+});
+
 describe('near the deadline', () => {
   test('only statements that were due are killed, no connection is lost, and the counters add up', async () => {
     const near = await startTestWeir({

@@ -60,9 +60,8 @@ export class KillGuard {
   }
 
   /** The statement has ended; `run.sqlstate` tells how. */
-  settle(run: Run, watch: KillWatch, nowMs: number): void {
+  settle(run: Run, watch: KillWatch): void {
     const hasFired = watch.state === 'fired';
-    if (run.portal !== null) run.portal.usedMs = watch.serverMs(nowMs);
     watch.state = 'done';
     this.#watch = null;
     this.#context.killClock.disarm(watch);

@@ -111,6 +111,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
   rules.subscribe(({ version, actor, reason, source }, ruleset) => {
     replaced = current;
     current = ruleset;
+    recorder.matrix.follow(ruleset);
     log.info({ version, replaces: replaced.version, actor, reason, source }, 'rules were swapped');
   });
   const loopDelay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });

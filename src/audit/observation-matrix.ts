@@ -13,7 +13,9 @@
 //   4. a rule never loses a cell while another rule holds more, so a noisy rule cannot push out a quiet one.
 
 import { createHash } from 'node:crypto';
+import { targetOf, writeCanonically } from '../policy/live-rule.ts';
 import type { CompiledRule } from '../policy/rule.ts';
+import type { Ruleset } from '../policy/ruleset.ts';
 import type { Verdict } from '../policy/verdict.ts';
 import type { StatementShape } from '../sql/facts.ts';
 import { foldClientPrefix } from './client-prefix.ts';
@@ -124,6 +126,16 @@ export class ObservationMatrix {
     return cell;
   }
 
+  /** The rules were swapped: lines of rules that mean the same go on, as those rules stand now. */
+  follow({ rules, epoch }: Ruleset): void {
+    for (const rule of rules) {
+      const line = this.#lines.get(rule.name);
+      if (line === undefined || line.meaning !== describeMeaning(rule)) continue;
+      line.rule = rule;
+      line.epoch = epoch;
+    }
+  }
+
   #resolveLine(rule: CompiledRule, epoch: number, nowMs: number): RuleLine | null {
     const line = this.#lines.get(rule.name);
     if (line?.rule === rule) {
@@ -210,15 +222,11 @@ export function identifyShape(shape: StatementShape): string {
   return `text:${createHash('sha256').update(shape.normalized).digest('hex').slice(0, 11)}`;
 }
 
-/** What a rule matches and does, without how it is called, ordered, worded or switched. */
+/** What a rule matches and does, without how it is called, ordered, worded or switched; equal however that is written. */
 function describeMeaning(rule: CompiledRule): string {
   const { name, description, priority, mode, observe_only, message, hint, sqlstate, ...meaning } = rule.document;
-  return JSON.stringify(meaning, sortKeys);
-}
-
-function sortKeys(_key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1)));
+  const target = targetOf(rule.document) ?? undefined;
+  return writeCanonically({ ...meaning, action: rule.action, target, match: meaning.match ?? {} });
 }
 
 /** A copy, where it is cut: a slice would keep the whole long text alive. */

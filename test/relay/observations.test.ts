@@ -389,3 +389,29 @@ describe('with more distinct cells than the bound', () => {
     await weir.stop();
   });
 });
+
+test('what was observed outlives a rewording of its rule, and is shown with the mode that the rule has now', async () => {
+  const rule = (match: string): string =>
+    `traffic_control:\n  rules:\n    - { name: kept, ${match}, action: deny, mode: observe }\n`;
+  const reworded = await startTestWeir({
+    postgres,
+    rules: rule('match: { tables: [pg_class, pg_type], statement: select }'),
+  });
+  const client = await WireClient.login(reworded);
+  const readKept = async (): Promise<object> => {
+    const answer = await fetch(`${reworded.adminUrl}/observations`);
+    const report = (await answer.json()) as { rows: { mode: string; matched: number }[] };
+    return report.rows.map(({ mode, matched }) => ({ mode, matched }));
+  };
+  await client.query('SELECT 1 FROM pg_class LIMIT 1');
+  const again = rule('match: { statement: [select], tables: [pg_type, pg_class] }');
+  reworded.control.rules.post(`${again}    - { name: other, action: observe, match: { user: nobody } }\n`, 'test', {
+    actor: 'test',
+  });
+  await client.query('SELECT 1 FROM pg_class LIMIT 1');
+  expect(await readKept()).toEqual([{ mode: 'observe', matched: 2 }]);
+  reworded.control.rules.patchMode('kept', 'off', { actor: 'test' });
+  expect(await readKept()).toEqual([{ mode: 'off', matched: 2 }]);
+  await client.end();
+  await reworded.stop();
+});

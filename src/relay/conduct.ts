@@ -132,12 +132,12 @@ export class Conduct {
       this.#session.statements.forget('', Number.POSITIVE_INFINITY);
       return true;
     }
+    if (run.refusal === null && (!this.#isCleared(run) || !this.#isRouted(run))) return this.#waiting.keep(run);
     if (run.refusal !== null) {
       if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return this.#waiting.keep(run);
       this.#sender.replace(OWED.query, makeRefusedQuery(run.refusal, run.decisionId), run);
       return true;
     }
-    if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
     const { router } = this.#connection;
     // Definitions may have changed while it waited.
     run.isPlain &&= router.isPlain(facts);
@@ -227,12 +227,12 @@ export class Conduct {
   functionCall(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     const run = this.#waiting.take() ?? this.#decider.decide(FUNCTION_CALL, false);
     if (this.#isRefusedHere(run)) return true;
+    if (run.refusal === null && (!this.#isCleared(run) || !this.#isRouted(run))) return this.#waiting.keep(run);
     if (run.refusal !== null) {
       if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return this.#waiting.keep(run);
       this.#sender.replace(OWED.functionCall, makeRefusedFunctionCall(), run);
       return true;
     }
-    if (!this.#isCleared(run) || !this.#isRouted(run)) return this.#waiting.keep(run);
     this.#connection.router.noteRun(FUNCTION_CALL, false);
     this.#start(run, this.#sender.send(OWED.functionCall, buffer, start, end, remaining));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
@@ -349,9 +349,20 @@ export class Conduct {
     this.#connection.countError(refusal.sqlstate);
   }
 
-  /** The server that is to run it is active, and has taken the settings that were repeated there. */
+  /**
+   * The server that is to run it is active, and has taken the settings that were repeated there. It may have been refused now.
+   */
   #isRouted(run: Run): boolean {
-    return this.#connection.router.isReadyForQuery(run) && this.#isCleared(run);
+    const { router } = this.#connection;
+    if (!router.isReadyForQuery(run)) {
+      if (router.isShared) this.#waiting.giveBack(run);
+      return false;
+    }
+    this.#waiting.askAgain(run);
+    if (this.#isCleared(run)) return true;
+    // Others can use the server meanwhile.
+    this.#connection.endTurn();
+    return false;
   }
 
   /** A message that was not shown whole is too long, and one that came in a single chunk may be. */

@@ -291,6 +291,39 @@ describe('max_concurrent', () => {
     await Promise.all([one.end(), other.end()]);
   });
 
+  test('is not held by who waits for a shared server connection, which the transaction has that waits for the place', async () => {
+    const crowded = await startTestWeir({
+      postgres,
+      rules: RULES.replaceAll('wait_ms: 20000', 'wait_ms: 5000'),
+      settings: { pool: { mode: 'transaction', size: 1 } },
+    });
+    const enter = (): Promise<WireClient> => WireClient.login(crowded, { parameters: { application_name: 'crowded' } });
+    const [inside, outside, third] = await Promise.all([enter(), enter(), enter()]);
+    const sql = "SELECT 'left_place'";
+    for (const isExtended of [false, true]) {
+      await inside.query('BEGIN');
+      outside.send(frontend.query(sql));
+      third.send(frontend.query(sql));
+      await waitFor(
+        () => crowded.control.sessions().filter(({ holds }) => holds.includes('waiting')).length === 2,
+        5_000,
+        () => 'they do not wait for the server connection',
+      );
+      const startedAtMs = performance.now();
+      inside.send(...(isExtended ? [frontend.extendedQuery(sql), frontend.sync()] : [frontend.query(sql)]));
+      expect(codeOf(await inside.readUntilReady())).toBe('ok');
+      expect(performance.now() - startedAtMs).toBeLessThan(1_000);
+      await inside.query('COMMIT');
+      expect([codeOf(await outside.readUntilReady()), codeOf(await third.readUntilReady())]).toEqual(['ok', 'ok']);
+    }
+    const [rule] = crowded.control.rules.active.rules.filter(({ name }) => name === 'left');
+    expect(rule?.counters).toMatchObject({ matched: 6, refused: 0 });
+    // The place is free, and no server connection is held.
+    expect(codeOf(await third.query(sql))).toBe('ok');
+    await Promise.all([inside.end(), outside.end(), third.end()]);
+    await crowded.stop();
+  });
+
   /** How a statement that has the only place may end; afterwards the next one must pass at once. */
   const ENDINGS: readonly { readonly name: string; end(client: WireClient): Promise<unknown> }[] = [
     { name: 'is answered', end: (client) => client.query('SELECT 1') },

@@ -17,6 +17,8 @@ export class WaitingRoom {
   readonly #context: RelayContext;
   /** The statement that stands before the gate, decided but not sent. */
   #kept: Run | null = null;
+  /** The statement that has given its place back while it waits for a server. */
+  #placeless: Run | null = null;
   #waiting: { readonly run: Run; readonly sinceMs: number; readonly abandon: () => void } | null = null;
 
   constructor(connection: Connection, context: RelayContext) {
@@ -36,6 +38,24 @@ export class WaitingRoom {
     const tags = facts[0]?.tags ?? NO_TAGS;
     const admission = this.#context.admitter.admit(run.verdict, tags, nowMs, this.#connection, isResumed);
     this.#apply(run, admission, nowMs);
+  }
+
+  /**
+   * The statement has to wait for a server connection, and those may all be held by transactions that wait for its place: it
+   * takes a place again when it has one.
+   */
+  giveBack(run: Run): void {
+    if (run.hold === null || run.verdict?.limits.length === 0) return;
+    run.hold.release();
+    run.hold = null;
+    this.#placeless = run;
+  }
+
+  /** The statement has a server connection now. Afterwards as after `ask`. */
+  askAgain(run: Run): void {
+    if (this.#placeless !== run) return;
+    this.#placeless = null;
+    this.ask(run, run.facts, true);
   }
 
   /** False while it waits. */

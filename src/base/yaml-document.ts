@@ -3,7 +3,18 @@
 
 import type { ErrorObject, ValidateFunction } from 'ajv';
 import type { Document, ParsedNode } from 'yaml';
-import { isAlias, isMap, isNode, isPair, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+  YAMLParseError,
+} from 'yaml';
 import { describeError } from './errors.ts';
 
 export interface DocumentProblem {
@@ -20,6 +31,7 @@ export interface DocumentProblem {
 export type ValuePath = readonly (string | number)[];
 
 const MAX_PROBLEMS = 50;
+const KEY_TWICE = 'Map keys must be unique';
 /** Sorting out which errors echo others is quadratic, so a hostile document must not bring many. */
 const MAX_ERRORS_READ = 400;
 /** Past this many resolved aliases a document is an attack (a "billion laughs"), not a configuration. */
@@ -44,7 +56,10 @@ export class PositionedDocument {
       prettyErrors: false,
       stringKeys: true,
       logLevel: 'error',
+      // The library compares each key with each: a file of 60,000 keys, posted by mistake, would take it a minute.
+      uniqueKeys: false,
     });
+    if (this.#document.errors.length === 0) this.#document.errors.push(...findKeysTwice(this.#document));
     const problems = this.#document.errors
       .slice(0, MAX_PROBLEMS)
       .map(({ code, message, pos }) =>
@@ -247,6 +262,25 @@ export function wordError(error: SchemaComplaint): string {
     default:
       return error.message ?? error.keyword;
   }
+}
+
+/** Keys that their map has already, told as the library's own check would. */
+function findKeysTwice(document: Document.Parsed<ParsedNode>): YAMLParseError[] {
+  const found: YAMLParseError[] = [];
+  visit(document, {
+    Map: (_key, { items }) => {
+      const keys = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        const start = startOf(key) ?? 0;
+        if (keys.has(key.value)) found.push(new YAMLParseError([start, start + 1], 'DUPLICATE_KEY', KEY_TWICE));
+        if (found.length >= MAX_PROBLEMS) return visit.BREAK;
+        keys.add(key.value);
+      }
+      return undefined;
+    },
+  });
+  return found;
 }
 
 /** An alias inside its own anchor makes a value without an end. Throws Error. */

@@ -132,3 +132,12 @@ test('a problem can be placed at a path, its key, or the nearest part of it that
   expect(place(['a', 'c', 'd'])).toEqual([2, 3]);
   expect(place([])).toEqual([1, 1]);
 });
+
+test('another file of 60,000 keys, posted by mistake, is refused soon, and a key that comes twice among them is told', () => {
+  const keys = Array.from({ length: 60_000 }, (_, index) => `key${index}: x`);
+  const startMs = performance.now();
+  expect(complaintsOf(keys.join('\n'))).toHaveLength(50);
+  expect(complaintsOf([...keys, 'key0: y'].join('\n'))).toEqual(['x:60001:1: Map keys must be unique']);
+  expect(complaintsOf('items: [ { name: a, name: b } ]')).toEqual(['x:1:21: Map keys must be unique']);
+  expect(performance.now() - startMs).toBeLessThan(10_000);
+});

@@ -157,10 +157,12 @@ export class ClientSide implements FrameSink {
 
   /**
    * Who waits for a shared server is read on for a while: mostly nothing comes, and to stop and start reading costs more
-   * than a whole transaction's reads and writes.
+   * than a whole transaction's reads and writes. So is who waits for a limit: that it goes is only seen by reading.
    */
   #mayReadAhead(): boolean {
-    return this.#connection.gate.hasOnly(GATE.seat) && (this.#backlog?.length ?? 0) < MAX_READ_AHEAD_BYTES;
+    const { gate } = this.#connection;
+    const isWaiting = gate.hasOnly(GATE.seat) || gate.hasOnly(GATE.limit);
+    return isWaiting && (this.#backlog?.length ?? 0) < MAX_READ_AHEAD_BYTES;
   }
 
   #end(): void {

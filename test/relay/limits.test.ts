@@ -433,6 +433,29 @@ describe('max_concurrent', () => {
     await next.end();
   });
 
+  test.each<[string, (client: WireClient) => unknown]>([
+    ['closes', (client) => client.destroy()],
+    ['says goodbye', (client) => client.socket.end(frontend.terminate())],
+    ['is reset', (client) => client.socket.resetAndDestroy()],
+  ])('who %s while it waits leaves the line at once, and what it sent does not run', async (_how, leave) => {
+    const [holder, leaver] = [await login('left'), await login('left')];
+    holder.send(frontend.query("SELECT pg_sleep(5), 'left_place'"));
+    await untilOnServer('left_place');
+    leaver.send(frontend.query("SELECT 'left_place'"), frontend.query('SELECT 1'));
+    const isWaiting = (): boolean => weir.control.sessions().some(({ state }) => state === 'waiting');
+    await waitFor(isWaiting, 5_000, () => 'the session does not wait');
+    leave(leaver);
+    await waitFor(
+      () => !isWaiting(),
+      1_000,
+      () => 'the session of the client that left waits on',
+    );
+    expect(weir.control.sessions().some(({ serverPid }) => serverPid === leaver.processId)).toBe(false);
+    await sendCancel(weir, holder.processId, holder.secretKey);
+    await holder.readUntilReady();
+    await holder.end();
+  });
+
   test('a client that vanishes while it waits leaves the line', async () => {
     const holder = await login('places');
     const blockers = await Promise.all([login('places'), login('places')]);

@@ -196,7 +196,7 @@ export class Connection {
       }
     }
     if (this.gate.has(GATE.pipeline) && this.session.owed.count < RESUME_OWED) this.gate.open(GATE.pipeline);
-    if (this.gate.has(GATE.turn) && !this.session.owed.hasWork) this.gate.open(GATE.turn);
+    if (this.gate.has(GATE.turn) && (this.copyIn.isRunning || !this.session.owed.hasWork)) this.gate.open(GATE.turn);
     if (this.gate.has(GATE.names) && (this.session.isQuiet || this.copyIn.isRunning)) this.gate.open(GATE.names);
     this.router.endTurn();
     if (this.#mustProceed) {

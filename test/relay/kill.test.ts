@@ -303,6 +303,17 @@ describe('a cancel that takes its time', () => {
   });
 });
 
+test('a statement under a kill rule in place of COPY data breaks the protocol as it does without pgweir, and hangs nobody', async () => {
+  const said: string[][] = [];
+  for (const address of [{ host: postgres.host, port: postgres.primaryPort }, weir]) {
+    const client = await WireClient.login(address);
+    await client.query('CREATE TEMP TABLE taken (a int)');
+    client.send(frontend.query('COPY taken FROM STDIN'), frontend.query("SELECT 'timed'"));
+    said.push(codesOf(await client.readUntilEnd()));
+  }
+  expect(said[1]).toEqual(said[0]);
+});
+
 describe('a rule that observes', () => {
   test('counts as the clock of one that enforces does: not what a client owes a COPY, but all Executes of a portal', async () => {
     const observing = await startTestWeir({

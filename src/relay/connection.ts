@@ -283,15 +283,14 @@ export class Connection {
 
   /** A CancelRequest of the client, or of an administrator. False where nothing runs. */
   async cancel(origin: 'client' | 'admin'): Promise<boolean> {
-    const { counters } = this.#context;
-    if (origin === 'client') counters.cancelsFromClients++;
-    else counters.cancelsFromAdmin++;
     if (this.conduct.abandonWait() || this.router.abandonWait()) return true;
     this.#cancelLane ??= new CancelLane(
       () => cancelRunning(this, this.#context.pool),
       () => this.endTurn(),
     );
-    return await this.#cancelLane.carry();
+    const isSent = await this.#cancelLane.carry();
+    if (isSent) this.#context.counters[origin === 'client' ? 'cancelsFromClients' : 'cancelsFromAdmin']++;
+    return isSent;
   }
 
   /** SIGTERM: idle clients go now, busy ones at the end of their transaction. */

@@ -286,8 +286,12 @@ describe('an administrator', () => {
 
   test('hears that nothing ran where nothing did, or where there is no such session', async () => {
     const client = await WireClient.login(other);
+    const sent = (): number[] => [other.control.counters.cancelsFromAdmin, other.control.counters.cancelsFromClients];
+    const before = sent();
     expect(await other.control.cancelSession(findSession(other, client))).toBe(false);
     expect(await other.control.cancelSession(1_000_000)).toBe(false);
+    await sendCancel(other, client.processId, client.secretKey);
+    expect(sent()).toEqual(before);
     expect(await client.rows('SELECT pg_sleep(0.01)')).toEqual([['']]);
     await client.end();
   });

@@ -63,6 +63,27 @@ const BY_HAND: ReadonlyMap<string, FunctionClass> = new Map([
   ...HIDING.map((name): [string, FunctionClass] => [name, 'unknown']),
 ]);
 
+/** They read, and give a row or rows: `(f()).name` is a field of that. */
+const ROWS: ReadonlySet<string> = new Set(
+  words(`
+    aclexplode json_each json_each_text json_populate_record json_populate_recordset json_to_record json_to_recordset
+    jsonb_each jsonb_each_text jsonb_populate_record jsonb_populate_recordset jsonb_to_record jsonb_to_recordset
+    pg_available_extension_versions pg_available_extensions pg_config pg_control_checkpoint pg_control_init
+    pg_control_recovery pg_control_system pg_extension_update_paths pg_get_catalog_foreign_keys pg_get_keywords
+    pg_get_multixact_members pg_get_object_address pg_get_publication_tables pg_get_replication_slots
+    pg_identify_object pg_identify_object_as_address pg_input_error_info pg_last_committed_xact pg_lock_status
+    pg_mcv_list_items pg_options_to_table pg_partition_tree pg_sequence_parameters pg_show_all_settings
+    pg_split_walfile_name pg_stat_get_activity pg_stat_get_archiver pg_stat_get_progress_info pg_stat_get_wal
+    pg_stat_get_wal_receiver pg_stat_get_wal_senders pg_timezone_names pg_walfile_name_offset ts_debug ts_parse
+    ts_token_type
+  `),
+);
+
+/** A call of that function gives a row in any case. */
+export function givesRow(nameParts: readonly string[]): boolean {
+  return ROWS.has(nameParts[nameParts.length - 1] ?? '') && classOfFunction(nameParts) === 'read';
+}
+
 /**
  * The class of a call by the parts of the function's name. Only bare names and names in pg_catalog can be known; a bare
  * name is taken for the built-in, as pg_catalog comes first unless somebody put it elsewhere in search_path.

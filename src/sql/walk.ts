@@ -2,7 +2,7 @@
 // WHERE. Iterative, because a long UNION or `||` chain is a tree thousands of levels deep.
 
 import type { QueryClass } from './facts.ts';
-import { classOfFunction } from './function-class.ts';
+import { classOfFunction, givesRow } from './function-class.ts';
 import { kindOf, namedTables, ownClassOf } from './statement-kinds.ts';
 import { bodyOf, isTreeNode, listOf, nameParts, nodeTypeOf, type TreeNode, textOf } from './tree.ts';
 
@@ -131,6 +131,10 @@ class Walk {
         this.#addFunction(nameParts(body.method), role, SAMPLING);
         this.#pushFields(body, scope, inner, NO_SKIP);
         return;
+      case 'A_Indirection':
+        this.#addAttributes(body, role);
+        this.#pushFields(body, scope, inner, NO_SKIP);
+        return;
       case 'A_Expr':
         this.#checkOperator(nameParts(body.name), role);
         this.#pushFields(body, scope, inner, NO_SKIP);
@@ -202,6 +206,19 @@ class Walk {
     const name = parts.join('.');
     this.#functions.add(name);
     if (role !== 'quiet' && known?.has(name) !== true) this.#strengthen(classOfFunction(parts));
+  }
+
+  /**
+   * `(x).name` is a field of a row, or else a call of that function (ParseFuncOrColumn, parse_func.c): which one depends on
+   * the type of x, so it counts as a call unless x is surely a row.
+   */
+  #addAttributes(body: TreeNode, role: Role): void {
+    let isRow = givesRow(nameParts(bodyOf(body.arg, 'FuncCall')?.funcname));
+    for (const step of listOf(body.indirection)) {
+      const name = textOf(bodyOf(step, 'String')?.sval);
+      if (name !== null && !isRow) this.#addFunction([name], role);
+      isRow = false;
+    }
   }
 
   /** OPERATOR(schema.+) outside pg_catalog is somebody's function by another name. */

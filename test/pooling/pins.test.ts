@@ -46,6 +46,12 @@ const PINNINGS: readonly Pinning[] = [
     ],
   },
   {
+    reason: 'advisory_lock',
+    take: ['SELECT (5173::bigint).pg_advisory_lock'],
+    releases: ['SELECT (5173::bigint).pg_advisory_unlock'],
+    twins: [['SELECT (5174::bigint).pg_advisory_xact_lock']],
+  },
+  {
     reason: 'listen',
     take: ['LISTEN pinned'],
     releases: ['UNLISTEN pinned', 'UNLISTEN *', 'DISCARD ALL'],

@@ -136,7 +136,9 @@ class Walk {
         this.#pushFields(body, scope, inner, NO_SKIP);
         return;
       case 'A_Expr':
-        this.#checkOperator(nameParts(body.name), role);
+      case 'SubLink':
+      case 'SortBy':
+        this.#checkOperator(nameParts(body.name ?? body.operName ?? body.useOp), role);
         this.#pushFields(body, scope, inner, NO_SKIP);
         return;
       case 'ColumnRef':

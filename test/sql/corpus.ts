@@ -248,6 +248,8 @@ const HIDDEN_CODE = cases('unknown', [
   ['function in EXPLAIN ANALYZE', 'explain analyze select f()', { kinds: ['explain', 'select'] }],
   ['PREPARE of a function', 'prepare p as select f()', { kinds: ['prepare', 'select'] }],
   ['operator in a schema', 'select 1 operator(public.+) 2', select],
+  ['operator in a schema in front of ANY', 'select 1 operator(public.=) any (select 2)', select],
+  ['operator in a schema that sorts', 'select * from t order by a using operator(public.<)', { tables: ['t'] }],
   ['function by attribute notation', 'select (1).f', { kinds: ['select'], functions: ['f'] }],
   ['function of a column', 'select (a.b).f from t a', { functions: ['f'] }],
   ['function of an element', 'select a[1].f from t', { functions: ['f'] }],

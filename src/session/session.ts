@@ -19,6 +19,9 @@ import type { Subject } from './subject.ts';
 export const PHASES = ['startup', 'login', 'ready', 'closing'] as const;
 export type Phase = (typeof PHASES)[number];
 
+/** Settings that texts are read by. */
+export const READING_SETTINGS: ReadonlySet<string> = new Set(['client_encoding', 'standard_conforming_strings']);
+
 export class Session<Run> {
   readonly id: number;
   readonly connectedAtMs: number;
@@ -39,6 +42,8 @@ export class Session<Run> {
   isUnitOpen = false;
   /** A statement of the unit of work that is open may have changed a setting that texts are read by. */
   isReadingInDoubt = false;
+  /** Such a setting was reported anew since nothing was open: what fails now may undo that at once. */
+  isReadingNew = false;
   /** Number of the piece of work that goes on: a transaction, or a unit of work outside of one. No portal outlives it. */
   work = 0;
 
@@ -92,6 +97,7 @@ export class Session<Run> {
   /** A ParameterStatus came from the server. */
   setParameter(name: string, value: string): void {
     this.parameters.set(name, value);
+    this.isReadingNew ||= READING_SETTINGS.has(name);
     if (name === 'application_name' && value !== this.#subject.applicationName) {
       this.#subject = Object.freeze({ ...this.#subject, applicationName: value });
     }
@@ -114,7 +120,9 @@ export class Session<Run> {
     this.isTransactionAhead = status !== TRANSACTION.idle;
     this.isUnitOpen = false;
     this.isReadingInDoubt = false;
-    if (status === TRANSACTION.idle) this.work++;
+    if (status !== TRANSACTION.idle) return;
+    this.isReadingNew = false;
+    this.work++;
   }
 
   /** What is sent now belongs to the unit of work that is open: it is skipped where something in that fails. */

@@ -77,6 +77,17 @@ describe.each([
     expect(await countItems()).toBe(1);
   });
 
+  test('so it is behind an error, which undoes at once what its transaction has set', async () => {
+    client.destroy();
+    client = await WireClient.login(weir, { parameters: { options: `-c ${OFF}=off` } });
+    await client.query('BEGIN');
+    await client.query(`SET LOCAL ${OFF} = on`);
+    const lines = await say(client, 2, query("SELECT 'é\\'"), query("SELECT 'é\\'"));
+    expect(lines.filter((line) => line === 'DataRow ["é\\\\"]').length).toBe(2);
+    await say(client, 2, query('SELECT 1 / 0'), query(`ROLLBACK; ${SMUGGLED}`));
+    expect(await countItems()).toBe(1);
+  });
+
   test('so it is in the same unit of work, where no report of the change comes before its end', async () => {
     const setting = [parse(`SET ${OFF} = off`), bind(), execute()];
     const smuggled = [parse(SMUGGLED_READ, 'late'), bind({ statement: 'late' }), execute(), sync()];

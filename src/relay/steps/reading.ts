@@ -2,13 +2,13 @@
 // ends; a text that they bear on and that comes before that may say something else than it seems to.
 
 import { isReadAlike } from '../../session/preparation.ts';
+import { READING_SETTINGS } from '../../session/session.ts';
 import type { QueryClass, StatementFacts } from '../../sql/facts.ts';
 import { isBuiltin } from '../../sql/traces.ts';
 import type { Connection } from '../connection.ts';
 import type { Run } from '../run.ts';
 import { awaitAnswers } from './await-answers.ts';
 
-const SETTINGS: ReadonlySet<string> = new Set(['client_encoding', 'standard_conforming_strings']);
 /** But for functions, which show. */
 const RUNS_NO_CODE: ReadonlySet<QueryClass> = new Set(['read', 'write', 'ddl', 'copy']);
 const OPENS_TRANSACTION: ReadonlySet<string> = new Set(['begin', 'savepoint', 'release']);
@@ -24,7 +24,8 @@ export function readingOf(connection: Connection, buffer: Buffer, start: number,
   const { session, copyIn } = connection;
   if (isReadAlike(buffer, start, end)) return 'certain';
   if (session.isInUnit && session.isReadingInDoubt) return 'doubtful';
-  if (copyIn.isRunning || !session.owed.some(mayChangeReading)) return 'certain';
+  if (session.isQuiet || copyIn.isRunning) return 'certain';
+  if (!session.isReadingNew && !session.owed.some(mayChangeReading)) return 'certain';
   awaitAnswers(connection);
   return 'later';
 }
@@ -41,7 +42,7 @@ function changesReading({ effect, shape }: StatementFacts): boolean {
   if (queryClass !== 'read' && tables.some((name) => isBuiltin(name, 'pg_settings'))) return true;
   switch (effect?.type) {
     case 'set':
-      return effect.name === null || SETTINGS.has(effect.name);
+      return effect.name === null || READING_SETTINGS.has(effect.name);
     case 'execute':
     case 'fetch':
     case 'discard_all':

@@ -5,8 +5,9 @@ import type { Subject } from '../session/subject.ts';
 import type { StatementShape } from '../sql/facts.ts';
 import { RulesetView } from './judge.ts';
 import type { LiveRule } from './live-rule.ts';
+import type { CompiledMatch } from './match.ts';
 import type { MatchContext } from './matchers/dimension.ts';
-import { NO_PATTERNS } from './matchers/dimension.ts';
+import { NO_PATTERNS, STAGE } from './matchers/dimension.ts';
 import type { PatternSet, PatternTable } from './matchers/pattern-set.ts';
 import type { RuleDocument } from './rule.ts';
 import type { Ruleset } from './ruleset.ts';
@@ -44,6 +45,7 @@ export class CompiledRuleset implements Ruleset {
   readonly document: RuleDocument;
   readonly rules: readonly LiveRule[];
   readonly hasRoutes: boolean;
+  readonly asksForTransaction: boolean;
   readonly isNumberBlind: boolean;
   readonly defaultAction: 'allow' | 'deny';
   readonly onUnparsed: 'allow' | 'observe' | 'deny';
@@ -63,6 +65,7 @@ export class CompiledRuleset implements Ruleset {
     this.document = parts.document;
     this.rules = Object.freeze(parts.rules);
     this.hasRoutes = parts.rules.some((rule) => rule.action === 'route' && rule.mode !== 'off');
+    this.asksForTransaction = parts.rules.some((rule) => rule.mode !== 'off' && asksForTransaction(rule.match));
     this.isNumberBlind = parts.rawPatterns.isNumberBlind;
     this.defaultAction = parts.document.traffic_control.default_action ?? 'allow';
     this.onUnparsed = parts.document.traffic_control.on_unparsed ?? 'allow';
@@ -115,6 +118,10 @@ export class CompiledRuleset implements Ruleset {
     this.#rawSets.set(key, set);
     return set;
   }
+}
+
+function asksForTransaction({ conditions, not }: CompiledMatch): boolean {
+  return conditions.some(({ stage }) => stage === STAGE.transaction) || (not !== null && asksForTransaction(not));
 }
 
 const NO_SUBJECT: Subject = { user: '', database: '', applicationName: '', clientIp: '' };

@@ -16,6 +16,8 @@ export interface Ruleset {
   readonly rules: readonly CompiledRule[];
   /** Some rule routes: only then does the relay look for targets. */
   readonly hasRoutes: boolean;
+  /** Some rule asks whether a statement runs in a transaction. */
+  readonly asksForTransaction: boolean;
   /** Statements that differ in the digits of numbers only are judged alike, whatever the digits are. */
   readonly isNumberBlind: boolean;
   /** Remembered by the subject's content; bounded. */

@@ -126,7 +126,7 @@ export class Conduct {
     const kept = this.#waiting.take();
     const facts = kept?.facts ?? this.#decider.read(buffer, start + 5, end - 1, false);
     if (facts === null) return false;
-    if (kept === null && this.#isPortalInDoubt(null, facts)) return false;
+    if (kept === null && (this.#isPortalInDoubt(null, facts) || this.#decider.mustWait())) return false;
     const run = kept ?? this.#decider.decide(facts, facts.length > 1);
     if (this.#isRefusedHere(run)) {
       this.#session.statements.forget('', Number.POSITIVE_INFINITY);
@@ -175,7 +175,7 @@ export class Conduct {
    */
   unit(buffer: Buffer, start: number, end: number, limit: number): number {
     const unitEnd = buffer[start + 5] === 0 ? findUsualEnd(buffer, end, limit) : 0;
-    if (unitEnd === 0 || this.#connection.copyIn.isRunning) return 0;
+    if (unitEnd === 0 || this.#connection.copyIn.isRunning || this.#decider.isTooEarly) return 0;
     const facts = this.#statements.findPlain(buffer, start + 6, end);
     const run = facts === null ? null : this.#decider.decidePlain(facts);
     if (run === null) return 0;
@@ -202,7 +202,9 @@ export class Conduct {
     if (!this.#connection.router.isReadyForUnit()) return false;
     const portal = this.#session.portals.find(readName(buffer, start + 5, nameEnd));
     if (portal !== null && this.#isPortalInDoubt(portal, portal.hasRun ? NO_STATEMENTS : portal.facts)) return false;
-    const run = this.#waiting.take() ?? this.#decider.decideExecute(portal);
+    const kept = this.#waiting.take();
+    if (kept === null && portal?.hasRun !== true && this.#decider.mustWait()) return false;
+    const run = kept ?? this.#decider.decideExecute(portal);
     if (run.refusal !== null) {
       this.#sender.replace(OWED.parse, makeRefusedExecute(run.refusal, run.decisionId), run);
       return true;
@@ -225,7 +227,9 @@ export class Conduct {
   }
 
   functionCall(buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    const run = this.#waiting.take() ?? this.#decider.decide(FUNCTION_CALL, false);
+    const kept = this.#waiting.take();
+    if (kept === null && this.#decider.mustWait()) return false;
+    const run = kept ?? this.#decider.decide(FUNCTION_CALL, false);
     if (this.#isRefusedHere(run)) return true;
     if (run.refusal === null && (!this.#isCleared(run) || !this.#isRouted(run))) return this.#waiting.keep(run);
     if (run.refusal !== null) {

@@ -38,6 +38,8 @@ export class Session<Run> {
   status: number = TRANSACTION.idle;
   /** A BEGIN has been sent, or COMMIT not yet answered: what the status will be when all that is owed has been answered. */
   isTransactionAhead = false;
+  /** Rank of the last message sent that changes that, while it is unanswered; 0: there is none. */
+  #transactionSince = 0;
   /** An extended message was sent, and no ReadyForQuery has ended what it began. */
   isUnitOpen = false;
   /** A statement of the unit of work that is open may have changed a setting that texts are read by. */
@@ -112,12 +114,26 @@ export class Session<Run> {
     return this.parameters.areStringsConforming;
   }
 
+  /** A statement that opens or ends a transaction has been sent in the message of that rank. */
+  announceTransaction(isOpen: boolean, sequence: number): void {
+    this.isTransactionAhead = isOpen;
+    this.#transactionSince = sequence;
+  }
+
+  /** Such a statement is unanswered: where it failed, or was skipped, what is sent now runs all the same. */
+  get isTransactionInDoubt(): boolean {
+    return this.#transactionSince > 0 && this.#transactionSince <= this.owed.syncedUpTo;
+  }
+
   /** ReadyForQuery was answered at that rank of the stream. */
   settle(status: number, sequence: number): void {
     this.status = status;
     if (status === TRANSACTION.idle) this.portals.endTransaction(sequence);
+    if (sequence >= this.#transactionSince) {
+      this.isTransactionAhead = status !== TRANSACTION.idle;
+      this.#transactionSince = 0;
+    }
     if (this.owed.count > 0) return;
-    this.isTransactionAhead = status !== TRANSACTION.idle;
     this.isUnitOpen = false;
     this.isReadingInDoubt = false;
     if (status !== TRANSACTION.idle) return;

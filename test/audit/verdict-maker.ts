@@ -54,6 +54,7 @@ export function makeRuleset(version: string, epoch: number, rules: readonly Comp
     rules,
     document: { traffic_control: {} },
     hasRoutes: false,
+    asksForTransaction: false,
     isNumberBlind: true,
     viewFor: () => {
       throw new Error('this ruleset only names a version');

@@ -40,18 +40,31 @@ describe('a session', () => {
     expect(session.clientEncoding).toBe('LATIN1');
   });
 
-  test('learns from ReadyForQuery that its transaction is over, but not while more is owed', () => {
+  test('learns from ReadyForQuery that its transaction is over, but not from that of what was sent before', () => {
     const session = makeSession();
-    session.isTransactionAhead = true;
     session.owed.push(OWED.query);
+    session.announceTransaction(true, session.owed.push(OWED.query).sequence);
+    session.owed.push(OWED.query);
+    session.owed.shift();
     session.settle(TRANSACTION.idle, 1);
     expect(session.isTransactionAhead).toBe(true);
+    expect(session.isTransactionInDoubt).toBe(true);
+    session.owed.shift();
+    session.settle(TRANSACTION.idle, 2);
+    expect(session.isTransactionAhead).toBe(false);
+    expect(session.isTransactionInDoubt).toBe(false);
     session.owed.shift();
     expect(session.isQuiet).toBe(true);
-    session.settle(TRANSACTION.idle, 1);
-    expect(session.isTransactionAhead).toBe(false);
-    session.settle(TRANSACTION.failed, 1);
+    session.settle(TRANSACTION.failed, 3);
     expect(session.isTransactionAhead).toBe(true);
+  });
+
+  test('what fails with the BEGIN before it is in no doubt', () => {
+    const session = makeSession();
+    session.announceTransaction(true, session.owed.push(OWED.execute).sequence);
+    expect(session.isTransactionInDoubt).toBe(false);
+    session.owed.push(OWED.sync);
+    expect(session.isTransactionInDoubt).toBe(true);
   });
 });
 

@@ -9,6 +9,7 @@ import { NOT_PREPARED_FACTS, unparsedFacts } from '../../sql/unparsed.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { Run } from '../run.ts';
+import { awaitAnswers } from './await-answers.ts';
 import type { WaitingRoom } from './limit.ts';
 import { readingOf } from './reading.ts';
 import { refusalOf } from './refuse.ts';
@@ -54,6 +55,19 @@ export class Decider {
     const read = facts.readBytes(buffer, start, end, session.clientEncoding, session.areStringsConforming, mayBeTwin);
     // Whatever else it may say.
     return reading === 'certain' ? read : [...read, unparsedFacts(buffer.toString('latin1', start, end), 'unsettled')];
+  }
+
+  /** The rules ask whether it runs in a transaction, and that depends on answers that are still to come. */
+  get isTooEarly(): boolean {
+    if (!this.#session.isTransactionInDoubt || !this.#context.rules.active.asksForTransaction) return false;
+    return !this.#connection.copyIn.isRunning;
+  }
+
+  /** The same, and then the gate is closed until they are there. */
+  mustWait(): boolean {
+    if (!this.isTooEarly) return false;
+    awaitAnswers(this.#connection);
+    return true;
   }
 
   /**

@@ -22,7 +22,7 @@ export function announceEffects(run: Run, owed: OwedReply<Run>, session: Session
       run.executed ??= new Map();
       run.executed.set(index, executed);
     }
-    announceTransaction(executed?.facts[0] ?? statement, session);
+    announceTransaction(executed?.facts[0] ?? statement, owed.sequence, session);
     const effect = effectOf(statement, executed, session);
     if (effect === null) continue;
     if (effect.type === 'prepare') {
@@ -105,12 +105,15 @@ function cutName(name: string): string {
   return name.slice(0, MAX_NAME_BYTES);
 }
 
-function announceTransaction({ shape }: StatementFacts, session: Session<Run>): void {
+function announceTransaction({ shape }: StatementFacts, sequence: number, session: Session<Run>): void {
   if (shape.queryClass !== 'transaction') return;
   const kind = shape.kinds[0] ?? '';
-  if (OPENING.has(kind)) session.isTransactionAhead = true;
-  // AND CHAIN goes on in a transaction, and is an error where there is none.
-  else if (CLOSING.has(kind) && !/\band chain\b/i.test(shape.normalized)) session.isTransactionAhead = false;
+  if (OPENING.has(kind)) session.announceTransaction(true, sequence);
+  else if (CLOSING.has(kind)) {
+    // AND CHAIN goes on in a transaction, and is an error where there is none.
+    const isChained = /\band chain\b/i.test(shape.normalized);
+    session.announceTransaction(isChained && session.isTransactionAhead, sequence);
+  }
 }
 
 /** The server has completed a statement of that effect. What a PREPARE has made, null of others. */

@@ -132,6 +132,12 @@ export const ERRORS = {
     level: 'warn',
     text: 'statement is longer than max_statement_bytes',
   },
+  name_too_long: {
+    sqlstate: '54000',
+    severity: 'ERROR',
+    level: 'warn',
+    text: 'name of a portal or prepared statement is too long',
+  },
   internal: { sqlstate: 'XX000', severity: 'FATAL', level: 'error', text: 'internal error' },
 } as const satisfies Record<string, ErrorEntry>;
 

@@ -37,8 +37,8 @@ export class Sender {
   }
 
   /** A message that the server will refuse for its own layout: it goes on as it is. */
-  sendUnread(kind: OwedKind, buffer: Buffer, start: number, end: number, remaining = 0): true {
-    this.send(kind, buffer, start, end, remaining);
+  sendUnread(kind: OwedKind, buffer: Buffer, start: number, end: number): true {
+    this.send(kind, buffer, start, end, 0);
     return true;
   }
 

@@ -15,7 +15,7 @@ import { type Decider, NOT_PREPARED } from './steps/decide.ts';
 import { listDeclared } from './steps/effects.ts';
 import { FAILED_DESCRIBE, failPlanWith, failWith, makeParameterDescription } from './steps/failed-use.ts';
 import { AS_SENT, FAILED } from './steps/places.ts';
-import { makeRefusedParse } from './steps/refuse.ts';
+import { makeRefusedExecute, makeRefusedParse } from './steps/refuse.ts';
 import { runsPrepared } from './steps/repeat-statements.ts';
 
 /** The text of a portal with its NUL; null where it is not kept. */
@@ -83,8 +83,9 @@ export class StatementMessages {
   bind(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     const portalEnd = findNul(buffer, start + 5, end);
     const nameEnd = portalEnd < 0 ? -1 : findNul(buffer, portalEnd + 1, end);
-    if (nameEnd < 0) return this.#sender.sendUnread(OWED.bind, buffer, start, end, remaining);
+    if (nameEnd < 0 && remaining === 0) return this.#sender.sendUnread(OWED.bind, buffer, start, end);
     if (!this.#connection.router.isReadyForUnit()) return false;
+    if (nameEnd < 0) return this.#refuseLongName();
     const again = this.#session.statements.findAgain(buffer, portalEnd + 1, nameEnd);
     const name = again?.name ?? readName(buffer, portalEnd + 1, nameEnd);
     const statement = again ?? this.#session.statements.find(name);
@@ -174,6 +175,12 @@ export class StatementMessages {
     // It may be skipped; in a COPY the Sync in front of it is lost. pgweir's own Sync would end that too early.
     if (owed.kind === OWED.query && (this.#session.isInUnit || this.#session.owed.some(mayCopy))) return;
     this.#connection.router.statements.afterPrepare(made, text, owed.sequence, owed.kind === OWED.query);
+  }
+
+  #refuseLongName(): true {
+    const { run, refusal } = this.#decider.refuseLongName();
+    this.#sender.replace(OWED.parse, makeRefusedExecute(refusal, run.decisionId), run);
+    return true;
   }
 
   #meanings(statement: PreparedStatement | null): TextFacts {

@@ -225,6 +225,14 @@ describe.each(['session', 'transaction'] as const)('in %s mode', (mode) => {
     expect(await converse(weir, turns)).toEqual(['42501']);
   });
 
+  test('a Bind whose names do not come into sight is refused: to the server they are shorter ones', async () => {
+    const long = 'p'.repeat(200_000);
+    const toPortal = [bind({ statement: 's', portal: long }), execute(long.slice(0, 63)), sync()];
+    expect(await converse(weir, [prepared, turn(1, ...toPortal)])).toEqual(['54000']);
+    const ofStatement = [parse(SLEEP, long.slice(0, 63)), bind({ statement: long }), execute(), sync()];
+    expect(await converse(weir, [turn(1, ...ofStatement)])).toEqual(['54000']);
+  });
+
   test('a statement outside of a transaction is let through by the rule for those inside', async () => {
     const turns = [turn(1, query('BEGIN')), turn(2, query('COMMIT AND NO CHAIN'), query('SELECT 1 AS portal_inside'))];
     expect(await converse(weir, turns)).toEqual([]);

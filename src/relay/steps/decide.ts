@@ -1,11 +1,13 @@
 // What is to become of a message: its facts, the verdict of the rules, the answer of the limits, all of it recorded.
 
+import type { ErrorCode } from '../../base/errors.ts';
 import type { Refusal, RuleHit, Verdict } from '../../policy/verdict.ts';
 import type { Session } from '../../session/session.ts';
 import { type Portal, resolveStatements } from '../../session/statements.ts';
 import type { TextFacts } from '../../sql/facts.ts';
 import { readReplicationCommand } from '../../sql/replication.ts';
 import { NOT_PREPARED_FACTS, unparsedFacts } from '../../sql/unparsed.ts';
+import { MAX_NAME_BYTES } from '../../wire/reader.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { Run } from '../run.ts';
@@ -147,13 +149,18 @@ export class Decider {
 
   /** A Query or Parse over max_statement_bytes is refused unread. */
   refuseTooLong(): { readonly run: Run; readonly refusal: Refusal } {
+    return this.#refuseUnread('statement_too_long', 'raise limits.max_statement_bytes in the settings of pgweir');
+  }
+
+  /** So is a Bind whose names go on beyond what is shown of it: to the server such a name is one of 63 bytes. */
+  refuseLongName(): { readonly run: Run; readonly refusal: Refusal } {
+    return this.#refuseUnread('name_too_long', `names are no longer than ${MAX_NAME_BYTES} bytes`);
+  }
+
+  #refuseUnread(code: ErrorCode, hint: string): { readonly run: Run; readonly refusal: Refusal } {
     const { recorder, counters, rules } = this.#context;
     const run = new Run(NO_STATEMENTS, null);
-    const refusal = refusalOf(
-      'statement_too_long',
-      'max_statement_bytes',
-      'raise limits.max_statement_bytes in the settings of pgweir',
-    );
+    const refusal = refusalOf(code, 'max_statement_bytes', hint);
     run.refusal = refusal;
     run.decisionId = recorder.recordUnjudgedRefusal(
       this.#session.subject,

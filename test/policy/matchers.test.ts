@@ -159,6 +159,30 @@ describe('a dimension', () => {
       { shape: { tables: ['payroll'] } },
     ],
     [
+      'tables, a quoted name with a dot, with its schema or without',
+      { tables: '"pay.roll"' },
+      { shape: { tables: ['public.pay.roll'] } },
+      { shape: { tables: ['public.roll', 'public.pay'] } },
+    ],
+    [
+      'tables, a glob with a quoted dot',
+      { tables: '"pay.r*"' },
+      { shape: { tables: ['public.pay.roll'] } },
+      { shape: { tables: ['public.roll', 'public.pay'] } },
+    ],
+    [
+      'tables, a name that the server cuts',
+      { tables: 'x'.repeat(70) },
+      { shape: { tables: [`hr.${'x'.repeat(63)}`] } },
+      { shape: { tables: ['x'.repeat(62)] } },
+    ],
+    [
+      'tables, a name that the server cuts between characters',
+      { tables: `hr.${'é'.repeat(40)}` },
+      { shape: { tables: [`hr.${'é'.repeat(31)}`] } },
+      { shape: { tables: [`hr.${'é'.repeat(40)}`] } },
+    ],
+    [
       'functions',
       { functions: 'pg_sleep' },
       { shape: { functions: ['pg_catalog.pg_sleep'] } },

@@ -260,7 +260,9 @@ export class Conduct {
   }
 
   flush(buffer: Buffer, start: number, end: number): boolean {
-    this.#sender.forward(buffer, start, end, 0);
+    if (end - start === EMPTY_MESSAGE_BYTES) this.#sender.forward(buffer, start, end, 0);
+    // Among COPY data it would be passed over; should that have failed, nobody could tell what the server says to it.
+    else if (!this.#connection.copyIn.isRunning) this.#sender.sendUnread(OWED.flush, buffer, start, end);
     this.#connection.gate.narrowToKilling();
     return true;
   }

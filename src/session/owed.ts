@@ -16,12 +16,14 @@ export const OWED = {
   describe: 2,
   execute: 3,
   close: 4,
+  /** A Flush that the server will refuse for its body; any other is answered by nothing of its own. */
+  flush: 5,
   /** Bind, Describe (or not), Execute and Sync of the portal without a name, all in one (wire/usual-unit.ts). */
-  unit: 5,
-  sync: 6,
-  query: 7,
-  functionCall: 8,
-  copyEnd: 9,
+  unit: 6,
+  sync: 7,
+  query: 8,
+  functionCall: 9,
+  copyEnd: 10,
 } as const;
 export type OwedKind = (typeof OWED)[keyof typeof OWED];
 
@@ -56,7 +58,7 @@ export class OwedReply<Run> {
   /** Name that a Close will end. */
   closedName = '';
   isPortal = false;
-  /** Of a Sync: COPY data was sent before it, ahead of the server's word that it wants any. */
+  /** Of a Sync or Flush: COPY data was sent before it, ahead of the server's word that it wants any. */
   isAmongData = false;
   /** Of a COPY: such a Sync stands among its data. Whether the server answers it depends on whether the COPY has failed by then. */
   hasUncertainSyncs = false;
@@ -131,11 +133,11 @@ export class OwedQueue<Run> {
     return this.#readies;
   }
 
-  /** Something is owed that runs statements or ends a transaction: anything but Parse, Bind, Describe and Close. */
+  /** Something is owed that runs statements or ends a transaction: anything but Parse, Bind, Describe, Close and Flush. */
   get hasWork(): boolean {
     for (let reply = this.#head; reply !== null; reply = reply.next) {
       const { kind } = reply;
-      if (kind !== OWED.parse && kind !== OWED.bind && kind !== OWED.describe && kind !== OWED.close) return true;
+      if (kind === OWED.execute || kind > OWED.flush) return true;
     }
     return false;
   }
@@ -185,10 +187,10 @@ export class OwedQueue<Run> {
       this.#readies++;
       this.#syncedUpTo = this.#sequence;
     }
-    reply.isAmongData = kind === OWED.sync && this.#hasDataAhead;
+    reply.isAmongData = isPassedOver(kind) && this.#hasDataAhead;
     if (kind <= OWED.sync) this.isUnsynced = kind < OWED.unit;
     if (kind === OWED.sync) this.isSkipping = false;
-    else this.#hasDataAhead = false;
+    if (!isPassedOver(kind)) this.#hasDataAhead = false;
     return reply;
   }
 
@@ -208,7 +210,7 @@ export class OwedQueue<Run> {
   }
 
   /**
-   * The head has begun to take COPY data: the server ignores every Sync between it and the end of the copy, so those are
+   * The head has begun to take COPY data: the server ignores every Sync and Flush between it and the end of the copy, so those are
    * not owed; nor could it be reached behind another message, at which the server would close the connection. True when the
    * end of the copy has been sent already; its mark is used up, for a second COPY of the same Query has an end of its own.
    */
@@ -216,7 +218,7 @@ export class OwedQueue<Run> {
     const head = this.#head;
     if (head === null) return false;
     let behind = head.next;
-    while (behind?.kind === OWED.sync) {
+    while (behind !== null && isPassedOver(behind.kind)) {
       head.hasUncertainSyncs ||= behind.isAmongData;
       behind = this.#drop(behind);
     }
@@ -235,6 +237,11 @@ export class OwedQueue<Run> {
     this.#spares.giveBack(reply);
     return next;
   }
+}
+
+/** A server that takes COPY data passes it over. */
+function isPassedOver(kind: OwedKind): boolean {
+  return kind === OWED.sync || kind === OWED.flush;
 }
 
 /** The last answer to such a message is ReadyForQuery. */

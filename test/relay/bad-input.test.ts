@@ -157,6 +157,56 @@ describe('messages whose inside is wrong are answered as the bare server answers
   });
 });
 
+describe.each(['session', 'transaction'] as const)('a Flush with a body, in %s mode', (mode) => {
+  const flush = frontend.message('H', Buffer.from('x'));
+  const { query, sync, copyData, copyDone } = frontend;
+  let target: TestWeir;
+
+  beforeAll(async () => {
+    await postgres.query('DROP TABLE IF EXISTS flushed; CREATE TABLE flushed (id int)');
+    const pool = mode === 'session' ? {} : { mode, size: 1 };
+    const rules = 'traffic_control: { rules: [{ name: no_delete, match: { statement: [delete] }, action: deny }] }';
+    target = await startTestWeir({ postgres, rules, settings: { pool } });
+  });
+  afterAll(() => target.stop());
+
+  test.each([
+    ['fails, and what follows up to Sync is skipped', 1, [flush, query('SELECT 1'), sync()]],
+    ['fails behind a statement', 1, [frontend.extendedQuery('SELECT 1'), flush, frontend.parse('SELECT 2'), sync()]],
+    ['in front of COPY data is passed over', 1, [query('COPY flushed FROM STDIN'), flush, copyDone()]],
+    [
+      'among COPY data, too',
+      1,
+      [
+        frontend.extendedQuery('COPY flushed FROM STDIN'),
+        flush,
+        copyData(Buffer.from('1\n')),
+        flush,
+        copyDone(),
+        sync(),
+      ],
+    ],
+    ['behind a COPY that does not begin fails', 2, [query('COPY nowhere FROM STDIN'), flush, sync()]],
+  ])('%s', async (_name, readies, parts) => {
+    const answers: string[][] = [];
+    for (const address of [target, { host: postgres.host, port: postgres.primaryPort }]) {
+      const client = await WireClient.login(address);
+      client.send(Buffer.concat(parts));
+      answers.push((await client.readUntilReady(readies)).map(({ type }) => type));
+      if (address === target) {
+        // Both sides agree on what answers what.
+        const [error] = await client.query('DELETE FROM flushed');
+        expect(readFields(error?.body ?? Buffer.alloc(0))).toMatchObject({ C: '42501' });
+      }
+      await client.end();
+    }
+    expect(answers[0]).toEqual(answers[1]);
+    const next = await WireClient.login(target);
+    expect(await next.rows('SELECT 8')).toEqual([['8']]);
+    await next.end();
+  });
+});
+
 describe('a statement over max_statement_bytes', () => {
   const long = (bytes: number): string => `SELECT ${' '.repeat(bytes)} 1`;
 

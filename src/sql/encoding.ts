@@ -33,12 +33,14 @@ const LABELS: Readonly<Record<string, string>> = {
   EUC_JP: 'euc-jp',
   EUC_KR: 'euc-kr',
   EUC_CN: 'gbk',
-  UHC: 'euc-kr',
   SJIS: 'shift_jis',
   BIG5: 'big5',
   GBK: 'gbk',
   GB18030: 'gb18030',
 };
+
+/** What is left of UHC without its extension: KS X 1001. */
+const KOREAN = 'euc-kr';
 
 /** Encodings in which WHATWG reads a lone byte 0x80 as a character, while to PostgreSQL it begins one of two bytes. */
 const LONE_0X80: Readonly<Record<string, string>> = {
@@ -63,11 +65,55 @@ export function decodeSql(latin1: string, encoding: string): string | null {
   if (encoding === 'LATIN1' || isAsciiText(latin1)) return latin1;
   // SQL_ASCII means "unconverted": no server encoding has ASCII bytes inside a character, so either reading is safe.
   if (encoding === 'SQL_ASCII') return decodeBytes(latin1, 'utf-8') ?? latin1;
+  if (encoding === 'UHC') return decodeUhc(latin1);
   const label = LABELS[encoding];
   if (label === undefined) return null;
   const text = decodeBytes(latin1, label);
   const suspect = LONE_0X80[encoding];
   return text !== null && suspect !== undefined && text.includes(suspect) ? null : text;
+}
+
+/** Node's decoder of that name does not know the extension, of which the second byte can be a letter. */
+function decodeUhc(latin1: string): string | null {
+  let text = '';
+  let done = 0;
+  for (let at = 0; at < latin1.length; ) {
+    const isAlone = latin1.charCodeAt(at) < 0x80;
+    const extended = isAlone ? undefined : extendedHangul(latin1.charCodeAt(at), latin1.charCodeAt(at + 1));
+    if (extended !== undefined) {
+      const before = decodeBytes(latin1.slice(done, at), KOREAN);
+      if (before === null) return null;
+      text += before + extended;
+      done = at + 2;
+    }
+    at += isAlone ? 1 : 2;
+  }
+  const rest = decodeBytes(latin1.slice(done), KOREAN);
+  return rest === null ? null : text + rest;
+}
+
+let extension: readonly string[] | null = null;
+
+/** The extension has the syllables that KS X 1001 lacks, in the order of Unicode, where that leaves room. */
+function extendedHangul(lead: number, trail: number): string | undefined {
+  extension ??= listExtension();
+  let row = -1;
+  if (trail >= 0x41 && trail <= 0x5a) row = trail - 0x41;
+  else if (trail >= 0x61 && trail <= 0x7a) row = trail - 0x61 + 26;
+  else if (trail >= 0x81 && trail <= (lead <= 0xa0 ? 0xfe : 0xa0)) row = trail - 0x81 + 52;
+  if (row < 0 || lead < 0x81) return undefined;
+  return extension[lead <= 0xa0 ? (lead - 0x81) * 178 + row : 32 * 178 + (lead - 0xa1) * 84 + row];
+}
+
+function listExtension(): string[] {
+  const known = new Set<string>();
+  for (let lead = 0xb0; lead <= 0xc8; lead++)
+    for (let trail = 0xa1; trail <= 0xfe; trail++)
+      known.add(decodeBytes(String.fromCharCode(lead, trail), KOREAN) ?? '');
+  const syllables: string[] = [];
+  for (let code = 0xac00; code <= 0xd7a3; code++)
+    if (!known.has(String.fromCharCode(code))) syllables.push(String.fromCharCode(code));
+  return syllables;
 }
 
 function decodeBytes(latin1: string, label: string): string | null {

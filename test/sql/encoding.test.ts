@@ -4,6 +4,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { decodeSql } from '../../src/sql/encoding.ts';
 import { FactsCache } from '../../src/sql/facts-cache.ts';
 import { loadParser } from '../../src/sql/parse.ts';
+import { sharedPostgres } from '../support/shared-postgres.ts';
 
 beforeAll(loadParser);
 
@@ -23,6 +24,8 @@ test.each([
   ['GB18030', '\x81\x30\x81\x30', '\u0080'],
   ['BIG5', '\xa5\x5c', '功'],
   ['UHC', '\xb0\xa1', '가'],
+  ['UHC', '\x8c\x63', '똠'],
+  ['UHC', '\xb0\xa1\x81\x41\xb0\xa1', '가갂가'],
   ['SQL_ASCII', '\xc3\xbc', 'ü'],
   ['SQL_ASCII', '\xfc', 'ü'],
 ])('%s decodes as the server does', (encoding, bytes, text) => {
@@ -39,12 +42,22 @@ test.each([
   ['GB18030', '\x80'],
   ['BIG5', "\xa5'"],
   ['EUC_JP', "\xc6'"],
+  ['UHC', '\xff\x41'],
+  ['UHC', 'x\xb0'],
   ['JOHAB', '\xd0\x5c'],
   ['EUC_TW', '\xc4\xa1'],
   ['NO_SUCH_ENCODING', '\xfc'],
 ])('%s does not decode what the server may read otherwise', (encoding, bytes) => {
   expect(decodeSql(`${bytes} x`, encoding)).toBeNull();
   expect(decodeSql('plain ASCII', encoding)).toBe('plain ASCII');
+});
+
+test('UHC has every syllable where the server has it', async () => {
+  const { rows } = await sharedPostgres().query(
+    "SELECT string_agg(chr(code), '' ORDER BY code) AS text, encode(string_agg(convert_to(chr(code), 'UHC'), '' ORDER BY code), 'hex') AS bytes FROM generate_series(44032, 55203) AS code",
+  );
+  const [row] = rows;
+  expect(decodeSql(Buffer.from(String(row?.bytes), 'hex').toString('latin1'), 'UHC')).toBe(row?.text);
 });
 
 test('text that cannot be decoded is unparsed, not guessed', () => {

@@ -32,14 +32,14 @@ export async function runExplain(io: CliIo, options: ExplainOptions): Promise<Ex
   const { ruleset } = compileSource(io, await readSource(io, options.rules));
   const facts = await openFacts();
   const text = options.sql === '-' ? await io.readStdin() : options.sql;
-  const statements = readAs(options.replication, text, facts);
+  const { statements, isBlock } = readAs(options.replication, text, facts);
   const { user, applicationName, clientIp } = options;
   const database = options.replication === 'physical' ? PHYSICAL_DATABASE : options.database;
   const explanation = explain(
     ruleset,
     { user, database, applicationName, clientIp },
     statements,
-    options.inTransaction,
+    isBlock || options.inTransaction,
   );
   // Imported here, so that no process that serves statements ever loads a second parser.
   const { suggestPortable } = await import('../sql/portable.ts');

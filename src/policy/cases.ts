@@ -6,9 +6,11 @@ import casesSchema from '../../schemas/cases.schema.json' with { type: 'json' };
 import { compileSchema } from '../base/schema-check.ts';
 import { findSchemaProblems } from '../base/yaml-document.ts';
 import { PHYSICAL_DATABASE, type ReplicationMode } from '../session/replication-mode.ts';
+import { Portals, PreparedStatements, resolveStatements } from '../session/statements.ts';
 import type { Subject } from '../session/subject.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { readReplicationCommand } from '../sql/replication.ts';
+import { NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import type { CompiledRuleset } from './compiled-ruleset.ts';
 import { RuleDocumentError, readDocument } from './document.ts';
 import type { Verdict } from './verdict.ts';
@@ -76,11 +78,20 @@ export function parseCases(text: string, source: string): CaseDocument {
   };
 }
 
-/** The facts of a text as the server would read it on such a connection. */
-export function readAs(replication: ReplicationMode, sql: string, facts: FactsReader): TextFacts {
+/**
+ * What a text comes to as a Query on such a connection, of a session that has prepared nothing yet: its statements with those
+ * behind them, and whether they run as one transaction.
+ */
+export function readAs(
+  replication: ReplicationMode,
+  sql: string,
+  facts: FactsReader,
+): { readonly statements: TextFacts; readonly isBlock: boolean } {
   const latin1 = Buffer.from(sql, 'utf8').toString('latin1');
   const command = replication === 'none' ? null : readReplicationCommand(latin1, 'UTF8');
-  return command === null ? facts.read(latin1, 'UTF8', true) : [command];
+  const own = command === null ? facts.read(latin1, 'UTF8', true) : [command];
+  const statements = resolveStatements(own, new PreparedStatements(), new Portals(), NOT_PREPARED_FACTS);
+  return { statements, isBlock: own.length > 1 };
 }
 
 /** Judges each case under the ruleset. */
@@ -93,8 +104,8 @@ export function runCases(document: CaseDocument, ruleset: CompiledRuleset, facts
       applicationName: session.application_name ?? '',
       clientIp: session.client_ip ?? '127.0.0.1',
     };
-    const statements = readAs(session.replication ?? 'none', entry.sql, facts);
-    const verdict = ruleset.viewFor(subject).judge(statements, session.in_transaction ?? false);
+    const { statements, isBlock } = readAs(session.replication ?? 'none', entry.sql, facts);
+    const verdict = ruleset.viewFor(subject).judge(statements, isBlock || session.in_transaction === true);
     const complaints = findComplaints(entry.expect, verdict);
     return {
       name: entry.name ?? shorten(entry.sql),

@@ -204,7 +204,7 @@ function codeTraces(shape: StatementShape, catalog: CatalogKnowledge): number {
   let traces = catalog.operatorTraces;
   for (const name of shape.tables) traces |= catalog.tracesOfRelation(name);
   for (const name of shape.functions) traces |= functionTraces(name, isPlanned, catalog);
-  if (catalog.attributeFunctions.size > 0) traces |= attributeTraces(shape.normalized.toLowerCase(), catalog);
+  if (catalog.attributeFunctions.size > 0) traces |= attributeTraces(shape, catalog);
   if (!isPlanned && drawsSequence(shape, catalog)) traces |= TRACE.sequence;
   if (shape.tables.some((name) => isBuiltin(name, 'pg_settings')) && shape.queryClass !== 'read') {
     traces |= TRACE.settings;
@@ -212,10 +212,12 @@ function codeTraces(shape: StatementShape, catalog: CatalogKnowledge): number {
   return traces;
 }
 
-/** `row.name` calls a function that takes a row. */
-function attributeTraces(text: string, catalog: CatalogKnowledge): number {
+/** `row.name` calls a function that takes a row; to the grammar it is a column, however its name is spelled. */
+function attributeTraces({ columns, normalized }: StatementShape, catalog: CatalogKnowledge): number {
+  const text = normalized.toLowerCase();
   let traces = 0;
-  for (const [name, behind] of catalog.attributeFunctions) if (text.includes(name.toLowerCase())) traces |= behind;
+  for (const [name, behind] of catalog.attributeFunctions)
+    if (text.includes(name.toLowerCase()) || columns.some((column) => column.endsWith(`.${name}`))) traces |= behind;
   return traces;
 }
 

@@ -127,6 +127,8 @@ describe('a statement', () => {
     settings | SELECT sets FROM (SELECT sets(1)) x
     settings | SELECT t.computed FROM t
     settings | SELECT (t).computed FROM t
+    settings | SELECT t.U&"\\0063omputed" FROM t
+    settings | SELECT (t).U&"\\0063omputed" FROM t
     settings | EXPLAIN SELECT * FROM watched
     settings | SET LOCAL app.person = 'x'
     settings | DO $$BEGIN PERFORM set_config('work_mem', '1', false); END$$

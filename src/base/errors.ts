@@ -95,7 +95,19 @@ export const ERRORS = {
     level: 'error',
     text: 'the database broke the protocol',
   },
+  statement_refused: {
+    sqlstate: '58000',
+    severity: 'FATAL',
+    level: 'error',
+    text: "the database refused a statement of pgweir's own",
+  },
   target_gone: { sqlstate: '08006', severity: 'FATAL', level: 'warn', text: 'the database closed the connection' },
+  session_not_moved: {
+    sqlstate: '08006',
+    severity: 'FATAL',
+    level: 'warn',
+    text: 'the session cannot go on on another server connection',
+  },
   shutting_down: {
     sqlstate: '57P01',
     severity: 'FATAL',

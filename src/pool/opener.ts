@@ -73,7 +73,7 @@ export class Opener<Side> {
     const inquiry = await this.#ask(member, text, status);
     // A cancel that came late has hit the statement that was there to wait for it.
     if (inquiry.sqlstate !== null && text !== '')
-      throw new WeirError('target_protocol_violation', `${inquiry.sqlstate} ${inquiry.message}`);
+      throw new WeirError('statement_refused', `${inquiry.sqlstate} ${inquiry.message}`);
     return inquiry;
   }
 

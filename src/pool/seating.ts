@@ -1,7 +1,7 @@
 // Serves who waits for a server connection: with one that is free and made ready for it, with a new one where there is room,
 // or by making room.
 
-import { describeError } from '../base/errors.ts';
+import { describeError, WeirError } from '../base/errors.ts';
 import type { Histogram } from '../base/histogram.ts';
 import type { Log } from '../base/log.ts';
 import type { Guest } from './guest.ts';
@@ -10,7 +10,7 @@ import type { Member } from './member.ts';
 import { isPassing, type Opener } from './opener.ts';
 import { handoverText, isReadyFor, needsNothing, type ServerPool } from './server-pool.ts';
 import type { TransactionPool } from './transaction-pool.ts';
-import type { Waiter } from './waiter.ts';
+import { type Waiter, wishFor } from './waiter.ts';
 
 export class Seating<Side> {
   readonly #pools: TransactionPool<Side>;
@@ -40,7 +40,7 @@ export class Seating<Side> {
     const isSameAgain = member?.home === guest && this.#pools.settings.affinity === 'avoid';
     if (member !== null && !(isSameAgain && hasRoom)) {
       this.#endWait(waiter);
-      this.#makeReady(member, waiter);
+      this.#makeReady(member, waiter, false);
       return true;
     }
     if (hasRoom) {
@@ -100,7 +100,7 @@ export class Seating<Side> {
     this.#opener.open(loginClass, wish.startup ?? loginClass.startup).then(
       (member) => {
         this.#pools.watch(member);
-        this.#makeReady(member, waiter);
+        this.#makeReady(member, waiter, true);
       },
       (error: unknown) => {
         if (wish.isPatient && isPassing(error)) this.#waitAgain(waiter);
@@ -127,7 +127,7 @@ export class Seating<Side> {
   }
 
   /** Turns what the connection carries into what its next client has. */
-  #makeReady(member: Member<Side>, waiter: Waiter<Side>): void {
+  #makeReady(member: Member<Side>, waiter: Waiter<Side>, isNew: boolean): void {
     const { guest } = waiter;
     const text = handoverText(member, guest);
     if (text === null || waiter.isDone) {
@@ -146,8 +146,25 @@ export class Seating<Side> {
       (error: unknown) => {
         this.#log.warn({ reason: describeError(error) }, 'a server connection could not be made ready and is closed');
         this.#pools.close(member);
-        this.#waitAgain(waiter);
+        if (isNew && isRefusal(error)) this.#refuseMove(waiter, error);
+        else this.#waitForNew(waiter);
       },
     );
   }
+
+  /** Whatever stood in the way on a used connection, a new one has not. */
+  #waitForNew(waiter: Waiter<Side>): void {
+    if (waiter.wish.startup === null) waiter.wish = wishFor(waiter.wish.isPatient, true);
+    this.#waitAgain(waiter);
+  }
+
+  /** The server would refuse it on every other one, too: the role is gone, say, or may not be taken on any more. */
+  #refuseMove(waiter: Waiter<Side>, { detail }: WeirError): void {
+    if (!waiter.isDone) waiter.refuse(new WeirError('session_not_moved', detail));
+    this.#pools.dispatch(waiter.loginClass.pool);
+  }
+}
+
+function isRefusal(error: unknown): error is WeirError {
+  return error instanceof WeirError && error.code === 'statement_refused';
 }

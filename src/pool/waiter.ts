@@ -27,7 +27,7 @@ export function wishFor(isPatient: boolean, isForNew: boolean): Wish {
 export class Waiter<Side> implements Standing<Waiter<Side>> {
   readonly guest: Guest<Side>;
   readonly loginClass: LoginClass<Side>;
-  readonly wish: Wish;
+  wish: Wish;
   readonly sinceMs: number;
   // What the guest has does not change while it waits; among hundreds of them it is far from the processor by then.
   readonly belongings: Belongings;

@@ -27,8 +27,8 @@ export interface CatalogObjects {
     body: string | null,
   ])[];
   readonly uses: readonly (readonly [what: 'relation' | 'function' | 'operator', owner: Oid, uses: Oid])[];
-  /** Expressions of a relation that call one of PostgreSQL's own functions that leave something. */
-  readonly calls: readonly (readonly [owner: Oid, builtin: string])[];
+  /** Who calls, in expressions that the catalogs keep, one of PostgreSQL's own functions that leave something. */
+  readonly calls: readonly (readonly [what: 'relation' | 'function' | 'operator', owner: Oid, builtin: string])[];
   readonly drawing: readonly Oid[];
   readonly reads: readonly (readonly [view: Oid, relation: Oid])[];
   readonly reaches: readonly (readonly [from: Oid, to: Oid])[];
@@ -106,17 +106,14 @@ class Graph {
       this.#relations.set(oid, node);
       this.#nameWord(node);
     }
-    for (const oid of this.#objects.rules) this.#leave(oid, TRACE.hidden);
+    for (const oid of this.#objects.rules) {
+      const node = this.#relations.get(oid);
+      if (node !== undefined) node.traces |= TRACE.hidden;
+    }
     for (const oid of this.#objects.drawing) {
       const node = this.#relations.get(oid);
       if (node !== undefined) node.draws = true;
     }
-    for (const [owner, builtin] of this.#objects.calls) this.#leave(owner, builtinTracesOfWord(builtin));
-  }
-
-  #leave(relation: Oid, traces: number): void {
-    const node = this.#relations.get(relation);
-    if (node !== undefined) node.traces |= traces;
   }
 
   #addFunctions(): void {
@@ -165,6 +162,11 @@ class Graph {
   }
 
   #connect(): void {
+    for (const [what, owner, builtin] of this.#objects.calls) {
+      const node =
+        what === 'operator' ? this.#operators : (what === 'function' ? this.#functions : this.#relations).get(owner);
+      if (node !== undefined) node.traces |= builtinTracesOfWord(builtin);
+    }
     for (const [what, owner, uses] of this.#objects.uses) {
       const used = this.#functions.get(uses);
       if (used === undefined) continue;

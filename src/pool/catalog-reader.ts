@@ -17,13 +17,19 @@ const SUSPECTS = `
   WHERE p.oid >= 16384 AND (l.lanname NOT IN ('internal', 'c') OR p.provolatile = 'v' OR l.lanname = 'internal'
     OR p.proname ~ '^(crosstab|connectby|xpath_table|isn_weak|accept_weak)')`;
 
+/** PostgreSQL's own functions that leave something behind. */
+const LEAVING = `'{${LEAVING_NAMES.join(',')}}'::name[]`;
+
 /** A default that draws from a sequence. nextval() has had that identifier since it exists. */
 const NEXTVAL = ':funcid 1574 ';
 
+/** That of a domain belongs to no relation. */
+const OF_CONSTRAINT = "CASE WHEN conrelid = 0 THEN 'operator' ELSE 'relation' END";
+
 /** The functions that parsed expressions (pg_node_tree as text) call, with their owners. */
-const called = (owner: string, expression: string, from: string): string => `
-  SELECT owner, split_part(part, ' ', 1) AS called
-  FROM (SELECT ${owner} AS owner, ${expression} AS tree FROM ${from} OFFSET 0) trees,
+const called = (what: string, owner: string, expression: string, from: string): string => `
+  SELECT what, owner, split_part(part, ' ', 1) AS called
+  FROM (SELECT ${what} AS what, ${owner} AS owner, ${expression} AS tree FROM ${from} OFFSET 0) trees,
     unnest((string_to_array(tree, ':funcid '))[2:]) part
   WHERE strpos(tree, ':funcid ') > 0`;
 
@@ -42,6 +48,8 @@ const SECTIONS: Readonly<Record<keyof CatalogObjects, string>> = {
           p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1
             AND EXISTS (SELECT FROM pg_type t WHERE t.oid = p.proargtypes[0] AND t.typtype IN ('c', 'p')) AS takes_row,
           CASE WHEN p.prokind = 'a' OR l.lanname = 'c' THEN ''
+            WHEN l.lanname = 'internal' THEN (SELECT min(b.proname::text) FROM pg_proc b
+              WHERE b.oid < 16384 AND b.prosrc = p.prosrc AND b.proname = ANY (${LEAVING}))
             WHEN l.lanname = 'sql' AND p.prosrc = '' THEN pg_get_functiondef(p.oid)
             ELSE p.prosrc END AS body
         FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
@@ -57,7 +65,7 @@ const SECTIONS: Readonly<Record<keyof CatalogObjects, string>> = {
         FROM used u JOIN pg_trigger t ON u.classid = 2620 AND t.oid = u.objid
       UNION ALL SELECT 'relation', a.adrelid, u.refobjid
         FROM used u JOIN pg_attrdef a ON u.classid = 2604 AND a.oid = u.objid
-      UNION ALL SELECT CASE WHEN c.conrelid = 0 THEN 'operator' ELSE 'relation' END, c.conrelid, u.refobjid
+      UNION ALL SELECT ${OF_CONSTRAINT}, c.conrelid, u.refobjid
         FROM used u JOIN pg_constraint c ON u.classid = 2606 AND c.oid = u.objid
       UNION ALL SELECT 'relation', p.polrelid, u.refobjid
         FROM used u JOIN pg_policy p ON u.classid = 3256 AND p.oid = u.objid
@@ -72,15 +80,19 @@ const SECTIONS: Readonly<Record<keyof CatalogObjects, string>> = {
       UNION ALL SELECT 'operator', 0, u.refobjid FROM used u
         WHERE u.classid IN (2617, 2605, 1247, 2616, 2753, 2602, 2603)) owners`,
   calls: `
-    SELECT json_agg(json_build_array(owner, proname)) FROM (
-      ${called('adrelid', 'adbin::text', `pg_attrdef WHERE strpos(adbin::text, '${NEXTVAL}') = 0`)}
-      UNION ALL ${called('conrelid', 'conbin::text', "pg_constraint WHERE contype = 'c'")}
-      UNION ALL ${called('tgrelid', 'tgqual::text', 'pg_trigger WHERE tgqual IS NOT NULL')}
-      UNION ALL ${called('polrelid', "concat(polqual::text, ' ', polwithcheck::text)", 'pg_policy')}
-      UNION ALL ${called('ev_class', "concat(ev_qual::text, ' ', ev_action::text)", 'pg_rewrite WHERE oid >= 16384')}
+    SELECT json_agg(json_build_array(what, owner, proname)) FROM (
+      ${called("'relation'", 'adrelid', 'adbin::text', `pg_attrdef WHERE strpos(adbin::text, '${NEXTVAL}') = 0`)}
+      UNION ALL ${called(OF_CONSTRAINT, 'conrelid', 'conbin::text', "pg_constraint WHERE contype = 'c'")}
+      UNION ALL ${called("'relation'", 'tgrelid', 'tgqual::text', 'pg_trigger WHERE tgqual IS NOT NULL')}
+      UNION ALL ${called("'relation'", 'polrelid', "concat(polqual::text, ' ', polwithcheck::text)", 'pg_policy')}
+      UNION ALL ${called("'relation'", 'ev_class', "concat(ev_qual::text, ' ', ev_action::text)", 'pg_rewrite WHERE oid >= 16384')}
+      UNION ALL ${called("'function'", 'oid', 'proargdefaults::text', 'pg_proc WHERE oid >= 16384 AND pronargdefaults > 0')}
+      UNION ALL ${called("'operator'", '0', 'typdefaultbin::text', `pg_type WHERE typtype = 'd' AND strpos(typdefaultbin::text, '${NEXTVAL}') = 0`)}
+      UNION ALL SELECT 'operator', 0, oprcode::oid::text FROM pg_operator WHERE oid >= 16384
+      UNION ALL SELECT 'operator', 0, castfunc::text FROM pg_cast WHERE oid >= 16384
       ) calls
       JOIN (SELECT oid::text AS called, proname FROM pg_proc
-        WHERE oid < 16384 AND proname = ANY ('{${LEAVING_NAMES.join(',')}}'::name[])) builtins USING (called)`,
+        WHERE oid < 16384 AND proname = ANY (${LEAVING})) builtins USING (called)`,
   drawing: `
     SELECT json_agg(relid) FROM (
       SELECT adrelid AS relid FROM pg_attrdef WHERE strpos(adbin::text, '${NEXTVAL}') > 0
@@ -92,10 +104,13 @@ const SECTIONS: Readonly<Record<keyof CatalogObjects, string>> = {
       SELECT DISTINCT r.ev_class AS view, d.refobjid AS relation
       FROM pg_rewrite r JOIN pg_depend d ON d.classid = 2618 AND d.objid = r.oid AND d.refclassid = 1259
       WHERE r.oid >= 16384 AND d.refobjid <> r.ev_class) read`,
-  // Statements on a parent reach its children; cascades of a foreign key reach the tables that refer to it.
+  // Statements on a parent reach its children, and its policies what they look up; cascades of a foreign key reach the
+  // tables that refer to it.
   reaches: `
     SELECT json_agg(json_build_array(parent, child)) FROM (
       SELECT inhparent AS parent, inhrelid AS child FROM pg_inherits
+      UNION ALL SELECT p.polrelid, d.refobjid FROM pg_policy p
+        JOIN pg_depend d ON d.classid = 3256 AND d.objid = p.oid AND d.refclassid = 1259 AND d.refobjid <> p.polrelid
       UNION ALL SELECT confrelid, conrelid FROM pg_constraint
         WHERE contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))) reached`,
   rules: `SELECT json_agg(DISTINCT ev_class) FROM pg_rewrite WHERE rulename <> '_RETURN' AND oid >= 16384`,

@@ -33,6 +33,10 @@ CREATE FUNCTION f_runs(q text) RETURNS int LANGUAGE plpgsql AS $$BEGIN EXECUTE q
 CREATE FUNCTION f_seeds() RETURNS int LANGUAGE sql AS $$SELECT 1 FROM setseed(0.5)$$
 CREATE FUNCTION f_locks() RETURNS int LANGUAGE sql AS $$SELECT 1 FROM pg_advisory_lock(1)$$
 CREATE FUNCTION f_alias(float8) RETURNS void LANGUAGE internal AS 'setseed'
+CREATE FUNCTION f_lock_alias(bigint) RETURNS void LANGUAGE internal AS 'pg_advisory_lock_int8'
+CREATE SEQUENCE s_plain
+CREATE FUNCTION f_draws(a bigint DEFAULT nextval('s_plain')) RETURNS bigint LANGUAGE sql AS $$SELECT a$$
+CREATE FUNCTION f_locking(a boolean DEFAULT pg_try_advisory_lock(1)) RETURNS boolean LANGUAGE sql AS $$SELECT a$$
 CREATE FUNCTION f_trigger() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.b := 'x'; RETURN NEW; END$$
 CREATE FUNCTION f_leaky() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN SET enable_sort = off; RETURN NULL; END$$
 CREATE FUNCTION f_audit() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO t_serial (a) VALUES (1); RETURN NULL; END$$
@@ -60,6 +64,8 @@ CREATE TABLE t_guarded (a int)
 CREATE POLICY x ON t_guarded USING (f_sets() > 0)
 CREATE TABLE t_tenant (a int)
 CREATE POLICY x ON t_tenant USING (a::text = current_setting('app.tenant', true))
+CREATE TABLE t_members (a int)
+CREATE POLICY x ON t_members USING (a IN (SELECT a FROM t_guarded))
 CREATE TABLE t_locked (a int CHECK (pg_advisory_lock(a) IS NOT NULL))
 CREATE TABLE t_ruled (a int)
 CREATE RULE x AS ON INSERT TO t_ruled DO ALSO SELECT f_sets()
@@ -123,6 +129,9 @@ describe('objects', () => {
     ['seed', 'SELECT f_seeds()'],
     ['seed', 'SELECT f_alias(0.5)'],
     ['advisory_lock', 'SELECT f_locks()'],
+    ['advisory_lock', 'SELECT f_lock_alias(1)'],
+    ['advisory_lock', 'SELECT f_locking()'],
+    ['sequence', 'SELECT f_draws()'],
     ['settings', 'SELECT f_aggregate(1)'],
     ['settings', 'CALL f_procedure()'],
     ['', 'INSERT INTO t_plain (a) SELECT 1'],
@@ -139,6 +148,7 @@ describe('objects', () => {
     ['settings', 'INSERT INTO t_indexed VALUES (1)'],
     ['settings', 'VACUUM t_indexed'],
     ['settings', 'SELECT * FROM t_guarded'],
+    ['settings', 'SELECT * FROM t_members'],
     ['', 'SELECT * FROM t_tenant'],
     ['advisory_lock', 'INSERT INTO t_locked VALUES (1)'],
     ['settings hidden', 'INSERT INTO t_ruled VALUES (1)'],
@@ -188,6 +198,16 @@ describe('operators, types and event triggers', () => {
     await server.run('CREATE OR REPLACE FUNCTION f_op(box, text) RETURNS int LANGUAGE sql AS $$SELECT f_sets()$$');
     expect(nameTraces((await knowledgeWith(make)).operatorTraces)).toEqual(['settings']);
     expect((await knowledgeWith(drop)).operatorTraces).toBe(0);
+  });
+
+  test.each([
+    ['an operator', 'OPERATOR @@@ (FUNCTION = pg_try_advisory_lock, RIGHTARG = bigint)', 'OPERATOR @@@ (NONE, bigint)'],
+    ['a cast', 'CAST (bigint AS boolean) WITH FUNCTION pg_try_advisory_lock (bigint)', 'CAST (bigint AS boolean)'],
+    ['the default of a domain', 'DOMAIN d_default AS boolean DEFAULT pg_try_advisory_lock(1)', 'DOMAIN d_default'],
+    ['the check of a domain', 'DOMAIN d_check AS bigint CHECK (pg_try_advisory_lock(VALUE))', 'DOMAIN d_check'],
+  ])("%s that is one of PostgreSQL's own functions leaves what that leaves", async (_what, make, drop) => {
+    expect(nameTraces((await knowledgeWith(`CREATE ${make}`)).operatorTraces)).toEqual(['advisory_lock']);
+    expect((await knowledgeWith(`DROP ${drop}`)).operatorTraces).toBe(0);
   });
 
   test('that run built-in code hide nothing', async () => {

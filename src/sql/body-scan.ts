@@ -88,6 +88,8 @@ class Scanner {
     }
     this.#words.add(text);
     this.#traces |= builtinTracesOfWord(text);
+    // SELECT INTO makes a table there, without a word of TEMPORARY.
+    if (text === 'pg_temp') this.#traces |= TRACE.hidden | TRACE.temporary;
     if (token.kind !== 'word') return;
     this.#traces |= ANYWHERE.get(text) ?? 0;
     if (text === 'execute' && this.#isOfPrepared(index, isStart)) this.#traces |= TRACE.preparedSql;
@@ -188,10 +190,14 @@ function literalOf(argument: readonly BodyToken[]): string | null {
   return colon.text === ':' && type?.kind === 'word' && more === undefined ? first.text : null;
 }
 
+/** Where a statement may begin, in strings too. */
+const DEFINES = /(?:^|[;'"$]|\*\/)[ \t]*(?:create|alter|drop|import|reassign|refresh)\s/im;
+
 /** For text that is not SQL, that the grammar could not read, or that is too long to be read token by token. */
 export function scanCoarsely(text: string): { readonly traces: number; readonly customNames: readonly string[] } {
   const customNames = new Set<string>();
   let traces = TRACE.hidden as number;
+  if (DEFINES.test(text)) traces |= TRACE.definition;
   if (/\bsetseed\b|\bset\s+(?:local\s+|session\s+)?"?seed\b/i.test(text)) traces |= TRACE.seed;
   if (/\bload\s+(?:e?'|\$)/i.test(text)) traces |= TRACE.library;
   if (/\bdblink_connect|\bpg_replication_origin_session_|\bpg_backup_st|\bpg_st(?:art|op)_backup/i.test(text)) {

@@ -161,7 +161,8 @@ function shapeTraces(statement: StatementFacts, catalog: CatalogKnowledge): numb
   let traces = ownTraces(statement, kind);
   if (kind === 'prepare') return traces;
   if (shape.kinds.some((each) => RUNS_RELATIONS.has(each))) traces |= codeTraces(shape, catalog);
-  return traces;
+  // Event triggers on DDL see it, though it defines nothing.
+  return kind === 'reindex' ? traces | catalog.definitionTraces : traces;
 }
 
 function ownTraces({ shape, effect }: StatementFacts, kind: string): number {

@@ -57,6 +57,8 @@ describe('a body', () => {
     ['hidden seed opaque_setting', 'BEGIN PERFORM U&"set\\0073eed"(0.5); END'],
     ['hidden definition', 'BEGIN CREATE TABLE x (a int); END'],
     ['hidden temporary', 'SELECT * INTO TEMP x FROM t'],
+    ['hidden temporary', 'SELECT * INTO pg_temp.x FROM t'],
+    ['hidden temporary', 'SELECT * INTO "pg_temp".x FROM t'],
     ['held_cursor', 'DECLARE c CURSOR WITH HOLD FOR SELECT 1'],
     ['listen', 'BEGIN LISTEN a; END'],
     ['advisory_lock', 'SELECT pg_advisory_lock(1)'],
@@ -111,6 +113,7 @@ describe('other texts', () => {
   test.each([
     ['hidden', 'plpython3u', 'return plpy.execute("select 1")'],
     ['hidden extension', 'plpython3u', 'GD["x"] = 1'],
+    ['hidden definition', 'plpython3u', 'plpy.execute("create table t (a int)")'],
     ['hidden extension', 'plperl', '$_SHARED{x} = 1'],
     ['hidden', 'plperl', 'my $x = 1'],
     ['hidden extension', 'plv8', 'return 1'],

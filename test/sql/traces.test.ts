@@ -224,6 +224,10 @@ describe('a statement', () => {
     expect(nameTraces(traceOf(FUNCTION_CALL_FACTS, KNOWLEDGE))).toEqual(['hidden']);
     expect(nameTraces(traceOf(NOT_PREPARED_FACTS, KNOWLEDGE))).toEqual(['hidden']);
     expect(long("LOAD 'x'")).toBe('hidden seed library');
+    expect(long('CREATE OR REPLACE VIEW v AS SELECT 1')).toBe('hidden seed definition');
+    expect(long('SELECT 1; -- x\n  alter table t add a int')).toBe('hidden seed definition');
+    expect(long("DO 'BEGIN EXECUTE ''DROP TABLE t''; END'")).toBe('hidden seed definition');
+    expect(long("INSERT INTO t VALUES ('how to create or drop a table')")).toBe('hidden seed');
     expect(long('SELECT dblink_connect($1)')).toBe('hidden seed extension');
     expect(long('SELECT set_config($1, $2, true)')).toBe('hidden seed opaque_setting');
   });
@@ -293,6 +297,8 @@ describe('operators and event triggers of users', () => {
     expect(traces('COMMENT ON TABLE t IS $$x$$', hostile)).toBe('advisory_lock');
     expect(traces('CREATE TEMP TABLE x (a int)', hostile)).toBe('temporary advisory_lock');
     expect(traces('COMMENT ON TABLE t IS $$x$$')).toBe('');
+    expect(traces('REINDEX TABLE t', hostile)).toBe('advisory_lock listen');
+    expect(traces('REINDEX TABLE t')).toBe('');
   });
 });
 

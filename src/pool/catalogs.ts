@@ -10,6 +10,9 @@ const FRESH_MS = 10_000;
 /** Those that are changed past pgweir are known after that time at the latest. */
 const OLD_MS = 20_000;
 
+/** Prepared transactions with definitions in them that are remembered; of more the oldest are forgotten. */
+const MAX_PREPARED = 1_000;
+
 export class Catalog {
   /** As it is now: doubtful where it may be out of date. */
   knowledge: CatalogKnowledge = NO_KNOWLEDGE;
@@ -27,6 +30,8 @@ export class Catalog {
   /** What no question finds, and definitions mention that came since. */
   #added = 0;
   readonly #addedSettings = new Set<string>();
+  /** Transactions with definitions that nobody else sees yet, by the names they were prepared under. */
+  readonly #prepared = new Set<string>();
 
   /** It was never read. */
   get isUnknown(): boolean {
@@ -53,6 +58,21 @@ export class Catalog {
     for (const name of definedSettings(statement)) this.#addedSettings.add(name);
     this.#epoch++;
     this.#doubt();
+  }
+
+  /** A transaction with definitions in it is about to be prepared: who commits it changes them. */
+  notePrepared(name: string): void {
+    this.#prepared.delete(name);
+    this.#prepared.add(name);
+    if (this.#prepared.size <= MAX_PREPARED) return;
+    for (const oldest of this.#prepared) {
+      this.#prepared.delete(oldest);
+      return;
+    }
+  }
+
+  hasPrepared(name: string): boolean {
+    return this.#prepared.has(name);
   }
 
   /** Dotted names of settings that hidden code may set. */

@@ -2,6 +2,7 @@
 
 import type { Catalog } from '../../pool/catalogs.ts';
 import { type Belongings, makeBelongings, NO_BELONGINGS, PERHAPS_EMPTY } from '../../session/belongings.ts';
+import { readTokens } from '../../sql/body-tokens.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { customSettingsIn, discardedBy, TRACE, traceOf, UNASKABLE } from '../../sql/traces.ts';
 
@@ -25,6 +26,8 @@ export class Leavings {
   readonly #catalog: Catalog;
   readonly #followsSequences: boolean;
   readonly #customNames = new Set<string>();
+  /** Definitions were changed since, it may be in the transaction that is open. */
+  #hasDefined = false;
 
   constructor(catalog: Catalog, sequences: 'keep' | 'discard') {
     this.#catalog = catalog;
@@ -35,7 +38,8 @@ export class Leavings {
   add(statements: TextFacts, belongings: Belongings): Changes {
     let traces = 0;
     for (const statement of statements) {
-      const own = traceOf(statement, this.#catalog.knowledge);
+      const own = traceOf(statement, this.#catalog.knowledge) | this.#followPrepared(statement);
+      this.#hasDefined ||= (own & TRACE.definition) !== 0;
       if (own !== 0) traces |= this.#refine(statement, own, belongings);
     }
     if (traces === 0) return NONE;
@@ -64,12 +68,20 @@ export class Leavings {
   /** The server has told what is there. */
   settle(): void {
     this.traces = 0;
+    this.#hasDefined = false;
     this.#customNames.clear();
   }
 
   /** That statement has been completed. */
   noteDone(statement: StatementFacts): void {
     if (this.unaskable !== 0) this.unaskable &= ~discardedBy(statement);
+  }
+
+  /** Definitions of a prepared transaction change when that is committed, by whomever. */
+  #followPrepared({ shape, text }: StatementFacts): number {
+    const [kind] = shape.kinds;
+    if (kind === 'prepare_transaction' && this.#hasDefined) this.#catalog.notePrepared(nameOf(text));
+    return kind === 'commit_prepared' && this.#catalog.hasPrepared(nameOf(text)) ? TRACE.definition : 0;
   }
 
   #refine(statement: StatementFacts, traces: number, belongings: Belongings): number {
@@ -84,4 +96,9 @@ export class Leavings {
     for (const name of names) this.#customNames.add(name);
     return this.#customNames.size > MAX_CUSTOM_NAMES ? traces | TRACE.opaqueSetting : traces;
   }
+}
+
+/** The one string of PREPARE TRANSACTION and COMMIT PREPARED. */
+function nameOf(text: string): string {
+  return readTokens(text).find(({ kind }) => kind === 'string')?.text ?? '';
 }

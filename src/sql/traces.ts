@@ -160,7 +160,9 @@ function shapeTraces(statement: StatementFacts, catalog: CatalogKnowledge): numb
   if (shape.queryClass === 'ddl') return definitionTraces(statement, kind, catalog);
   let traces = ownTraces(statement, kind);
   if (kind === 'prepare') return traces;
-  if (shape.kinds.some((each) => RUNS_RELATIONS.has(each))) traces |= codeTraces(shape, catalog);
+  // What EXECUTE runs is judged by itself; its arguments are here.
+  const hasArguments = kind === 'execute' && shape.normalized.includes('(');
+  if (hasArguments || shape.kinds.some((each) => RUNS_RELATIONS.has(each))) traces |= codeTraces(shape, catalog);
   // Event triggers on DDL see it, though it defines nothing.
   return kind === 'reindex' ? traces | catalog.definitionTraces : traces;
 }

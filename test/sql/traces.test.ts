@@ -101,6 +101,11 @@ describe('a statement', () => {
     | FETCH 1 FROM c
     | MOVE c
     | EXECUTE p
+    | EXECUTE p(1, pure(2))
+    settings | EXECUTE p(sets(1))
+    settings | EXECUTE p(set_config('work_mem', '1', false))
+    sequence | EXECUTE p(nextval('s'))
+    hidden | EXECUTE p(unknown_function(1))
     | EXPLAIN EXECUTE p
     | VACUUM t
     | ANALYZE t, u

@@ -7,8 +7,8 @@ import type { Member } from './member.ts';
 export interface Guest<Side> {
   /** The generation of logins at which it came in. */
   readonly generation: number;
-  /** The state that follows it, as of its last statement that was asked about. */
-  readonly belongings: Belongings;
+  /** The state that follows it, as of its last statement that was asked about. The pool's to change at its login. */
+  belongings: Belongings;
   /** application_name as the client sees it. */
   readonly applicationName: string;
   /** The connection that it used last, which is its home while that one says so too. The pool's to change. */

@@ -3,6 +3,8 @@
 import type { Clock } from '../base/clock.ts';
 import { describeError, WeirError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { NO_BELONGINGS } from '../session/belongings.ts';
+import { TRACE } from '../sql/trace-bits.ts';
 import { TRANSACTION } from '../wire/codes.ts';
 import { CATALOG_QUERY, readCatalog } from './catalog-reader.ts';
 import type { Catalog } from './catalogs.ts';
@@ -11,6 +13,7 @@ import { LoginRefused } from './login.ts';
 import type { LoginClass } from './login-class.ts';
 import { Member } from './member.ts';
 import type { SessionPool } from './pool.ts';
+import { makeSettlementQuery, readSettlement } from './settlement.ts';
 
 /** How long pgweir's own statements may take on a server connection. */
 const OWN_STATEMENT_MS = 5_000;
@@ -48,6 +51,7 @@ export class Opener<Side> {
       });
       const member = new Member(lease, loginClass, welcome, generation, this.#clock.monotonicMs());
       await this.#learnFirst(member);
+      if (pool.catalog.hasLoginTrigger) await this.#settleLogin(member);
       loginClass.welcome = welcome;
       loginClass.failure = null;
       loginClass.users++;
@@ -117,12 +121,25 @@ export class Opener<Side> {
     if (!catalog.isUnknown) return;
     if (catalog.reading !== null) await catalog.reading;
     if (!catalog.isWanted || !catalog.isUnknown) return;
-    try {
-      await this.learn(member);
-    } catch (error) {
-      void member.lease.retire(false);
-      throw error;
-    }
+    await retireOnError(member, this.learn(member));
+  }
+
+  /** What an event trigger has set is of the session, as if its client had set it. */
+  async #settleLogin(member: Member<Side>): Promise<void> {
+    const { catalog }: { catalog: Catalog } = member.loginClass.pool;
+    const question = makeSettlementQuery(TRACE.settings, [...catalog.customSettings], NO_BELONGINGS);
+    const { rows } = await retireOnError(member, this.say(member, question));
+    member.belongings = readSettlement(rows, TRACE.settings, NO_BELONGINGS).belongings;
+  }
+}
+
+/** Nobody has it yet who would give it back. */
+async function retireOnError<Side, Result>(member: Member<Side>, talk: Promise<Result>): Promise<Result> {
+  try {
+    return await talk;
+  } catch (error) {
+    void member.lease.retire(false);
+    throw error;
   }
 }
 

@@ -100,6 +100,8 @@ export class Seating<Side> {
     this.#opener.open(loginClass, wish.startup ?? loginClass.startup).then(
       (member) => {
         this.#pools.watch(member);
+        // Its own login: what an event trigger has set there is the client's from now on.
+        if (wish.startup !== null) waiter.guest.belongings = member.belongings;
         this.#makeReady(member, waiter, true);
       },
       (error: unknown) => {

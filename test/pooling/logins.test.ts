@@ -80,6 +80,31 @@ test('a login trigger runs for each login, from the first after it was made', as
   }
 });
 
+test('what a login trigger sets goes with each client from one server connection to the next', async () => {
+  await postgres.query(`CREATE FUNCTION set_at_login() RETURNS event_trigger LANGUAGE plpgsql
+    AS $$BEGIN SET work_mem = '9MB'; PERFORM set_config('shop.at_login', 'yes', false); END$$`);
+  await postgres.query('CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION set_at_login()');
+  try {
+    ground = await startPoolGround(postgres, { size: 1 });
+    const { wire: one } = await ground.login();
+    const { wire: other } = await ground.login();
+    for (const wire of [one, other, one, other]) {
+      await wire.rows('SET enable_sort = off');
+      const shown = await wire.rows("SELECT current_setting('work_mem'), current_setting('shop.at_login')");
+      expect(shown).toEqual([['9MB', 'yes']]);
+    }
+    await one.rows('RESET ALL');
+    expect(await other.rows('SHOW work_mem')).toEqual([['9MB']]);
+    expect(await one.rows('SHOW work_mem')).toEqual([['4MB']]);
+    expect(ground.pool().opened).toBe(2);
+  } finally {
+    await ground?.stop();
+    ground = null;
+    await postgres.query('DROP EVENT TRIGGER on_login');
+    await postgres.query('DROP FUNCTION set_at_login()');
+  }
+});
+
 test('a setting of a library that another client has loaded is unknown, as on a fresh connection', async () => {
   ground = await startPoolGround(postgres, { size: 1 });
   await visit(ground, 'DO $$BEGIN END$$');

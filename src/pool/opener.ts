@@ -124,12 +124,15 @@ export class Opener<Side> {
     await retireOnError(member, this.learn(member));
   }
 
-  /** What an event trigger has set is of the session, as if its client had set it. */
+  /** What an event trigger has set or made is of the session, as if its client had done it. */
   async #settleLogin(member: Member<Side>): Promise<void> {
     const { catalog }: { catalog: Catalog } = member.loginClass.pool;
-    const question = makeSettlementQuery(TRACE.settings, [...catalog.customSettings], NO_BELONGINGS);
+    const traces = TRACE.settings | TRACE.temporary;
+    const question = makeSettlementQuery(traces, [...catalog.customSettings], NO_BELONGINGS);
     const { rows } = await retireOnError(member, this.say(member, question));
-    member.belongings = readSettlement(rows, TRACE.settings, NO_BELONGINGS).belongings;
+    const { belongings, found } = readSettlement(rows, traces, NO_BELONGINGS);
+    member.belongings = belongings;
+    member.isSpoiled = (found & TRACE.temporary) !== 0;
   }
 }
 

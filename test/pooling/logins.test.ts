@@ -105,6 +105,27 @@ test('what a login trigger sets goes with each client from one server connection
   }
 });
 
+test('temporary tables that a login trigger makes are of one client alone', async () => {
+  await postgres.query(`CREATE FUNCTION store_at_login() RETURNS event_trigger LANGUAGE plpgsql
+    AS $$BEGIN CREATE TEMP TABLE session_storage (a text); END$$`);
+  await postgres.query('CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION store_at_login()');
+  try {
+    ground = await startPoolGround(postgres, { size: 1, queryWaitMs: 300 });
+    const { wire: one } = await ground.login();
+    const { wire: other } = await ground.login();
+    await one.rows("INSERT INTO session_storage VALUES ('mine')");
+    await expect(other.rows('SELECT * FROM session_storage')).rejects.toMatchObject({ code: '53300' });
+    expect(await one.rows('SELECT * FROM session_storage')).toEqual([['mine']]);
+    await one.end();
+    expect(await other.rows('SELECT * FROM session_storage')).toEqual([]);
+  } finally {
+    await ground?.stop();
+    ground = null;
+    await postgres.query('DROP EVENT TRIGGER on_login');
+    await postgres.query('DROP FUNCTION store_at_login()');
+  }
+});
+
 test('a setting of a library that another client has loaded is unknown, as on a fresh connection', async () => {
   ground = await startPoolGround(postgres, { size: 1 });
   await visit(ground, 'DO $$BEGIN END$$');

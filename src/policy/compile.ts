@@ -63,7 +63,7 @@ export function compileRuleset(document: RuleDocument, options: CompileOptions):
   compiled.sort((left, right) => (right.entry.priority ?? 0) - (left.entry.priority ?? 0) || left.index - right.index);
   const previous = new Map<string, LiveRule>();
   for (const rule of options.previous?.rules ?? []) if (rule instanceof LiveRule) previous.set(rule.name, rule);
-  const rules = compiled.map(({ entry, match }, order) => makeRule(entry, match, order, previous.get(entry.name)));
+  const rules = compiled.map(({ entry, match }) => makeRule(entry, match, previous.get(entry.name)));
   try {
     return new CompiledRuleset({
       version: hashVersion(document, rules),
@@ -80,12 +80,7 @@ export function compileRuleset(document: RuleDocument, options: CompileOptions):
   }
 }
 
-function makeRule(
-  entry: RuleDocumentEntry,
-  match: CompiledMatch,
-  order: number,
-  previous: LiveRule | undefined,
-): LiveRule {
+function makeRule(entry: RuleDocumentEntry, match: CompiledMatch, previous: LiveRule | undefined): LiveRule {
   const definition = hashDefinition(entry);
   const kept = previous?.definition === definition ? previous : null;
   return new LiveRule({
@@ -94,7 +89,6 @@ function makeRule(
     definition,
     counters: kept?.counters ?? makeCounters(),
     limiter: kept?.limiter ?? makeLimiter(entry),
-    order,
   });
 }
 

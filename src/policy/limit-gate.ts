@@ -1,8 +1,8 @@
 // The gate that a judged message passes through its limits: token buckets first, then slots, then the virtual limits of
 // rules in observe mode. All enforced limits must pass; where one refuses, what the others gave is given back.
 //
-// A passage: taking tokens -> (waiting for tokens) -> taking slots, in rule order so that two passages cannot wait for
-// each other -> (waiting for a slot) -> through. It ends exactly once: through, refused, or abandoned.
+// A passage: taking tokens -> (waiting for tokens) -> taking slots, older limiters first so that two passages cannot wait
+// for each other, not even under two rulesets -> (waiting for a slot) -> through. It ends exactly once: through, refused, or abandoned.
 
 import type { Subject } from '../session/subject.ts';
 import { LIMIT_SQLSTATE } from './assemble.ts';
@@ -96,7 +96,6 @@ interface Taken {
 
 interface WantedSlot {
   readonly hit: RuleHit;
-  readonly order: number;
   readonly limiter: ConcurrencyLimiter;
   readonly key: string;
 }
@@ -134,7 +133,7 @@ class Passage {
       if (limiter === null) continue;
       const key = this.#keyFor(limiter, hit);
       if (limiter.kind === 'concurrency') {
-        this.#want({ hit, order: orderOf(hit), limiter, key });
+        this.#want({ hit, limiter, key });
         continue;
       }
       if (this.#isResumed) continue;
@@ -144,7 +143,7 @@ class Passage {
       if (dueMs > 0) this.#delayed.add(hit);
       longestMs = Math.max(longestMs, dueMs);
     }
-    this.#wanted.sort((left, right) => left.order - right.order || (left.key < right.key ? -1 : 1));
+    this.#wanted.sort((left, right) => left.limiter.rank - right.limiter.rank || (left.key < right.key ? -1 : 1));
     if (longestMs > 0) {
       return this.#wait((done) =>
         this.#gate.scheduler.after(longestMs, () => {
@@ -278,7 +277,7 @@ class Passage {
       if (limiter.kind === 'rate') {
         if (!this.#isResumed && limiter.take(key, nowMs) < 0) this.#gate.report(this.#verdict, hit, 'would_refuse');
       } else if (!seen.some((other) => other.limiter === limiter && other.key === key)) {
-        seen.push({ hit, order: 0, limiter, key });
+        seen.push({ hit, limiter, key });
         this.#pretendSlot(hit, limiter, key, nowMs);
       }
     }
@@ -327,10 +326,6 @@ class Passage {
 
 function limiterOf(hit: RuleHit): Limiter | null {
   return hit.rule instanceof LiveRule ? hit.rule.limiter : null;
-}
-
-function orderOf(hit: RuleHit): number {
-  return hit.rule instanceof LiveRule ? hit.rule.order : 0;
 }
 
 function wordLimit(hit: RuleHit, retryAfterMs: number): Refusal {

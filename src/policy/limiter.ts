@@ -11,6 +11,8 @@ const MAX_WAITERS = 10_000;
 /** Absorbs what binary fractions lose, so that 200 per second is 200 and not 199. */
 const EPSILON = 1e-9;
 
+let lastRank = 0;
+
 export type Limiter = RateLimiter | ConcurrencyLimiter;
 
 /** What `per` tells apart. */
@@ -165,6 +167,8 @@ export class ConcurrencyLimiter {
   /** Always zero: keys here live only as long as a statement holds or awaits a slot. */
   readonly evictions = 0;
   waiting = 0;
+  /** Rises with each limiter that is made, and is kept through swaps, unlike the place of its rule. */
+  readonly rank = ++lastRank;
   readonly #limit: number;
   readonly #slots = new Map<string, Slots>();
   /** Average of how long slots were held lately: the best guess at when one comes free. */

@@ -11,8 +11,6 @@ export interface LiveRuleParts {
   readonly definition: string;
   readonly counters: RuleCounters;
   readonly limiter: Limiter | null;
-  /** Place in the order of evaluation. */
-  readonly order: number;
 }
 
 export class LiveRule implements CompiledRule {
@@ -26,7 +24,6 @@ export class LiveRule implements CompiledRule {
   readonly counters: RuleCounters;
   readonly match: CompiledMatch;
   readonly limiter: Limiter | null;
-  readonly order: number;
   readonly isObserved: boolean;
   /** Enforced allow or deny: the search ends where it matches. */
   readonly isFinal: boolean;
@@ -45,7 +42,6 @@ export class LiveRule implements CompiledRule {
     this.counters = parts.counters;
     this.match = parts.match;
     this.limiter = parts.limiter;
-    this.order = parts.order;
     this.isObserved = this.mode === 'observe';
     this.isFinal = this.mode === 'enforce' && (this.action === 'allow' || this.action === 'deny');
     this.target = targetOf(document);

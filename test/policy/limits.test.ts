@@ -387,6 +387,29 @@ describe('a swap', () => {
     expect(bench.ruleset.rules[0]?.counters).not.toBe(before);
   });
 
+  test('that changes the order of two limits leaves nobody waiting for each other', async () => {
+    const [a, b]: LimitRule[] = [
+      { name: 'a', match: { tables: ['a', 'both'] }, action: 'max_concurrent', limit: 1, wait_ms: 50 },
+      { name: 'b', match: { tables: ['b', 'both'] }, action: 'max_concurrent', limit: 1, wait_ms: 50 },
+    ];
+    if (a === undefined || b === undefined) throw new Error('two rules are missing');
+    const bench = new Bench(a, b);
+    const ask = (table: string): Admission => {
+      const text = [makeFacts(makeShape({ tables: [table] }))];
+      return bench.gate.admit(bench.ruleset.viewFor(makeSubject()).judge(text, false), {}, bench.scheduler.nowMs());
+    };
+    const [inA, inB] = [holdOf(ask('a')), holdOf(ask('b'))];
+    const early = ask('both');
+    bench.swap(b, a);
+    const late = ask('both');
+    if (early.type !== 'waiting' || late.type !== 'waiting') throw new Error('expected both to wait');
+    inA.release();
+    inB.release();
+    const first = await early.until;
+    if (first.type === 'admitted') first.hold?.release();
+    expect([first.type, (await late.until).type]).toEqual(['admitted', 'admitted']);
+  });
+
   test('frees slots that were taken under the old rules', () => {
     const slots: LimitRule = { action: 'max_concurrent', limit: 1, name: 'slots' };
     const bench = new Bench(slots);

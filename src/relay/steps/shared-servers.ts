@@ -172,7 +172,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
 
   refuse(error: unknown, loginClass: LoginClass<ServerSide>): void {
     const isElsewhere = loginClass !== this.#targets.primary;
-    if (isElsewhere) this.#targets.rest(loginClass);
+    if (isElsewhere) this.#targets.rest(loginClass, error);
     this.#place.refuse(error, isElsewhere);
   }
 

@@ -1,8 +1,11 @@
 // Which target a unit of work runs on where server connections are shared: a rule's replica, for what leaves nothing behind
 // in its session, or else the primary.
 
+import { WeirError } from '../../base/errors.ts';
 import type { Endpoint } from '../../config/settings.ts';
+import { LoginRefused } from '../../pool/login.ts';
 import type { LoginClass } from '../../pool/login-class.ts';
+import { isPassing } from '../../pool/opener.ts';
 import type { TextFacts } from '../../sql/facts.ts';
 import { traceOf } from '../../sql/traces.ts';
 import type { Connection } from '../connection.ts';
@@ -21,6 +24,8 @@ export class SharedTargets {
   readonly #context: RelayContext;
   readonly #classOf: (endpoint: Endpoint) => LoginClass<ServerSide>;
   readonly #classes = new Map<Endpoint, LoginClass<ServerSide>>();
+  /** Replicas that did not take this client, and until when it does not try them again. */
+  readonly #restUntilMs = new Map<Endpoint, number>();
 
   constructor(
     connection: Connection,
@@ -45,9 +50,14 @@ export class SharedTargets {
     return isForReplica ? this.#pickReplica() : this.primary;
   }
 
-  /** Nothing came of that one. */
-  rest(loginClass: LoginClass<ServerSide>): void {
-    this.#context.pool.rest(loginClass.endpoint, this.#context.clock.monotonicMs() + REST_MS);
+  /** Nothing came of that one. Where the reason is this client's own, others need not stay away from it. */
+  rest({ endpoint }: LoginClass<ServerSide>, error: unknown): void {
+    const untilMs = this.#context.clock.monotonicMs() + REST_MS;
+    const isOwn =
+      (error instanceof LoginRefused && !isPassing(error)) ||
+      (error instanceof WeirError && error.code === 'session_not_moved');
+    if (isOwn) this.#restUntilMs.set(endpoint, untilMs);
+    else this.#context.pool.rest(endpoint, untilMs);
   }
 
   leave(): void {
@@ -73,9 +83,11 @@ export class SharedTargets {
   #pickReplica(): LoginClass<ServerSide> {
     const { pool, clock, counters } = this.#context;
     const count = this.#replicas.length;
+    const nowMs = clock.monotonicMs();
     for (let attempt = 0; attempt < count; attempt++) {
       const endpoint = this.#replicas[(this.#connection.session.id + attempt) % count];
-      if (endpoint === undefined || pool.isResting(endpoint, clock.monotonicMs())) continue;
+      if (endpoint === undefined || pool.isResting(endpoint, nowMs)) continue;
+      if (nowMs < (this.#restUntilMs.get(endpoint) ?? 0)) continue;
       let loginClass = this.#classes.get(endpoint);
       if (loginClass === undefined) {
         loginClass = this.#classOf(endpoint);

@@ -1,0 +1,44 @@
+// What becomes of a client whose state a replica does not take: it stays on the primary, and only it.
+
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { ROUTING_RULES, WHERE } from '../relay/routed-client.ts';
+import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { startTestWeir, type TestWeir } from '../support/weir.ts';
+import { WireClient } from '../support/wire-client.ts';
+
+let postgres: TestPostgres;
+let weir: TestWeir;
+beforeAll(async () => {
+  postgres = await startPostgres({ standbys: 1 });
+});
+afterAll(() => postgres.stop());
+afterEach(() => weir.stop());
+
+const openedOn = (target: string): number =>
+  weir.control.pools().reduce((sum, pool) => sum + (pool.target === target ? pool.opened : 0), 0);
+const withPool = async (): Promise<void> => {
+  weir = await startTestWeir({
+    postgres,
+    rules: ROUTING_RULES,
+    settings: { pool: { mode: 'transaction', size: 2 } },
+  });
+};
+
+test('a role that a replica does not know yet keeps its client on the primary, and nobody else', async () => {
+  await withPool();
+  const [standby] = postgres.standbys;
+  const client = await WireClient.login(weir);
+  const other = await WireClient.login(weir);
+  await standby?.query('SELECT pg_wal_replay_pause()');
+  try {
+    await postgres.query('CREATE ROLE handed_early');
+    await client.rows('SET ROLE handed_early');
+    for (let round = 0; round < 5; round++) {
+      expect(await client.rows('SELECT current_user, pg_is_in_recovery()')).toEqual([['handed_early', 'f']]);
+      expect(await other.rows(WHERE)).toEqual([['t']]);
+    }
+    expect(openedOn('replica1')).toBeLessThan(6);
+  } finally {
+    await standby?.query('SELECT pg_wal_replay_resume()');
+  }
+});

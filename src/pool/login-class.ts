@@ -3,6 +3,7 @@
 
 import type { LoginSecret } from '../auth/verifier.ts';
 import type { Endpoint } from '../config/settings.ts';
+import { Backoff } from './backoff.ts';
 import type { LoginRefused, Welcome } from './login.ts';
 import type { ServerPool } from './server-pool.ts';
 
@@ -16,6 +17,8 @@ export class LoginClass<Side> {
   welcome: Welcome | null = null;
   /** Why the last login failed, in the server's words: others need not ask again for a while. */
   failure: LoginRefused | null = null;
+  /** After logins that the server refused to this class, and maybe to no other: for its options, or its password. */
+  readonly backoff = new Backoff();
   /** Clients and connections that are of it. */
   users = 0;
 
@@ -24,6 +27,10 @@ export class LoginClass<Side> {
     this.pool = pool;
     this.startup = startup;
     this.secret = secret;
+  }
+
+  isBackingOff(nowMs: number): boolean {
+    return nowMs < this.backoff.untilMs || nowMs < this.pool.backoff.untilMs;
   }
 
   get endpoint(): Endpoint {

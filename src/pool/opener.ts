@@ -57,11 +57,15 @@ export class Opener<Side> {
       loginClass.users++;
       pool.ledger.opened++;
       pool.members.add(member);
-      pool.noteLogin(null, 0, 0);
+      pool.lastError = null;
+      pool.backoff.succeed();
+      loginClass.backoff.succeed();
       return member;
     } catch (error) {
       loginClass.failure = error instanceof LoginRefused ? error : null;
-      pool.noteLogin(describeError(error), this.#clock.monotonicMs(), this.#loginRetryMs);
+      pool.lastError = describeError(error);
+      const isOfClass = error instanceof LoginRefused && !isPassing(error);
+      (isOfClass ? loginClass : pool).backoff.fail(this.#clock.monotonicMs(), this.#loginRetryMs);
       throw error;
     } finally {
       pool.opening--;

@@ -103,7 +103,7 @@ export class PoolKeeper<Side> {
     this.#pool.catalogs.expire(nowMs);
     for (const filter of this.#paused) for (const pool of this.#select(filter)) pool.isPaused = true;
     for (const [key, pool] of this.#pool.pools) {
-      if (nowMs >= pool.retryAtMs) this.#pool.forget(key);
+      if (!pool.isBackingOff(nowMs)) this.#pool.forget(key);
       this.#endWaits(pool, nowMs);
       // A reserve that has opened, a retry that is due, a pinned connection that may be asked again.
       if (pool.waiters.size > 0) this.#pool.dispatch(pool);
@@ -135,9 +135,9 @@ export class PoolKeeper<Side> {
   }
 
   #keepSpares(pool: ServerPool<Side>, nowMs: number): void {
-    if (pool.size >= this.#pool.settings.minIdle || pool.isPaused || nowMs < pool.retryAtMs) return;
+    if (pool.size >= this.#pool.settings.minIdle || pool.isPaused) return;
     const loginClass = pool.newestClass();
-    if (loginClass !== null) this.#pool.openSpare(loginClass);
+    if (loginClass !== null && !loginClass.isBackingOff(nowMs)) this.#pool.openSpare(loginClass);
   }
 
   #endPauses(): void {

@@ -28,15 +28,24 @@ export class Seating<Side> {
   /** False where it has to wait on. */
   serve(waiter: Waiter<Side>): boolean {
     const { guest, loginClass } = waiter;
-    const { startup, isForNew } = waiter.wish;
+    const { startup, isForNew, isPatient } = waiter.wish;
     const { pool } = loginClass;
-    if (startup !== null && loginClass.failure !== null && this.#pools.clock.monotonicMs() < pool.retryAtMs) {
+    const isBackingOff = loginClass.isBackingOff(this.#pools.clock.monotonicMs());
+    if (startup !== null && loginClass.failure !== null && isBackingOff) {
       this.#endWait(waiter);
       waiter.refuse(loginClass.failure);
       return true;
     }
-    const hasRoom = startup === null ? this.#hasRoom(pool) : this.#pools.shares.hasRoom(pool);
+    const hasRoom = this.#pools.shares.hasRoom(pool) && (startup !== null || !isBackingOff);
     const member = isForNew ? null : pool.pick(guest, loginClass, !hasRoom);
+    // Who has another way need not wait for the next attempt.
+    if (member === null && isBackingOff && startup === null && !isPatient) {
+      this.#endWait(waiter);
+      const error = loginClass.failure ?? new WeirError('target_unreachable', pool.lastError);
+      // Its request may be what is being answered right now.
+      queueMicrotask(() => this.#giveUp(waiter, error));
+      return true;
+    }
     const isSameAgain = member?.home === guest && this.#pools.settings.affinity === 'avoid';
     if (member !== null && !(isSameAgain && hasRoom)) {
       this.#endWait(waiter);
@@ -59,7 +68,7 @@ export class Seating<Side> {
   seatAtOnce(guest: Guest<Side>, loginClass: LoginClass<Side>): Member<Side> | null {
     const { pool } = loginClass;
     if (pool.waiters.size > 0 || pool.isPaused || this.#pools.settings.affinity === 'avoid') return null;
-    const member = pool.pick(guest, loginClass, !this.#hasRoom(pool));
+    const member = pool.pick(guest, loginClass, !this.#hasRoom(loginClass));
     if (member === null || !needsNothing(member, guest)) return null;
     this.#queueWaits.observe(0);
     this.#pools.lend(member, guest);
@@ -78,8 +87,8 @@ export class Seating<Side> {
   }
 
   /** Another connection may be opened, and the last one that could not be is long enough ago. */
-  #hasRoom(pool: ServerPool<Side>): boolean {
-    return this.#pools.shares.hasRoom(pool) && this.#pools.clock.monotonicMs() >= pool.retryAtMs;
+  #hasRoom(loginClass: LoginClass<Side>): boolean {
+    return this.#pools.shares.hasRoom(loginClass.pool) && !loginClass.isBackingOff(this.#pools.clock.monotonicMs());
   }
 
   #endWait(waiter: Waiter<Side>): void {
@@ -116,6 +125,12 @@ export class Seating<Side> {
   #waitAgain(waiter: Waiter<Side>): void {
     if (waiter.isDone) return;
     waiter.loginClass.pool.waiters.addFirst(waiter);
+  }
+
+  #giveUp(waiter: Waiter<Side>, error: Error): void {
+    if (waiter.isDone) return;
+    waiter.isDone = true;
+    waiter.refuse(error);
   }
 
   #grant(member: Member<Side>, waiter: Waiter<Side>): void {
@@ -162,7 +177,7 @@ export class Seating<Side> {
 
   /** The server would refuse it on every other one, too: the role is gone, say, or may not be taken on any more. */
   #refuseMove(waiter: Waiter<Side>, { detail }: WeirError): void {
-    if (!waiter.isDone) waiter.refuse(new WeirError('session_not_moved', detail));
+    this.#giveUp(waiter, new WeirError('session_not_moved', detail));
     this.#pools.dispatch(waiter.loginClass.pool);
   }
 }

@@ -4,6 +4,7 @@ import type { LoginSecret } from '../auth/verifier.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Endpoint, PoolSettings } from '../config/settings.ts';
 import { NO_BELONGINGS } from '../session/belongings.ts';
+import { Backoff } from './backoff.ts';
 import type { Catalog } from './catalogs.ts';
 import type { Guest } from './guest.ts';
 import { isTainted, makeHandover } from './handover.ts';
@@ -13,9 +14,6 @@ import type { Member } from './member.ts';
 import type { PoolSummary } from './pool-summary.ts';
 import type { Waiter } from './waiter.ts';
 import { WaitingLine } from './waiting-line.ts';
-
-/** A login that fails is not tried again for that long at first, and twice as long each time. */
-const FIRST_RETRY_MS = 100;
 
 export class ServerPool<Side> {
   readonly endpoint: Endpoint;
@@ -33,10 +31,10 @@ export class ServerPool<Side> {
   /** Raised when what a login depends on has changed. */
   generation = 0;
   lastError: string | null = null;
-  retryAtMs = 0;
+  /** After logins that failed for a reason that is not their class's own. */
+  readonly backoff = new Backoff();
   readonly #settings: PoolSettings;
   readonly #classes = new Map<string, LoginClass<Side>>();
-  #retryDelayMs = FIRST_RETRY_MS;
 
   constructor(endpoint: Endpoint, database: string, user: string, catalog: Catalog, settings: PoolSettings) {
     this.endpoint = endpoint;
@@ -161,15 +159,11 @@ export class ServerPool<Side> {
     return best;
   }
 
-  noteLogin(error: string | null, nowMs: number, maxDelayMs: number): void {
-    this.lastError = error;
-    if (error === null) {
-      this.retryAtMs = 0;
-      this.#retryDelayMs = FIRST_RETRY_MS;
-      return;
-    }
-    this.retryAtMs = nowMs + this.#retryDelayMs;
-    this.#retryDelayMs = Math.min(this.#retryDelayMs * 2, maxDelayMs);
+  /** A login of some class may be tried again only later. */
+  isBackingOff(nowMs: number): boolean {
+    if (nowMs < this.backoff.untilMs) return true;
+    for (const { backoff } of this.#classes.values()) if (nowMs < backoff.untilMs) return true;
+    return false;
   }
 
   summarize(nowMs: number): PoolSummary {

@@ -1,0 +1,83 @@
+// Logins to servers that fail are not tried again at once. Who need not wait for that does not.
+
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, expect, test } from 'vitest';
+import { ROUTING_RULES, WHERE } from '../relay/routed-client.ts';
+import { waitFor } from '../support/deadline.ts';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+import { startTestWeir, type TestWeir } from '../support/weir.ts';
+import { WireClient } from '../support/wire-client.ts';
+
+const postgres = sharedPostgres();
+let weir: TestWeir;
+const clients: WireClient[] = [];
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy();
+  await weir.stop();
+});
+
+async function login(): Promise<WireClient> {
+  const client = await WireClient.login(weir);
+  clients.push(client);
+  return client;
+}
+
+async function timeOf(act: () => Promise<unknown>): Promise<number> {
+  const startMs = performance.now();
+  await act();
+  return performance.now() - startMs;
+}
+
+test('options that the server refuses keep only those back who ask for them', async () => {
+  weir = await startTestWeir({ postgres, settings: { pool: { mode: 'transaction', size: 5 } } });
+  const client = await login();
+  const pid = (await client.rows('SELECT pg_backend_pid()'))[0]?.[0];
+  await postgres.query(`SELECT pg_terminate_backend(${pid})`);
+  await waitFor(
+    () => weir.control.pools()[0]?.connections.idle === 0,
+    5_000,
+    () => 'the connection is still there',
+  );
+  const untilMs = performance.now() + 1_700;
+  while (performance.now() < untilMs) {
+    const refused = WireClient.login(weir, { parameters: { options: '-c no_such_setting=1' } });
+    await expect(refused).rejects.toThrow('no_such_setting');
+    await sleep(20);
+  }
+  expect(await timeOf(() => client.rows('SELECT 1'))).toBeLessThan(1_000);
+});
+
+test('a replica that does not let anybody in makes nobody wait for the next attempt: the primary serves', async () => {
+  // It takes its time, so that several clients fail there in a row.
+  const closing = createServer((socket) => {
+    socket.on('error', () => undefined).resume();
+    setTimeout(() => socket.destroy(), 150);
+  });
+  closing.listen(0, '127.0.0.1');
+  await once(closing, 'listening');
+  const address = closing.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  weir = await startTestWeir({
+    postgres,
+    rules: ROUTING_RULES,
+    settings: {
+      pool: { mode: 'transaction', size: 5 },
+      targets: { replicas: [{ name: 'replica1', host: '127.0.0.1', port }] },
+    },
+  });
+  const untilMs = performance.now() + 5_500;
+  const readAll = async (client: WireClient): Promise<number> => {
+    let slowestMs = 0;
+    while (performance.now() < untilMs) {
+      const ms = await timeOf(async () => expect(await client.rows(WHERE)).toEqual([['f']]));
+      slowestMs = Math.max(slowestMs, ms);
+      await sleep(10);
+    }
+    return slowestMs;
+  };
+  await Promise.all([login(), login(), login(), login()]);
+  expect(Math.max(...(await Promise.all(clients.map(readAll))))).toBeLessThan(1_000);
+  closing.close();
+});

@@ -24,6 +24,8 @@ export class Catalog {
   hasLoginTrigger = false;
   #isFresh = false;
   #isDue = true;
+  /** Statements depend on it that somebody would run elsewhere. */
+  #isNeeded = false;
   #loadedAtMs = 0;
   #epoch = 0;
   #changing = 0;
@@ -41,6 +43,16 @@ export class Catalog {
   /** It could be read now, and would hold. */
   get isWanted(): boolean {
     return this.#isDue && this.reading === null && this.#changing === 0;
+  }
+
+  /** It is to be read at the next opportunity, though nobody waits. */
+  get isOverdue(): boolean {
+    return this.#isNeeded && this.isWanted;
+  }
+
+  /** Without knowledge nothing is routed: it is kept up from now on, until it has been read once more. */
+  need(): void {
+    this.#isNeeded = true;
   }
 
   get epoch(): number {
@@ -99,6 +111,7 @@ export class Catalog {
     this.knowledge = knowledge;
     this.#isFresh = true;
     this.#isDue = false;
+    this.#isNeeded = false;
     this.#added = 0;
     this.#addedSettings.clear();
     this.#loadedAtMs = nowMs;

@@ -144,7 +144,7 @@ export class TransactionPool<Side> {
     member.idleSinceMs = this.clock.monotonicMs();
     if (member.idleSinceMs < member.askAgainAtMs && !member.isRetiring) return;
     const isWanted = pool.waiters.size > 0 || this.settings.affinity === 'avoid' || pool.isPaused || member.isRetiring;
-    if (isWanted || this.shares.isRoomOwed(pool)) this.reclaim(member);
+    if (isWanted || pool.catalog.isOverdue || this.shares.isRoomOwed(pool)) this.reclaim(member);
   }
 
   /** Why the connection stays with its client, bits of TRACE. */
@@ -307,7 +307,9 @@ export class TransactionPool<Side> {
       this.close(member);
       return;
     }
-    if (mayLearn && pool.catalog.isWanted && (pool.waiters.size > 0 || this.settings.affinity === 'avoid')) {
+    const { catalog } = pool;
+    const isNeeded = pool.waiters.size > 0 || this.settings.affinity === 'avoid' || catalog.isOverdue;
+    if (mayLearn && isNeeded && catalog.isWanted) {
       member.state = 'changing';
       this.#opener.learn(member).then(
         () => this.rest(member, false),

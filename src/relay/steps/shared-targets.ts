@@ -70,11 +70,12 @@ export class SharedTargets {
   }
 
   #isRoutable(facts: TextFacts): boolean {
-    const { knowledge } = this.primary.pool.catalog;
+    const { catalog } = this.primary.pool;
+    catalog.need();
     const isFree =
       this.#replicas.length > 0 &&
       !this.#connection.session.isTransactionAhead &&
-      facts.every((statement) => mayRunElsewhere(statement.shape) && traceOf(statement, knowledge) === 0);
+      facts.every((statement) => mayRunElsewhere(statement.shape) && traceOf(statement, catalog.knowledge) === 0);
     if (!isFree) this.#context.counters.unroutable++;
     return isFree;
   }

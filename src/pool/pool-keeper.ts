@@ -79,10 +79,9 @@ export class PoolKeeper<Side> {
 
   /** Every server connection is replaced, as soon as nobody uses it. */
   reconnect(filter: PoolFilter): void {
-    for (const pool of this.#select(filter)) {
-      pool.renewLogins();
-      for (const member of pool.members) this.#retire(member);
-    }
+    const pools = this.#select(filter);
+    this.#pool.renewLoginsOf(pools);
+    for (const pool of pools) for (const member of pool.members) this.#retire(member);
   }
 
   /** It is replaced as soon as nobody uses it. */

@@ -28,20 +28,28 @@ export class ServerPool<Side> {
   opening = 0;
   closing = 0;
   isPaused = false;
-  /** Raised when what a login depends on has changed. */
-  generation = 0;
+  /** Raised when what a login depends on has changed; counted over all pools, for a client has one number for all of them. */
+  generation: number;
   lastError: string | null = null;
   /** After logins that failed for a reason that is not their class's own. */
   readonly backoff = new Backoff();
   readonly #settings: PoolSettings;
   readonly #classes = new Map<string, LoginClass<Side>>();
 
-  constructor(endpoint: Endpoint, database: string, user: string, catalog: Catalog, settings: PoolSettings) {
+  constructor(
+    endpoint: Endpoint,
+    database: string,
+    user: string,
+    catalog: Catalog,
+    settings: PoolSettings,
+    generation: number,
+  ) {
     this.endpoint = endpoint;
     this.database = database;
     this.user = user;
     this.catalog = catalog;
     this.#settings = settings;
+    this.generation = generation;
   }
 
   /** Server connections that it has, or will have in a moment. */
@@ -94,8 +102,8 @@ export class ServerPool<Side> {
     return newest;
   }
 
-  renewLogins(): void {
-    this.generation++;
+  renewLogins(generation: number): void {
+    this.generation = generation;
     for (const loginClass of this.#classes.values()) loginClass.welcome = null;
   }
 

@@ -46,6 +46,7 @@ export class TransactionPool<Side> {
   readonly shares: Shares<Side>;
   readonly #opener: Opener<Side>;
   readonly #seating: Seating<Side>;
+  #generation = 0;
 
   constructor(parts: TransactionPoolParts) {
     this.#parts = parts;
@@ -80,7 +81,14 @@ export class TransactionPool<Side> {
     const key = JSON.stringify([endpoint.name, database, user]);
     let pool = this.#pools.get(key);
     if (pool === undefined) {
-      pool = new ServerPool(endpoint, database, user, this.catalogs.of(endpoint.name, database), this.settings);
+      pool = new ServerPool(
+        endpoint,
+        database,
+        user,
+        this.catalogs.of(endpoint.name, database),
+        this.settings,
+        this.#generation,
+      );
       this.#pools.set(key, pool);
     }
     return pool.classOf(startup.minor, startup.parameters, startup.packet, secret);
@@ -212,10 +220,13 @@ export class TransactionPool<Side> {
 
   /** What logins depend on has changed: clients that come from now on get connections that were opened after that. */
   renewLogins(): void {
-    for (const pool of this.#pools.values()) {
-      pool.catalog.hasLoginTrigger = true;
-      pool.renewLogins();
-    }
+    for (const pool of this.#pools.values()) pool.catalog.hasLoginTrigger = true;
+    this.renewLoginsOf([...this.#pools.values()]);
+  }
+
+  renewLoginsOf(pools: readonly ServerPool<Side>[]): void {
+    this.#generation++;
+    for (const pool of pools) pool.renewLogins(this.#generation);
   }
 
   /**

@@ -32,3 +32,13 @@ test('after a definition has changed the next statements go to the replica again
     20,
   );
 });
+
+test('connections to a replica that is reached after ALTER ROLE are used again by others', async () => {
+  await withPool(2);
+  const clients = [await WireClient.login(weir)];
+  await clients[0]?.rows("ALTER ROLE app SET work_mem = '5MB'");
+  for (let more = 0; more < 4; more++) clients.push(await WireClient.login(weir));
+  for (let round = 0; round < 5; round++)
+    for (const client of clients) expect(await client.rows(WHERE)).toEqual([['t']]);
+  expect(weir.control.pools().find(({ target }) => target === 'replica1')?.opened).toBeLessThan(4);
+});

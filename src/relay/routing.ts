@@ -26,8 +26,8 @@ export interface Routing {
   noteRun(facts: TextFacts, isPlain: boolean): void;
   /** A statement has been completed that was not plain. */
   noteStatement(statement: StatementFacts): void;
-  /** A statement has failed. */
-  noteError(): void;
+  /** A statement has failed; `isOwn`: a Query of pgweir's own. */
+  noteError(isOwn: boolean): void;
   /** The unit has ended; the session does not know the new status yet. */
   noteReady(status: number): void;
   /** The session goes on without the server whose socket has ended. */

@@ -305,7 +305,7 @@ export class ServerSide implements FrameSink {
     const isQuery = head.kind === OWED.query;
     const refusal = run !== null && isStandInError(sqlstate) ? run.refusal : null;
     if (run !== null) run.sqlstate = sqlstate;
-    if (!isSwallowed) this.#connection.router.noteError();
+    if (!isSwallowed || isQuery) this.#connection.router.noteError(isSwallowed);
     const keptSyncs = this.#connection.failCopyIn();
     this.#isOutOfStep = head.hasUncertainSyncs;
     const said = this.#wordError(head, sqlstate, buffer, start, end);

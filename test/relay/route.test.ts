@@ -207,6 +207,30 @@ describe('settings', () => {
     await login();
   });
 
+  test('that the replica does not take keep the session on the primary: nothing runs there without them', async () => {
+    await login();
+    expect(await simple(WHERE)).toEqual(['t']);
+    const standby = await WireClient.login({ host: postgres.host, port: postgres.standbyPort });
+    await standby.rows('SELECT pg_wal_replay_pause()');
+    try {
+      await postgres.query('DROP ROLE IF EXISTS routed_late; CREATE ROLE routed_late');
+      await simple('SET ROLE routed_late');
+      const who = "SELECT current_user || ' ' || pg_is_in_recovery()";
+      expect(await simple(who)).toEqual(['routed_late false']);
+      expect(await extended(who)).toEqual(['routed_late false']);
+      await simple('RESET ROLE');
+    } finally {
+      await standby.rows('SELECT pg_wal_replay_resume()');
+      await standby.end();
+    }
+    await waitFor(
+      async () => (await simple(WHERE))[0] === 't',
+      10_000,
+      () => 'the replica is never tried again',
+      100,
+    );
+  });
+
   test('reported by the server are told to the client once, by the primary', async () => {
     await login();
     await simple(WHERE);

@@ -58,6 +58,8 @@ export class OwnServers implements Routing {
   /** Settings made in the unit that runs: they hold if it ends well, with no transaction of the client's around them. */
   #unitSettings: string[] = [];
   #mayUnitBeUndone = false;
+  /** The replica has refused a setting that the session has: it is left when all is answered. */
+  #isReplicaUnfit = false;
   /** The client's StartupMessage, for a login on a replica. */
   startup: Buffer | null = null;
 
@@ -106,6 +108,11 @@ export class OwnServers implements Routing {
   endTurn(): void {
     if (!this.#isWaitingForQuiet || !this.#connection.session.isQuiet) return;
     this.#isWaitingForQuiet = false;
+    if (this.#isReplicaUnfit) {
+      this.#isReplicaUnfit = false;
+      this.#rest('it does not take a setting of the session');
+      this.#dropReplica();
+    }
     this.#connection.gate.open(GATE.route);
   }
 
@@ -126,9 +133,10 @@ export class OwnServers implements Routing {
     }
   }
 
-  /** A statement has failed. */
-  noteError(): void {
-    this.#mayUnitBeUndone = true;
+  /** A statement has failed, or a setting on the replica: that may not have heard yet of a role. */
+  noteError(isOwn: boolean): void {
+    if (isOwn) this.#isReplicaUnfit = true;
+    else this.#mayUnitBeUndone = true;
   }
 
   /** The unit has ended; the session does not know the new status yet. */
@@ -218,13 +226,16 @@ export class OwnServers implements Routing {
     return this.#repeatSettings(wanted);
   }
 
+  /** Nothing runs there before all of them hold. */
   #repeatSettings(server: ServerSide): boolean {
-    if (server === this.#primary) return true;
+    if (server === this.#primary || server.settingsSeen === this.#settings.length) return true;
+    this.#isWaitingForQuiet = true;
+    this.#connection.gate.close(GATE.route);
     for (; server.settingsSeen < this.#settings.length; server.settingsSeen++) {
       server.outlet.write(makeQuery(this.#settings[server.settingsSeen] as string));
       this.#connection.session.owed.push(OWED.query).isSwallowed = true;
     }
-    return true;
+    return false;
   }
 
   #hasReplicaToTry(): boolean {
@@ -239,17 +250,17 @@ export class OwnServers implements Routing {
     if (this.#isOpening) return;
     this.#isOpening = true;
     this.#openAny()
-      .catch((error: unknown) => {
-        this.#restUntilMs = this.#context.clock.monotonicMs() + REST_MS;
-        this.#context.log.warn(
-          { session: this.#connection.session.id, reason: describeError(error) },
-          'no replica could be reached; the primary serves',
-        );
-      })
+      .catch((error: unknown) => this.#rest(describeError(error)))
       .finally(() => {
         this.#isOpening = false;
         this.#connection.gate.open(GATE.route);
       });
+  }
+
+  #rest(reason: string): void {
+    const { clock, log } = this.#context;
+    this.#restUntilMs = clock.monotonicMs() + REST_MS;
+    log.warn({ session: this.#connection.session.id, reason }, 'no replica could be reached; the primary serves');
   }
 
   /** The replicas in turn, starting from one that this session's number picks. */

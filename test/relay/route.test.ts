@@ -207,6 +207,38 @@ describe('settings', () => {
     await login();
   });
 
+  test('made by other code than SET keep the session on the primary, as far as they can be seen', async () => {
+    await postgres.query(
+      "CREATE OR REPLACE FUNCTION move_to(text) RETURNS text LANGUAGE sql AS $$ SELECT set_config('TimeZone', $1, false) $$",
+    );
+    for (const make of [
+      "DO $$ BEGIN PERFORM set_config('TimeZone', 'Asia/Tokyo', false); END $$",
+      "INSERT INTO routed SELECT 1 WHERE set_config('TimeZone', 'Asia/Tokyo', false) = ''",
+      "COPY (SELECT set_config('TimeZone', 'Asia/Tokyo', false)) TO STDOUT",
+      "SELECT move_to('Asia/Tokyo') /* stay */",
+    ]) {
+      await login();
+      expect(codesOf(await client.query(make)), make).toEqual([]);
+      expect(await simple(setting('TimeZone')), make).toEqual(['Asia/Tokyo false']);
+      await simple('DISCARD ALL');
+      expect(await simple(setting('TimeZone')), make).toEqual(['Etc/UTC true']);
+      await client.end();
+    }
+    await login();
+    await simple('BEGIN');
+    await simple("SET LOCAL TimeZone = 'Asia/Tokyo'");
+    await simple('COMMIT');
+    await simple("SET DateStyle = 'German'");
+    expect(await simple(setting('DateStyle'))).toEqual(['German, DMY true']);
+  });
+
+  test('with other letters than ASCII mean there what the client meant, in its encoding', async () => {
+    client = await WireClient.login(weir, { parameters: { client_encoding: 'LATIN1' } });
+    client.send(frontend.message('Q', Buffer.from("SET routed.name = '\xe9'\0", 'latin1')));
+    expect(codesOf(await client.readUntilReady())).toEqual([]);
+    expect(await simple("SELECT length(current_setting('routed.name'))")).toEqual(['1']);
+  });
+
   test('that the replica does not take keep the session on the primary: nothing runs there without them', async () => {
     await login();
     expect(await simple(WHERE)).toEqual(['t']);

@@ -9,9 +9,12 @@ import { describeError } from '../../base/errors.ts';
 import type { Endpoint } from '../../config/settings.ts';
 import { LoginRefused } from '../../pool/login.ts';
 import { OWED } from '../../session/owed.ts';
+import { NO_KNOWLEDGE } from '../../sql/catalog-knowledge.ts';
 import type { StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
 import { isPlain } from '../../sql/plain.ts';
+import { TRACE, traceOf } from '../../sql/traces.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
+import { isAscii } from '../../wire/reader.ts';
 import { makeQuery } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
@@ -38,6 +41,13 @@ export function mayRunElsewhere({ queryClass, kinds, unparsed }: StatementShape)
   return queryClass === 'read' || queryClass === 'copy' || (queryClass === 'unknown' && kinds[0] === 'select');
 }
 
+/** It shows a set_config, or other code that sets something: in a DO, an INSERT, a COPY. */
+function makesState(statement: StatementFacts): boolean {
+  const { queryClass, kinds } = statement.shape;
+  if (queryClass === 'session' && kinds[0] === 'select') return true;
+  return (traceOf(statement, NO_KNOWLEDGE) & TRACE.settings) !== 0;
+}
+
 export class OwnServers implements Routing {
   readonly isShared = false;
   readonly isWaiting = false;
@@ -58,6 +68,9 @@ export class OwnServers implements Routing {
   /** Settings made in the unit that runs: they hold if it ends well, with no transaction of the client's around them. */
   #unitSettings: string[] = [];
   #mayUnitBeUndone = false;
+  #hasDiscarded = false;
+  /** What the primary has reported to be changed since the session was last idle, and what it was before. */
+  readonly #reported = new Map<string, string | null>();
   /** The replica has refused a setting that the session has: it is left when all is answered. */
   #isReplicaUnfit = false;
   /** The client's StartupMessage, for a login on a replica. */
@@ -125,10 +138,15 @@ export class OwnServers implements Routing {
       this.#settings = [];
       this.#unitSettings = [];
       this.#isPinned = false;
+      this.#hasDiscarded = true;
       this.#dropReplica();
     } else if (effect?.type === 'set') {
-      if (!effect.isLocal) this.#unitSettings.push(statement.text);
-    } else if (effect?.type === 'create_temporary' || (shape.queryClass === 'session' && shape.kinds[0] === 'select')) {
+      if (effect.isLocal) return;
+      // The text would be repeated in UTF-8.
+      if (this.#connection.session.clientEncoding === 'UTF8' || isAscii(statement.text))
+        this.#unitSettings.push(statement.text);
+      else this.#isPinned = true;
+    } else if (effect?.type === 'create_temporary' || makesState(statement)) {
       this.#isPinned = true;
     }
   }
@@ -148,7 +166,19 @@ export class OwnServers implements Routing {
       else this.#settings.push(...made);
       this.#unitSettings = [];
     }
+    if (this.#reported.size > 0 && status === TRANSACTION.idle) {
+      // Nobody knows what did it: a function, or a change of the server's own configuration.
+      if (made.length === 0 && !this.#hasDiscarded && this.#isOtherwise()) this.#isPinned = true;
+      this.#reported.clear();
+    }
+    this.#hasDiscarded = false;
     this.#mayUnitBeUndone = false;
+  }
+
+  #isOtherwise(): boolean {
+    const { parameters } = this.#connection.session;
+    for (const [name, before] of this.#reported) if ((parameters.get(name) ?? null) !== before) return true;
+    return false;
   }
 
   /** A replica's socket ended: the session can go on without it. */
@@ -166,8 +196,11 @@ export class OwnServers implements Routing {
   noteRun(): void {}
 
   /** A client's view of its settings is the primary's: a replica only follows. */
-  wordParameter(server: ServerSide, _name: string, value: string): string | null {
-    return server.isPrimary ? value : null;
+  wordParameter(server: ServerSide, name: string, value: string): string | null {
+    if (!server.isPrimary) return null;
+    if (this.statements.isKept && !this.#reported.has(name))
+      this.#reported.set(name, this.#connection.session.parameters.get(name) ?? null);
+    return value;
   }
 
   takeRefusal(): null {

@@ -1,5 +1,6 @@
 // The first packet of a connection: it has no type byte, and is a startup message, a request for encryption, or a cancel.
 
+import { isUtf8 } from 'node:buffer';
 import { REQUEST } from './codes.ts';
 import { MAX_NAME_BYTES } from './reader.ts';
 
@@ -63,11 +64,19 @@ function readParameters(buffer: Buffer, start: number, end: number): ReadonlyMap
     if (nameEnd < 0 || nameEnd >= end) return null;
     const valueEnd = buffer.indexOf(0, nameEnd + 1);
     if (valueEnd < 0 || valueEnd >= end) return null;
-    const name = buffer.toString('utf8', at, nameEnd);
+    const name = readText(buffer, at, nameEnd);
     const keptEnd = CUT_NAMES.has(name) ? Math.min(valueEnd, nameEnd + 1 + MAX_NAME_BYTES) : valueEnd;
-    parameters.set(name, buffer.toString('utf8', nameEnd + 1, keptEnd));
+    parameters.set(name, readText(buffer, nameEnd + 1, keptEnd));
     at = valueEnd + 1;
   }
   if (parameters.get('database') === '') parameters.delete('database');
   return at === end - 1 ? parameters : null;
+}
+
+/** What is no UTF-8 has a lone surrogate for each byte above ASCII: texts that differ are different for pgweir, too. */
+function readText(buffer: Buffer, start: number, end: number): string {
+  const bytes = buffer.subarray(start, end);
+  if (isUtf8(bytes)) return bytes.toString('utf8');
+  const keepByte = (character: string): string => String.fromCharCode(0xdc00 | character.charCodeAt(0));
+  return bytes.toString('latin1').replace(/[\x80-\xff]/g, keepByte);
 }

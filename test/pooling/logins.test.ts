@@ -2,8 +2,9 @@
 // be found on one that was used before.
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import * as frontend from '../support/frontend-messages.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
-import type { WireClient } from '../support/wire-client.ts';
+import { WireClient } from '../support/wire-client.ts';
 import { type PoolGround, startPoolGround } from './pool-ground.ts';
 
 /** Of its own: what logins depend on is changed here. */
@@ -162,5 +163,19 @@ test('DROP DATABASE finds no connection of clients that have left, and one of a 
     await wire.rows('DROP DATABASE deserted');
   } finally {
     await postgres.query('DROP DATABASE IF EXISTS deserted WITH (FORCE)');
+  }
+});
+
+test('options that differ in bytes which are no UTF-8 are each client’s own', async () => {
+  ground = await startPoolGround(postgres, { size: 4 });
+  for (const byte of [0xe8, 0xe9, 0xe8]) {
+    const wire = await WireClient.connect(ground.weir);
+    const parameters = ['user', 'weir', 'database', 'weir', 'client_encoding', 'SQL_ASCII', 'options', ''].join('\0');
+    const options = Buffer.concat([Buffer.from('-c logins.byte='), Buffer.of(byte, 0, 0)]);
+    wire.send(frontend.packet(frontend.int32(frontend.PROTOCOL_3_0), Buffer.from(parameters), options));
+    await wire.readUntilReady();
+    const [row] = (await wire.query("SELECT current_setting('logins.byte')")).filter(({ type }) => type === 'D');
+    expect(row?.body.at(-1)).toBe(byte);
+    await wire.end();
   }
 });

@@ -20,16 +20,19 @@ export interface Admission {
  * LoginRefused with the server's words, or WeirError, also when `signal` says that nobody waits any more.
  *
  * @param startup the client's own startup packet, for a connection that is opened for it
+ * @param isNamed it brings an application_name; what the server gives those who do not is learned from such a connection
  */
 export async function admit<Side>(
   pools: TransactionPool<Side>,
   guest: Guest<Side>,
   loginClass: LoginClass<Side>,
   startup: Buffer,
+  isNamed: boolean,
   signal: AbortSignal,
 ): Promise<Admission> {
   const { pool, welcome } = loginClass;
-  if (welcome !== null && !pool.catalog.hasLoginTrigger) {
+  const isNameKnown = isNamed || loginClass.defaultName !== null;
+  if (welcome !== null && isNameKnown && !pool.catalog.hasLoginTrigger) {
     const free = pool.findHomeless(loginClass, guest.generation);
     if (free !== null && pools.settings.logins === 'shared') {
       pools.settleHome(free, guest);
@@ -40,6 +43,7 @@ export async function admit<Side>(
   }
   const member = await awaitNew(pools, guest, loginClass, startup, signal);
   pools.giveBack(member);
+  if (!isNamed) loginClass.defaultName = member.welcome.parameters.get('application_name') ?? '';
   return { welcome: member.welcome, isFresh: true };
 }
 

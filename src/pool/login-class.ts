@@ -15,6 +15,8 @@ export class LoginClass<Side> {
   secret: LoginSecret;
   /** What the server said to the newest login; null before there was one. */
   welcome: Welcome | null = null;
+  /** The application_name that the server gives who brings none, by the role or the options; null where nobody knows yet. */
+  defaultName: string | null = null;
   /** Why the last login failed, in the server's words: others need not ask again for a while. */
   failure: LoginRefused | null = null;
   /** After logins that the server refused to this class, and maybe to no other: for its options, or its password. */

@@ -104,7 +104,10 @@ export class ServerPool<Side> {
 
   renewLogins(generation: number): void {
     this.generation = generation;
-    for (const loginClass of this.#classes.values()) loginClass.welcome = null;
+    for (const loginClass of this.#classes.values()) {
+      loginClass.welcome = null;
+      loginClass.defaultName = null;
+    }
   }
 
   /** There is a free connection that no client comes back to. */

@@ -179,3 +179,23 @@ test('options that differ in bytes which are no UTF-8 are each client’s own', 
     await wire.end();
   }
 });
+
+test('who brings no application_name has that of the role, whoever logged in before', async () => {
+  ground = await startPoolGround(postgres, { size: 1 });
+  await postgres.query("ALTER ROLE app SET application_name = 'of the role'");
+  try {
+    const named = { user: 'app', parameters: { application_name: 'own' } };
+    for (const options of [named, { user: 'app' }, { user: 'app' }, named, { user: 'app' }]) {
+      const { wire, sessionId } = await ground.login(options);
+      const expected = 'parameters' in options ? 'own' : 'of the role';
+      expect(wire.parameters.get('application_name')).toBe(expected);
+      expect(ground.weir.control.session(sessionId)?.applicationName).toBe(expected);
+      expect(await wire.rows('SHOW application_name')).toEqual([[expected]]);
+      await wire.rows("SET application_name = 'other'");
+      await wire.rows('RESET application_name');
+      expect(await wire.rows('SHOW application_name')).toEqual([[expected]]);
+    }
+  } finally {
+    await postgres.query('ALTER ROLE app RESET application_name');
+  }
+});

@@ -13,8 +13,8 @@ const TO_DEFAULT = /\bdefault$/i;
 
 export class ClientView {
   readonly #connection: Connection;
-  /** application_name as RESET gives it. */
-  readonly #startupName: string;
+  /** application_name as RESET gives it; what the server gives who brings none is known once the login is through. */
+  readonly #nameAtStartup: () => string;
   /** RESET has been done, and not undone, since the server was given a name. */
   #hasReset = false;
   /** By SET LOCAL ... TO DEFAULT. */
@@ -24,9 +24,13 @@ export class ClientView {
   /** In that transaction the server was given the client's name again: what undoes it leads back to another's. */
   #isUndoForeign = false;
 
-  constructor(connection: Connection, startupName: string) {
+  constructor(connection: Connection, nameAtStartup: () => string) {
     this.#connection = connection;
-    this.#startupName = startupName;
+    this.#nameAtStartup = nameAtStartup;
+  }
+
+  get #startupName(): string {
+    return this.#nameAtStartup();
   }
 
   get applicationName(): string {

@@ -34,18 +34,20 @@ export async function joinPool(
   const classOf = (endpoint: Endpoint): LoginClass<ServerSide> =>
     pool.classFor(endpoint, user, database, { packet, minor, parameters }, secret);
   const loginClass = classOf(primary);
-  const name = parameters.get('application_name') ?? '';
+  const ownName = parameters.get('application_name') ?? null;
+  let name = ownName ?? loginClass.defaultName ?? '';
   const servers = new SharedServers(
     connection,
     context,
     pool,
     new SharedTargets(connection, context, loginClass, classOf),
-    name,
+    () => name,
   );
   const pending = new AbortController();
   connection.login.pending = pending;
   try {
-    const { welcome, isFresh } = await admit(pool, servers, loginClass, packet, pending.signal);
+    const { welcome, isFresh } = await admit(pool, servers, loginClass, packet, ownName !== null, pending.signal);
+    name = ownName ?? loginClass.defaultName ?? '';
     if (connection.isClosing) {
       servers.leave(false);
       return welcome;

@@ -74,7 +74,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     context: RelayContext,
     pool: TransactionPool<ServerSide>,
     targets: SharedTargets,
-    startupName: string,
+    startupName: () => string,
   ) {
     this.#connection = connection;
     this.#context = context;

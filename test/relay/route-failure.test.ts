@@ -10,7 +10,7 @@ import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
-import { WireClient } from '../support/wire-client.ts';
+import { sendCancel, WireClient } from '../support/wire-client.ts';
 import { codesOf, ROUTING_RULES, talkThrough, WHERE } from './routed-client.ts';
 
 const postgres = sharedPostgres();
@@ -76,6 +76,33 @@ describe('a replica that does not serve', () => {
       () => 'the replica is never tried again',
       100,
     );
+    await client.end();
+    await lonely.stop();
+    silent.close();
+  });
+
+  test('and says nothing: what waits for it can be cancelled', async () => {
+    const silent: Server = createServer((socket) => {
+      socket.on('error', () => undefined).resume();
+    });
+    silent.listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const address = silent.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const { targets } = unreachable(port);
+    const lonely = await startTestWeir({ postgres, rules: ROUTING_RULES, settings: { targets } });
+    await login(lonely);
+    for (const said of [
+      [frontend.query('SELECT pg_sleep(9)')],
+      [frontend.extendedQuery('SELECT pg_sleep(9)'), frontend.sync()],
+    ]) {
+      const startMs = performance.now();
+      client.send(...said);
+      await sleep(200);
+      await sendCancel(lonely, client.processId, client.secretKey);
+      expect(codesOf(await client.readUntilReady())).toEqual(['57014']);
+      expect(performance.now() - startMs).toBeLessThan(3_000);
+    }
     await client.end();
     await lonely.stop();
     silent.close();

@@ -58,6 +58,8 @@ export class OwnServers implements Routing {
   #primary: ServerSide | null = null;
   #replica: ServerSide | null = null;
   #isOpening = false;
+  /** The client has cancelled what waits for a replica. */
+  #isCancelled = false;
   /** The last attempt of this session to reach a replica failed: until then its units go to the primary. */
   #restUntilMs = 0;
   #isInUnit = false;
@@ -211,6 +213,16 @@ export class OwnServers implements Routing {
     return false;
   }
 
+  /** It is cancelled what waits for a replica: it goes to the primary at once, to be found there. True where something waited. */
+  releaseWait(): boolean {
+    const { gate } = this.#connection;
+    if (!this.#isOpening || this.#isWaitingForQuiet || !gate.has(GATE.route)) return false;
+    this.#isCancelled = true;
+    gate.open(GATE.route);
+    this.#isCancelled = false;
+    return true;
+  }
+
   listHolds(): readonly string[] {
     return this.#primary === null ? [] : ['session'];
   }
@@ -239,7 +251,7 @@ export class OwnServers implements Routing {
     const connection = this.#connection;
     const primary = this.#primary;
     if (primary === null) return true;
-    if (isForReplica && this.#replica === null && this.#hasReplicaToTry()) {
+    if (isForReplica && this.#replica === null && !this.#isCancelled && this.#hasReplicaToTry()) {
       this.#open();
       return false;
     }

@@ -73,6 +73,14 @@ function readParameters(buffer: Buffer, start: number, end: number): ReadonlyMap
   return at === end - 1 ? parameters : null;
 }
 
+/** The StartupMessage with further parameters behind its own. */
+export function addParameters(packet: Buffer, parameters: ReadonlyMap<string, string>): Buffer {
+  const text = [...parameters].map(([name, value]) => `${name}\0${value}\0`).join('');
+  const longer = Buffer.concat([packet.subarray(0, -1), Buffer.from(`${text}\0`)]);
+  longer.writeInt32BE(longer.length, 0);
+  return longer;
+}
+
 /** What is no UTF-8 has a lone surrogate for each byte above ASCII: texts that differ are different for pgweir, too. */
 function readText(buffer: Buffer, start: number, end: number): string {
   const bytes = buffer.subarray(start, end);

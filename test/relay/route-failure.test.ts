@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { withClosedPort } from '../support/closed-port.ts';
 import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
+import { startPostgres } from '../support/postgres.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { sendCancel, WireClient } from '../support/wire-client.ts';
@@ -151,5 +152,34 @@ describe('without pgweir’s own credentials', () => {
     expect(passing.control.counters.unroutable).toBeGreaterThan(0);
     await client.end();
     await passing.stop();
+  });
+});
+
+describe('a replica that is configured otherwise than the primary', () => {
+  test.each(['session', 'transaction'] as const)('answers as the primary would, in mode %s', async (mode) => {
+    const own = await startPostgres({ standbys: 1 });
+    const [standby] = own.standbys;
+    if (standby === undefined) throw new Error('there is no standby');
+    await standby.query("ALTER SYSTEM SET TimeZone = 'Asia/Tokyo'");
+    await standby.query("ALTER SYSTEM SET DateStyle = 'German'");
+    await standby.query('ALTER SYSTEM SET standard_conforming_strings = off');
+    await standby.query('SELECT pg_reload_conf()');
+    const other = await startTestWeir({ postgres: own, rules: ROUTING_RULES, settings: { pool: { mode } } });
+    await waitFor(
+      async () => (await standby.query('SHOW DateStyle')).rows[0]?.DateStyle === 'German, DMY',
+      5_000,
+      () => 'the standby does not read its configuration',
+    );
+    await login(other);
+    const read =
+      "SELECT pg_is_in_recovery() || ' ' || '2024-02-01'::date || ' ' || length('\\\\') || current_setting('TimeZone')";
+    expect(await simple(read)).toEqual(['true 2024-02-01 2Etc/UTC']);
+    await simple("SET DateStyle = 'SQL'");
+    expect(await simple(read)).toEqual(['true 02/01/2024 2Etc/UTC']);
+    await simple('RESET DateStyle');
+    expect(await simple(read)).toEqual(['true 2024-02-01 2Etc/UTC']);
+    await client.end();
+    await other.stop();
+    await own.stop();
   });
 });

@@ -19,6 +19,7 @@ import type { ServerSide } from '../server-side.ts';
 import { acquireFor } from './acquire.ts';
 import { ClientLeft, makeAuthenticationRequest } from './login-dialogue.ts';
 import { proveClient } from './login-proof.ts';
+import { makeReplicaStartup } from './replica-startup.ts';
 import { joinPool } from './shared-login.ts';
 
 /** Codes of Authentication messages. */
@@ -103,7 +104,8 @@ async function logInForClient(
   if (isGone(connection, lease)) return;
   const server = lease === null ? null : connection.attach(lease, true);
   if (server !== null) connection.ownServers.usePrimary(server);
-  connection.ownServers.startup = packet;
+  if (server !== null)
+    connection.ownServers.startup = makeReplicaStartup(packet, startup.parameters, welcome.parameters).packet;
   // Only a later login to a replica needs it.
   if (server === null || settings.targets.replicas.length === 0) connection.login.secret = null;
   for (const [name, value] of welcome.parameters) connection.session.setParameter(name, value);

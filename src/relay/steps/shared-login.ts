@@ -14,6 +14,7 @@ import { makeBackendKeyData, makeParameterStatus } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import type { ServerSide } from '../server-side.ts';
+import { makeReplicaStartup } from './replica-startup.ts';
 import { SharedServers } from './shared-servers.ts';
 import { SharedTargets } from './shared-targets.ts';
 
@@ -31,9 +32,10 @@ export async function joinPool(
   const { user, database } = connection.session.subject;
   const { minor, parameters } = startup;
   const { primary } = context.settings.targets;
+  const loginClass = pool.classFor(primary, user, database, { packet, minor, parameters }, secret);
+  let told: ReadonlyMap<string, string> = new Map();
   const classOf = (endpoint: Endpoint): LoginClass<ServerSide> =>
-    pool.classFor(endpoint, user, database, { packet, minor, parameters }, secret);
-  const loginClass = classOf(primary);
+    pool.classFor(endpoint, user, database, { minor, ...makeReplicaStartup(packet, parameters, told) }, secret);
   const ownName = parameters.get('application_name') ?? null;
   let name = ownName ?? loginClass.defaultName ?? '';
   const servers = new SharedServers(
@@ -47,6 +49,7 @@ export async function joinPool(
   connection.login.pending = pending;
   try {
     const { welcome, isFresh } = await admit(pool, servers, loginClass, packet, ownName !== null, pending.signal);
+    told = welcome.parameters;
     name = ownName ?? loginClass.defaultName ?? '';
     if (connection.isClosing) {
       servers.leave(false);

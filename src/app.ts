@@ -118,6 +118,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
   let lifecycle: 'starting' | 'ready' | 'draining' = 'starting';
   const control: ControlPlane = {
     rules,
+    rulesKept: () => keeper.kept(),
     recorder,
     counters,
     sessions: () => [...listener.connections.values()].map((connection) => connection.summarize()),
@@ -151,7 +152,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     secrets.stop();
     token.stop();
     listener.stopAccepting();
-    await Promise.all([health.close(), admin.close(), poolKeeper?.stop()]);
+    await Promise.all([health.close(), admin.close(), poolKeeper?.stop(), keeper.kept()]);
   };
   const drainAndClose = async (deadlineMs: number): Promise<void> => {
     lifecycle = 'draining';

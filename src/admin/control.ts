@@ -22,6 +22,8 @@ export interface TargetSummary {
 
 export interface ControlPlane {
   readonly rules: RuleBook;
+  /** Resolves when they would survive a restart; missing where nothing is kept. */
+  rulesKept?(): Promise<void>;
   readonly recorder: Recorder;
   readonly counters: RelayCounters;
   sessions(): SessionSummary[];

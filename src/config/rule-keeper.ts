@@ -2,6 +2,7 @@
 // followed when their file changes, kept when they are swapped.
 
 import { resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -11,10 +12,13 @@ import type { Settings } from './settings.ts';
 import { chooseStartingRules, hashRuleText, RuleStore } from './state.ts';
 import { FileWatcher } from './watch.ts';
 
+/** A disk may hang. */
+const KEEP_MS = 5_000;
 const NOT_RELOADED = 'rules were not reloaded; the old ones stay in force';
 
 export class RuleKeeper {
   readonly book: RuleBook;
+  readonly #store: RuleStore | null;
   readonly #watcher: FileWatcher | null;
   readonly #settingsFile: string | null;
   readonly #log: Log;
@@ -24,6 +28,7 @@ export class RuleKeeper {
   /** Throws RuleDocumentError where neither the stored rules nor those of the settings are good. */
   constructor(settings: Settings, log: Log, clock: Clock) {
     const store = settings.stateDirectory === null ? null : new RuleStore(settings.stateDirectory);
+    this.#store = store;
     this.#settingsText = settings.rules.text;
     this.#settingsFile = settings.rules.settingsFile ?? null;
     this.#log = log;
@@ -42,6 +47,14 @@ export class RuleKeeper {
   async reload(): Promise<void> {
     if (this.#watcher === null) this.#reloadInline();
     else await this.#watcher.check(true);
+  }
+
+  /** Resolves when the rules in force would survive a restart, as far as the disk allows that in time. */
+  async kept(): Promise<void> {
+    const late = new AbortController();
+    const deadline = setTimeout(KEEP_MS, undefined, { signal: late.signal }).catch(() => undefined);
+    await Promise.race([this.#store?.settled, deadline]);
+    late.abort();
   }
 
   stop(): void {

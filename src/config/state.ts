@@ -58,6 +58,11 @@ export class RuleStore {
     return saved;
   }
 
+  /** Resolves when all that was to be saved is saved, or could not be. */
+  get settled(): Promise<void> {
+    return this.#lastSave;
+  }
+
   async #write(rules: StoredRules): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     const current = join(this.#directory, CURRENT_FILE);

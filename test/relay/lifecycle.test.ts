@@ -119,6 +119,28 @@ describe('rules', () => {
   });
 });
 
+describe('rules that were posted', () => {
+  test.each(['SIGKILL', 'SIGTERM'] as const)('are there after a %s right behind the answer', async (signal) => {
+    const stateDirectory = await mkdtemp(join(tmpdir(), 'pgweir-state-'));
+    const options = { postgres, environment: { PGWEIR_STATE_DIRECTORY: stateDirectory } };
+    try {
+      const weir = await spawnWeir(options);
+      const headers = { 'content-type': 'application/yaml' };
+      const answer = await fetch(`${weir.adminUrl}/rules`, { method: 'POST', headers, body: DENY });
+      weir.signal(signal);
+      expect(answer.status).toBe(200);
+      await weir.exit();
+      await weir.stop();
+      const next = await spawnWeir(options);
+      const text = await (await fetch(`${next.adminUrl}/rules`)).text();
+      await next.stop();
+      expect(text.trim()).toBe(DENY.trim());
+    } finally {
+      await rm(stateDirectory, { recursive: true, force: true });
+    }
+  });
+});
+
 describe('starts', () => {
   test('rules that are no good end it with 1 and the place of the mistake, before a client could come', async () => {
     const broken = 'traffic_control: { rules: [{ name: broken }] }';

@@ -195,12 +195,12 @@ function addHistory(server: FastifyInstance, control: ControlPlane): void {
 }
 
 /** Runs one change of the rule book and words its outcome, or throws the HttpProblem that says why not. */
-function change(
+async function change(
   request: FastifyRequest<{ Querystring: ChangeQuery }>,
   control: ControlPlane,
   run: (wanted: ChangeRequest) => ChangeOutcome,
   reply: { header(name: string, value: string): unknown },
-): Record<string, unknown> {
+): Promise<Record<string, unknown>> {
   const { query } = request;
   refuseStale(request.headers['if-match'], control.rules.version);
   const isDryRun = query.dry_run === true;
@@ -213,6 +213,7 @@ function change(
   }
   reply.header('etag', formatEtag(control.rules.version));
   const rejudged = outcome.outcome === 'swapped' ? control.countRejudged?.() : undefined;
+  await control.rulesKept?.();
   return {
     outcome: outcome.outcome,
     version: outcome.version,

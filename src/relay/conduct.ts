@@ -35,8 +35,6 @@ import {
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
 const EMPTY_MESSAGE_BYTES = 5;
-/** How long the news that a COPY has failed may take, after data that the server has had for as long. */
-const COPY_FAILURE_MS = 500;
 
 export class Conduct {
   readonly #connection: Connection;
@@ -45,8 +43,6 @@ export class Conduct {
   readonly #waiting: WaitingRoom;
   readonly #decider: Decider;
   readonly #maxStatementBytes: number;
-  /** For a statement under kill_after_ms that came in the middle of a COPY. */
-  #copyWait: 'none' | 'running' | 'over' = 'none';
   readonly #sender: Sender;
   readonly #statements: StatementMessages;
 
@@ -313,25 +309,11 @@ export class Conduct {
   #isCleared(run: Run): boolean {
     if (!this.#waiting.isCleared(run)) return false;
     if (!run.verdict?.kill || !this.#session.owed.hasWork) return true;
-    if (this.#connection.copyIn.isRunning && this.#isCopyGivenUp()) return true;
+    const { copyIn, gate } = this.#connection;
+    if (copyIn.isRunning && copyIn.isGivenUp(() => gate.open(GATE.turn))) return true;
     this.#connection.active.outlet.write(FLUSH);
-    this.#connection.gate.close(GATE.turn);
+    gate.close(GATE.turn);
     return false;
-  }
-
-  /**
-   * The client goes on in the middle of a COPY: either the server has failed it and will say so in a moment, or the client
-   * breaks the protocol. After that moment what it sent goes on, and the server ends the connection for it.
-   */
-  #isCopyGivenUp(): boolean {
-    if (this.#copyWait === 'none') {
-      this.#copyWait = 'running';
-      setTimeout(() => {
-        this.#copyWait = this.#connection.copyIn.isRunning ? 'over' : 'none';
-        this.#connection.gate.open(GATE.turn);
-      }, COPY_FAILURE_MS).unref();
-    }
-    return this.#copyWait === 'over';
   }
 
   /** A refused Query or FunctionCall needs no server to fail on where none is at hand: nothing is open that it could undo. */
@@ -391,7 +373,7 @@ export class Conduct {
     owed.run = run;
     run.sentAtMs = nowMs;
     this.#connection.lastRun = run;
-    if (this.#copyWait === 'over') this.#copyWait = 'none';
+    this.#connection.copyIn.forgetWait();
     if (!run.isPlain) {
       announceEffects(run, owed, this.#session);
       this.#session.isReadingInDoubt ||= owed.kind === OWED.execute && mayChangeReading(run);

@@ -2,7 +2,6 @@
 // may be looked at. It opens with a login, and closes once, by one door.
 
 import type { Socket } from 'node:net';
-import { setTimeout } from 'node:timers/promises';
 import { ERRORS, type ErrorCode, wordError } from '../base/errors.ts';
 import type { Transport } from '../base/transport.ts';
 import type { SubjectView } from '../policy/ruleset.ts';
@@ -33,8 +32,6 @@ const MAX_OWED = 65_536;
 const RESUME_OWED = 32_768;
 /** What a server may still say to nobody before its connection is closed, which it notices when it says more. */
 const MAX_UNHEARD_BYTES = 65_536;
-/** A statement that has just been sent must have begun, or a cancel finds nothing. */
-const BEGIN_MS = 50;
 
 export class Connection {
   readonly session: Session<Run>;
@@ -287,7 +284,8 @@ export class Connection {
   /** A CancelRequest of the client, or of an administrator. False where nothing runs. */
   async cancel(origin: 'client' | 'admin'): Promise<boolean> {
     if (this.conduct.abandonWait() || this.router.abandonWait()) return true;
-    if (this.ownServers.releaseWait()) await setTimeout(BEGIN_MS);
+    const released = this.ownServers.releaseWait();
+    if (released !== null) await released;
     this.#cancelLane ??= new CancelLane(
       () => cancelRunning(this, this.#context.pool),
       () => this.endTurn(),

@@ -3,6 +3,9 @@
 import type { Clock } from '../base/clock.ts';
 import type { Run } from './run.ts';
 
+/** How long the news that a COPY has failed may take, after data that the server has had for as long. */
+const FAILURE_MS = 500;
+
 export class CopyIn {
   readonly #clock: Clock;
   /** The statement that takes the data, and since when. */
@@ -17,6 +20,8 @@ export class CopyIn {
    * are kept back; it would answer them if the COPY had failed by then, so they are sent when it fails.
    */
   keptSyncs = 0;
+  /** For a statement under kill_after_ms that came in its place. */
+  #wait: 'none' | 'running' | 'over' = 'none';
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -47,5 +52,26 @@ export class CopyIn {
     const { keptSyncs } = this;
     this.end();
     return keptSyncs;
+  }
+
+  /**
+   * The client goes on as if it were over: either the server has failed it and will say so in a moment, or the client breaks the
+   * protocol. True after that moment, when `onWaited` has been called: what the client sent goes on then, and the server ends the
+   * connection for it.
+   */
+  isGivenUp(onWaited: () => void): boolean {
+    if (this.#wait === 'none') {
+      this.#wait = 'running';
+      setTimeout(() => {
+        this.#wait = this.isRunning ? 'over' : 'none';
+        onWaited();
+      }, FAILURE_MS).unref();
+    }
+    return this.#wait === 'over';
+  }
+
+  /** What has waited for it has been sent. */
+  forgetWait(): void {
+    if (this.#wait === 'over') this.#wait = 'none';
   }
 }

@@ -5,6 +5,7 @@
 // a prepared statement is prepared there before it is used. What cannot be carried over keeps the session on the primary:
 // that is counted, never guessed.
 
+import { setTimeout } from 'node:timers/promises';
 import { describeError } from '../../base/errors.ts';
 import type { Endpoint } from '../../config/settings.ts';
 import { LoginRefused } from '../../pool/login.ts';
@@ -27,6 +28,8 @@ import { StatementCarrier } from './carry-statements.ts';
 import { wantsReplica } from './look-ahead.ts';
 import { OWN_SERVERS } from './surroundings.ts';
 
+/** A statement that has just been sent must have begun, or a cancel finds nothing. */
+const BEGIN_MS = 50;
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
 const MAX_SETTINGS = 256;
 /** A replica that did not serve is not tried again for so long: each attempt may cost the whole connect timeout. */
@@ -213,14 +216,14 @@ export class OwnServers implements Routing {
     return false;
   }
 
-  /** It is cancelled what waits for a replica: it goes to the primary at once, to be found there. True where something waited. */
-  releaseWait(): boolean {
+  /** What waits for a replica is cancelled: it goes to the primary at once. Resolves when it can be found there; null: nothing waits. */
+  releaseWait(): Promise<void> | null {
     const { gate } = this.#connection;
-    if (!this.#isOpening || this.#isWaitingForQuiet || !gate.has(GATE.route)) return false;
+    if (!this.#isOpening || this.#isWaitingForQuiet || !gate.has(GATE.route)) return null;
     this.#isCancelled = true;
     gate.open(GATE.route);
     this.#isCancelled = false;
-    return true;
+    return setTimeout(BEGIN_MS);
   }
 
   listHolds(): readonly string[] {

@@ -26,6 +26,13 @@ export interface ParserStats {
 
 /** WASM memory never shrinks; an instance begins with 128 MiB of address space and is replaced beyond this. */
 const MAX_INSTANCE_BYTES = 256 * 1024 * 1024;
+/**
+ * A trap leaves the C side's stack as deep as it was. After some twenty of them it runs into the data below it, and calls never
+ * return; until the instance is replaced, a worn one only gets texts that are too short to be deep (a trap takes 20 000
+ * characters).
+ */
+const MAX_TRAPS = 4;
+const MAX_SHALLOW_CHARACTERS = 8 * 1024;
 const FINGERPRINT = /^[0-9a-f]{16}$/;
 
 const encoder = new TextEncoder();
@@ -33,6 +40,8 @@ const decoder = new TextDecoder();
 const stats: ParserStats = { parses: 0, failures: 0, replacements: 0 };
 let current: LibPgQueryInstance | null = null;
 let isReplacing = false;
+/** Of the current instance. */
+let traps = 0;
 
 /**
  * Makes the parser ready; everything else here is synchronous and throws an Error before this has been awaited once.
@@ -58,6 +67,7 @@ export function parseSql(text: string): ParseOutcome {
   // libpg-query takes a C string: what stands behind a NUL would go unread.
   if (text.includes('\0')) return failWith('nul_byte');
   const instance = loadedInstance();
+  if (isTooRisky(text)) return failWith('too_deep');
   stats.parses++;
   try {
     const answer = readTree(instance, text);
@@ -72,7 +82,7 @@ export function parseSql(text: string): ParseOutcome {
 
 /** The public pg_query fingerprint of a text: 16 hex digits, or the empty string when it cannot be read. */
 export function fingerprintSql(text: string): string {
-  if (text.includes('\0')) return '';
+  if (text.includes('\0') || isTooRisky(text)) return '';
   const instance = loadedInstance();
   try {
     const fingerprint = callForString(instance, instance._wasm_fingerprint, text);
@@ -95,6 +105,10 @@ function loadedInstance(): LibPgQueryInstance {
   return current;
 }
 
+function isTooRisky(text: string): boolean {
+  return traps >= MAX_TRAPS && text.length > MAX_SHALLOW_CHARACTERS;
+}
+
 function failWith(reason: UnparsedReason): ParseOutcome {
   stats.failures++;
   return { isParsed: false, reason };
@@ -113,6 +127,7 @@ function recover(error: unknown): UnparsedReason {
   if (error instanceof SyntaxError) return 'syntax';
   const isTrap = error instanceof RangeError || (error instanceof Error && error.name === 'RuntimeError');
   if (!isTrap) throw error;
+  traps++;
   replaceInstance();
   return 'too_deep';
 }
@@ -123,6 +138,7 @@ function replaceInstance(): void {
   createInstance().then(
     (instance) => {
       current = instance;
+      traps = 0;
       stats.replacements++;
       isReplacing = false;
     },

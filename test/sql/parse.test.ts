@@ -37,6 +37,17 @@ describe('hostile text', () => {
     expect(reasonFor('select 1')).toBeNull();
   });
 
+  test('however many traps come before the replacement does, what others send is read', async () => {
+    const union = `select 1${' union all select 1'.repeat(20_000)}`;
+    for (let round = 0; round < 60; round++) {
+      expect(reasonFor(union)).toBe('too_deep');
+      expect(reasonFor(`select ${round} from t`)).toBeNull();
+    }
+    const before = parserStats().replacements;
+    await expect.poll(() => parserStats().replacements, { timeout: 10_000 }).toBeGreaterThan(before);
+    expect(reasonFor(`select 1 /* ${' '.repeat(100_000)} */`)).toBeNull();
+  });
+
   test('no replacement without a trap', async () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     const before = parserStats().replacements;

@@ -33,7 +33,7 @@ class Model {
   beginCopyIn(): boolean {
     const [head, ...behind] = this.entries;
     if (head === undefined) return false;
-    while (behind[0]?.kind === OWED.sync) behind.shift();
+    while (behind[0]?.kind === OWED.sync || behind[0]?.kind === OWED.flush) behind.shift();
     const hasEnded = behind[0]?.kind === OWED.copyEnd;
     if (hasEnded) behind.shift();
     this.entries = [head, ...behind];
@@ -108,6 +108,15 @@ describe('the queue of owed replies', () => {
       entry.declared = [];
       queue.shift();
     }
+  });
+
+  test('a Flush that would be refused is not owed either where a copy passes it over', () => {
+    const queue = new OwedQueue<string>();
+    for (const kind of [OWED.execute, OWED.flush, OWED.sync, OWED.flush, OWED.copyEnd, OWED.flush]) queue.push(kind);
+    expect(queue.beginCopyIn()).toBe(true);
+    queue.shift();
+    expect(queue.head?.kind).toBe(OWED.flush);
+    expect([queue.count, queue.hasWork]).toEqual([1, false]);
   });
 
   test('syncs sent before the end of a copy are not owed, those behind it are', () => {

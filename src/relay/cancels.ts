@@ -68,6 +68,8 @@ export class CancelLane {
 
 /** Cancels what the session runs, where it runs. False where nothing does, or where the server gave no key. */
 export async function cancelRunning(connection: Connection, pool: SessionPool): Promise<boolean> {
+  const released = connection.ownServers.releaseWait();
+  if (released !== null) await released;
   const lease = connection.hasServer ? connection.active.lease : null;
   if (lease === null || lease.key === null || connection.session.isQuiet) return false;
   await pool.cancel(lease.endpoint, lease.key);

@@ -284,8 +284,6 @@ export class Connection {
   /** A CancelRequest of the client, or of an administrator. False where nothing runs. */
   async cancel(origin: 'client' | 'admin'): Promise<boolean> {
     if (this.conduct.abandonWait() || this.router.abandonWait()) return true;
-    const released = this.ownServers.releaseWait();
-    if (released !== null) await released;
     this.#cancelLane ??= new CancelLane(
       () => cancelRunning(this, this.#context.pool),
       () => this.endTurn(),

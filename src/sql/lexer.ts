@@ -81,6 +81,18 @@ export function lexSql(text: string): LexedText {
   return { normalized: normalized.replace(/[ ;]+$/, ''), commentRanges, asEnd };
 }
 
+const NAME = String.raw`(?:"[^"]*"|[\w$\u0080-\uffff]+)`;
+/** SET of somebody's own setting, or the same in ALTER ROLE and its kin, up to the value. */
+const OWN_SETTING = new RegExp(
+  `^((?:alter (?:(?:role|user|database) ${NAME} (?:in database ${NAME} )?|system ))?set (?:(?:session|local) )?${NAME}(?: ?\\. ?${NAME})+(?: ?= ?| to ))(?!default$).+$`,
+  'is',
+);
+
+/** A value of a setting that PostgreSQL does not know may be written as a word, and be a secret all the same. */
+export function hideOwnSetting(normalized: string): string {
+  return normalized.replace(OWN_SETTING, '$1?');
+}
+
 /** Text that nobody could read may show no literal: kept are words, operators and brackets before the first quote. */
 export function redactSql(text: string): string {
   // In a text with a stray quote every later "outside" may be an inside, so nothing after the first one is shown.
@@ -93,7 +105,7 @@ export function redactSql(text: string): string {
     .replace(/(?<!\w)\.?[0-9][\w.]*/g, '?')
     .replace(/\s+/g, ' ')
     .trim();
-  return isCut ? `${kept} …`.trimStart() : kept;
+  return hideOwnSetting(isCut ? `${kept} …`.trimStart() : kept);
 }
 
 const MAX_REDACTED_CHARACTERS = 1000;

@@ -2,7 +2,7 @@
 
 import { effectOf } from './effects.ts';
 import type { StatementFacts, StatementShape, TextFacts } from './facts.ts';
-import { lexSql } from './lexer.ts';
+import { hideOwnSetting, lexSql } from './lexer.ts';
 import { fingerprintSql, type ParsedStatement, parseSql } from './parse.ts';
 import { readTags } from './tags.ts';
 import type { TreeNode } from './tree.ts';
@@ -27,7 +27,7 @@ export function readStatements(text: string): TextFacts {
 function readStatement(text: string, tree: TreeNode): StatementFacts {
   const { normalized, commentRanges, asEnd } = lexSql(text);
   const shape: StatementShape = {
-    normalized,
+    normalized: hideOwnSetting(normalized),
     fingerprint: fingerprintSql(text),
     ...walkStatement(tree),
     unparsed: null,

@@ -2,8 +2,9 @@
 
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
-import { lexSql, redactSql } from '../../src/sql/lexer.ts';
+import { hideOwnSetting, lexSql, redactSql } from '../../src/sql/lexer.ts';
 import { loadParser, parseSql, scanSql } from '../../src/sql/parse.ts';
+import { readStatements } from '../../src/sql/statement-reader.ts';
 import { CORPUS } from './corpus.ts';
 import { queries, tokenSoup } from './sql-soup.ts';
 
@@ -107,6 +108,28 @@ test('unreadable text shows its words and no literal', () => {
   expect(redactSql('do $$ hunter2')).toBe('do …');
   expect(redactSql('select /* hunter2')).toBe('select …');
   expect(redactSql(`select ${'a'.repeat(5000)}`).length).toBeLessThan(1100);
+});
+
+test.each([
+  ['SET my.token = hunter2', 'SET my.token = ?'],
+  ['set local "My"."Token" to hunter2, hunter3', 'set local "My"."Token" to ?'],
+  ['SET SESSION my . deep.token=hunter2', 'SET SESSION my . deep.token=?'],
+  ['ALTER ROLE app IN DATABASE shop SET my.token TO hunter2', 'ALTER ROLE app IN DATABASE shop SET my.token TO ?'],
+  ['alter system set my.token = hunter2', 'alter system set my.token = ?'],
+  ['SET my.token TO DEFAULT', 'SET my.token TO DEFAULT'],
+  ['SET search_path = app, public', 'SET search_path = app, public'],
+  ['UPDATE t SET a = b.c', 'UPDATE t SET a = b.c'],
+  ['SET my.token = hunter2 hunter3', 'SET my.token = ?'],
+])('of %s is shown %s: the value of a setting that is not PostgreSQL’s own may be a secret', (text, shown) => {
+  const [facts] = readStatements(text);
+  expect(facts?.shape.normalized).toBe(shown);
+});
+
+test('the value of a setting is looked for in linear time', () => {
+  const startedAt = performance.now();
+  for (const part of ['a.', 'a', '"" ', '. ', 'set ']) hideOwnSetting(`set ${part.repeat(200_000)}`);
+  hideOwnSetting(`alter role ${'set a.'.repeat(200_000)}`);
+  expect(performance.now() - startedAt).toBeLessThan(2_000);
 });
 
 test('redaction never shows what stands behind a quote, whatever the text', () => {

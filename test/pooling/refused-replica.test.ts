@@ -2,6 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ROUTING_RULES, WHERE } from '../relay/routed-client.ts';
+import { waitFor } from '../support/deadline.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
@@ -41,4 +42,19 @@ test('a role that a replica does not know yet keeps its client on the primary, a
   } finally {
     await standby?.query('SELECT pg_wal_replay_resume()');
   }
+});
+
+test('a session that is serializable by default stays on the primary, as a standby refuses all that it says', async () => {
+  await withPool();
+  const client = await WireClient.login(weir);
+  expect(await client.rows(WHERE)).toEqual([['t']]);
+  await client.rows('SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE');
+  for (let round = 0; round < 3; round++) expect(await client.rows(WHERE)).toEqual([['f']]);
+  await client.rows('RESET default_transaction_isolation');
+  // What it has set is asked for a moment later.
+  await waitFor(
+    async () => (await client.rows(WHERE))[0]?.[0] === 't',
+    5_000,
+    () => 'it is never routed again',
+  );
 });

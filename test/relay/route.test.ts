@@ -263,6 +263,20 @@ describe('settings', () => {
     );
   });
 
+  test.each([
+    "SET default_transaction_isolation = 'serializable'",
+    'SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE',
+  ])('under which a standby refuses everything keep the session on the primary: %s', async (sql) => {
+    await login();
+    expect(await simple(WHERE)).toEqual(['t']);
+    await simple(sql);
+    expect([await simple(WHERE), await extended(WHERE)]).toEqual([['f'], ['f']]);
+    await simple('DISCARD ALL');
+    expect(await simple(WHERE)).toEqual(['t']);
+    await simple("SET default_transaction_isolation = 'repeatable read'");
+    expect(await simple(WHERE)).toEqual(['t']);
+  });
+
   test('reported by the server are told to the client once, by the primary', async () => {
     await login();
     await simple(WHERE);

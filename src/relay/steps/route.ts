@@ -28,6 +28,8 @@ import { StatementCarrier } from './carry-statements.ts';
 import { wantsReplica } from './look-ahead.ts';
 import { OWN_SERVERS } from './surroundings.ts';
 
+/** A standby takes the setting, and then refuses all that runs. */
+const REFUSED_BY_STANDBYS = /\bserializable\b/i;
 /** A statement that has just been sent must have begun, or a cancel finds nothing. */
 const BEGIN_MS = 50;
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
@@ -148,8 +150,8 @@ export class OwnServers implements Routing {
     } else if (effect?.type === 'set') {
       if (effect.isLocal) return;
       // The text would be repeated in UTF-8.
-      if (this.#connection.session.clientEncoding === 'UTF8' || isAscii(statement.text))
-        this.#unitSettings.push(statement.text);
+      const isRepeatable = this.#connection.session.clientEncoding === 'UTF8' || isAscii(statement.text);
+      if (isRepeatable && !REFUSED_BY_STANDBYS.test(statement.text)) this.#unitSettings.push(statement.text);
       else this.#isPinned = true;
     } else if (effect?.type === 'create_temporary' || makesState(statement)) {
       this.#isPinned = true;

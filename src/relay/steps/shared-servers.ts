@@ -124,14 +124,14 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   }
 
   isReadyForQuery(run: Run): boolean {
-    if (run.isPlain) return this.#isAt(this.#targets.forQuery(run), false);
+    if (run.isPlain) return this.#isAt(this.#targets.forQuery(run, this.belongings), false);
     if (run.facts.some(touchesDefinitions) && this.#watchDefinitions().isWaiting(run.facts)) return false;
-    return this.#isAt(this.#targets.forQuery(run), run.facts.some(showsLibraries));
+    return this.#isAt(this.#targets.forQuery(run, this.belongings), run.facts.some(showsLibraries));
   }
 
   isReadyForUnit(): boolean {
     if (this.#isInUnit && this.#member !== null) return true;
-    this.#isInUnit = this.#isAt(this.#targets.forUnit(), false);
+    this.#isInUnit = this.#isAt(this.#targets.forUnit(this.belongings), false);
     return this.#isInUnit;
   }
 

@@ -6,6 +6,7 @@ import type { Endpoint } from '../../config/settings.ts';
 import { LoginRefused } from '../../pool/login.ts';
 import type { LoginClass } from '../../pool/login-class.ts';
 import { isPassing } from '../../pool/opener.ts';
+import type { Belongings } from '../../session/belongings.ts';
 import type { TextFacts } from '../../sql/facts.ts';
 import { traceOf } from '../../sql/traces.ts';
 import type { Connection } from '../connection.ts';
@@ -39,14 +40,14 @@ export class SharedTargets {
     this.#classOf = classOf;
   }
 
-  forQuery({ verdict, facts }: Run): LoginClass<ServerSide> {
-    if (verdict?.route?.target !== 'replica' || !this.#isRoutable(facts)) return this.primary;
+  forQuery({ verdict, facts }: Run, belongings: Belongings): LoginClass<ServerSide> {
+    if (verdict?.route?.target !== 'replica' || !this.#isRoutable(facts, belongings)) return this.primary;
     return this.#pickReplica();
   }
 
-  forUnit(): LoginClass<ServerSide> {
+  forUnit(belongings: Belongings): LoginClass<ServerSide> {
     if (this.#replicas.length === 0 || !this.#connection.view().ruleset.hasRoutes) return this.primary;
-    const isForReplica = wantsReplica(this.#connection, this.#context, (facts) => this.#isRoutable(facts));
+    const isForReplica = wantsReplica(this.#connection, this.#context, (facts) => this.#isRoutable(facts, belongings));
     return isForReplica ? this.#pickReplica() : this.primary;
   }
 
@@ -69,11 +70,13 @@ export class SharedTargets {
     return this.#context.settings.targets.replicas;
   }
 
-  #isRoutable(facts: TextFacts): boolean {
+  #isRoutable(facts: TextFacts, { settings }: Belongings): boolean {
     const { catalog } = this.primary.pool;
     catalog.need();
     const isFree =
       this.#replicas.length > 0 &&
+      // A standby refuses all that runs so.
+      settings.get('default_transaction_isolation') !== 'serializable' &&
       !this.#connection.session.isTransactionAhead &&
       facts.every((statement) => mayRunElsewhere(statement.shape) && traceOf(statement, catalog.knowledge) === 0);
     if (!isFree) this.#context.counters.unroutable++;

@@ -30,7 +30,7 @@ test('shutdown shows the token that the settings name, and without it pgweir goe
     err: expect.stringContaining('401'),
   });
   expect((await fetch(`${weir.healthUrl}/readiness`)).status).toBe(200);
-  expect((await fetch(`${weir.healthUrl}/quitquitquit`, { method: 'POST' })).status).toBe(404);
+  expect((await fetch(`${weir.healthUrl}/quitquitquit`, { method: 'POST' })).status).toBe(405);
   expect(await run(['shutdown', weir.configurationPath])).toMatchObject({ code: 0 });
   expect(await weir.exit()).toBe(0);
 });

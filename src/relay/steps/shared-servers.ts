@@ -12,7 +12,7 @@ import { makeCleaning } from '../../pool/handover.ts';
 import type { LoginClass } from '../../pool/login-class.ts';
 import type { Member } from '../../pool/member.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
-import { NO_BELONGINGS } from '../../session/belongings.ts';
+import { type Belongings, NO_BELONGINGS } from '../../session/belongings.ts';
 import type { Circumstances } from '../../session/preparation.ts';
 import { resolveStatements } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
@@ -95,6 +95,11 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     return this.#isClean ? pins : this.#leavings.traces | this.#leavings.unaskable | pins;
   }
 
+  /** What is known to be in the session; what has been left since is asked for where the client goes elsewhere. */
+  get #settled(): Belongings {
+    return this.#leavings.traces === 0 ? this.belongings : NO_BELONGINGS;
+  }
+
   get applicationName(): string {
     return this.#nameApart ?? this.#view.applicationName;
   }
@@ -124,14 +129,14 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   }
 
   isReadyForQuery(run: Run): boolean {
-    if (run.isPlain) return this.#isAt(this.#targets.forQuery(run, this.belongings), false);
-    if (run.facts.some(touchesDefinitions) && this.#watchDefinitions().isWaiting(run.facts)) return false;
-    return this.#isAt(this.#targets.forQuery(run, this.belongings), run.facts.some(showsLibraries));
+    if (!run.isPlain && run.facts.some(touchesDefinitions) && this.#watchDefinitions().isWaiting(run.facts))
+      return false;
+    return this.#isAt(this.#targets.forQuery(run, this.#settled), !run.isPlain && run.facts.some(showsLibraries));
   }
 
   isReadyForUnit(): boolean {
     if (this.#isInUnit && this.#member !== null) return true;
-    this.#isInUnit = this.#isAt(this.#targets.forUnit(this.belongings), false);
+    this.#isInUnit = this.#isAt(this.#targets.forUnit(this.#settled), false);
     return this.#isInUnit;
   }
 

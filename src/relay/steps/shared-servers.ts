@@ -32,6 +32,7 @@ import { circumstancesOf } from './circumstances.ts';
 import { ClientView } from './client-view.ts';
 import { DefinitionWatch, touchesDefinitions } from './definition-watch.ts';
 import { isAtRest, listHolds } from './holds.ts';
+import { IdleInTransaction } from './idle-in-transaction.ts';
 import { Leavings } from './leavings.ts';
 import { QueuePlace } from './queue-place.ts';
 import type { SharedTargets } from './shared-targets.ts';
@@ -67,7 +68,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   #ran = 0;
   /** Null until definitions change. */
   #definitions: DefinitionWatch | null = null;
-  #idleInTransactionSinceMs = 0;
+  readonly #idle: IdleInTransaction;
 
   constructor(
     connection: Connection,
@@ -86,6 +87,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     this.#catalog = targets.primary.pool.catalog;
     this.maxStatements = pool.settings.maxPreparedStatements;
     this.statements = new StatementCarrier(connection, this);
+    this.#idle = new IdleInTransaction(connection, pool.settings.idleInTransactionMs);
     this.#leavings = new Leavings(this.#catalog, pool.settings.sequences);
   }
 
@@ -230,8 +232,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     const member = this.#member;
     if (member === null || this.#isAsking) return;
     const { session } = this.#connection;
-    if (session.isQuiet && session.status !== TRANSACTION.idle)
-      this.#idleInTransactionSinceMs = this.#context.clock.monotonicMs();
+    this.#idle.note(this.#context.clock);
     const isInTransaction = session.isQuiet && !session.isUnitOpen && session.status === TRANSACTION.open;
     const isResting = isAtRest(this.#connection);
     const mayBeWrong = this.#isViewTouched && (isInTransaction || isResting) && member.side?.isPrimary;
@@ -300,12 +301,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   }
 
   checkIdle(nowMs: number): void {
-    const { idleInTransactionMs } = this.#pool.settings;
-    const { session } = this.#connection;
-    if (idleInTransactionMs === 0 || !session.isQuiet || session.isUnitOpen) return;
-    if (session.status === TRANSACTION.idle || session.phase !== 'ready') return;
-    if (nowMs - this.#idleInTransactionSinceMs >= idleInTransactionMs)
-      this.#connection.fail('idle_in_transaction', null);
+    this.#idle.check(nowMs);
   }
 
   canLose(server: ServerSide): boolean {

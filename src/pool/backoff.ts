@@ -1,6 +1,6 @@
 // How long logins that fail are not tried again.
 
-/** At first; twice as long after each further failure. */
+/** At first; twice as long after each further attempt. */
 const FIRST_MS = 100;
 
 export class Backoff {
@@ -13,7 +13,9 @@ export class Backoff {
     this.#delayMs = FIRST_MS;
   }
 
+  /** Of several that were under way together only the first counts: they tell of one and the same trouble. */
   fail(nowMs: number, maxDelayMs: number): void {
+    if (nowMs < this.untilMs) return;
     this.untilMs = nowMs + this.#delayMs;
     this.#delayMs = Math.min(this.#delayMs * 2, maxDelayMs);
   }

@@ -1,7 +1,7 @@
 // Logins to servers that fail are not tried again at once. Who need not wait for that does not.
 
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { ROUTING_RULES, WHERE } from '../relay/routed-client.ts';
@@ -30,6 +30,43 @@ async function timeOf(act: () => Promise<unknown>): Promise<number> {
   return performance.now() - startMs;
 }
 
+/** A way to the server that can be cut and mended. */
+async function startSwitch() {
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  const server = createServer((near) => {
+    near.on('error', () => undefined);
+    if (isCut) {
+      near.destroy();
+      return;
+    }
+    const far = connect(postgres.primaryPort, postgres.host).on('error', () => undefined);
+    near.pipe(far).pipe(near);
+    near.on('close', () => far.destroy());
+    far.on('close', () => near.destroy());
+    sockets.add(near);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const cut = (): void => {
+    isCut = true;
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    host: '127.0.0.1',
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    cut,
+    mend() {
+      isCut = false;
+    },
+    close() {
+      cut();
+      server.close();
+    },
+  };
+}
+
 test('options that the server refuses keep only those back who ask for them', async () => {
   weir = await startTestWeir({ postgres, settings: { pool: { mode: 'transaction', size: 5 } } });
   const client = await login();
@@ -47,6 +84,30 @@ test('options that the server refuses keep only those back who ask for them', as
     await sleep(20);
   }
   expect(await timeOf(() => client.rows('SELECT 1'))).toBeLessThan(1_000);
+});
+
+test('many clients that fail together in a short outage do not wait for long after it', async () => {
+  const front = await startSwitch();
+  try {
+    weir = await startTestWeir({
+      postgres: front,
+      settings: { pool: { mode: 'transaction', size: 20 } },
+    });
+    await Promise.all(Array.from({ length: 20 }, login));
+    await Promise.all(clients.map((client) => client.rows('SELECT 1')));
+    front.cut();
+    await waitFor(
+      () => weir.control.pools()[0]?.connections.idle === 0,
+      5_000,
+      () => 'the connections are still there',
+    );
+    const answers = Promise.all(clients.map((client) => timeOf(() => client.rows('SELECT 1'))));
+    await sleep(300);
+    front.mend();
+    expect(Math.max(...(await answers))).toBeLessThan(3_000);
+  } finally {
+    front.close();
+  }
 });
 
 test('a replica that does not let anybody in makes nobody wait for the next attempt: the primary serves', async () => {

@@ -42,7 +42,8 @@ export async function admit<Side>(
     if (pool.waiters.size > 0 || pool.isPaused || !hasRoom) return { welcome, isFresh: false };
   }
   const member = await awaitNew(pools, guest, loginClass, startup, signal);
-  pools.giveBack(member);
+  // Its client speaks in a moment, and would get another one while this one is asked for the definitions.
+  pools.giveBack(member, false);
   if (!isNamed) loginClass.defaultName = member.welcome.parameters.get('application_name') ?? '';
   return { welcome: member.welcome, isFresh: true };
 }

@@ -50,7 +50,7 @@ export class Catalog {
     return this.#isNeeded && this.isWanted;
   }
 
-  /** Without knowledge nothing is routed: it is kept up from now on, until it has been read once more. */
+  /** Without knowledge nothing is routed, and no login shared: it is kept up from now on, until it has been read once more. */
   need(): void {
     this.#isNeeded = true;
   }
@@ -103,11 +103,12 @@ export class Catalog {
   /** What was read while the epoch was `epoch`. */
   learn(knowledge: CatalogKnowledge, epoch: number, nowMs: number): void {
     this.last = knowledge;
-    this.hasLoginTrigger = knowledge.hasLoginTrigger;
     if (epoch !== this.#epoch || this.#changing > 0) {
+      this.hasLoginTrigger ||= knowledge.hasLoginTrigger;
       this.#doubt();
       return;
     }
+    this.hasLoginTrigger = knowledge.hasLoginTrigger;
     this.knowledge = knowledge;
     this.#isFresh = true;
     this.#isDue = false;

@@ -138,11 +138,11 @@ export class TransactionPool<Side> {
     waiter.loginClass.pool.waiters.delete(waiter);
   }
 
-  /** The client is through, and left nothing that is not in its belongings. */
-  giveBack(member: Member<Side>): void {
+  /** The client is through, and left nothing that is not in its belongings. `mayLearn`: it need not be there again at once. */
+  giveBack(member: Member<Side>, mayLearn = true): void {
     this.#endLease(member);
     if (member.wasCancelled) this.#sayThenRest(member, '');
-    else this.rest(member);
+    else this.rest(member, mayLearn);
   }
 
   /** The client is quiet, and keeps the connection until somebody needs it. */
@@ -218,9 +218,14 @@ export class TransactionPool<Side> {
     });
   }
 
-  /** What logins depend on has changed: clients that come from now on get connections that were opened after that. */
-  renewLogins(): void {
-    for (const pool of this.#pools.values()) pool.catalog.hasLoginTrigger = true;
+  /**
+   * What logins depend on has changed: clients that come from now on get connections that were opened after that.
+   *
+   * @param triggersIn the database whose event triggers have changed; null for none
+   */
+  renewLogins(triggersIn: string | null): void {
+    for (const { database, catalog } of this.#pools.values())
+      if (database === triggersIn) catalog.hasLoginTrigger = true;
     this.renewLoginsOf([...this.#pools.values()]);
   }
 

@@ -63,6 +63,29 @@ test('who logs in after ALTER ROLE … SET has the new value, and who was there 
   }
 });
 
+test('logins share connections again after ALTER ROLE, and after an event trigger that is none of logins', async () => {
+  ground = await startPoolGround(postgres, { size: 4 });
+  const { wire } = await ground.login();
+  await wire.rows('CREATE FUNCTION note_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN PERFORM 1; END$$');
+  const openedBy = async (sql: string): Promise<number> => {
+    const here = ground as PoolGround;
+    await wire.rows(sql);
+    const before = here.pool().opened;
+    for (let round = 0; round < 8; round++) await visit(here);
+    return here.pool().opened - before;
+  };
+  try {
+    expect(await openedBy("ALTER ROLE weir SET work_mem = '8MB'")).toBeLessThan(4);
+    expect(await openedBy('CREATE EVENT TRIGGER on_ddl ON ddl_command_end EXECUTE FUNCTION note_ddl()')).toBeLessThan(
+      4,
+    );
+  } finally {
+    await postgres.query('ALTER ROLE weir RESET work_mem');
+    await postgres.query('DROP EVENT TRIGGER on_ddl');
+    await postgres.query('DROP FUNCTION note_ddl()');
+  }
+});
+
 test('a login trigger runs for each login, from the first after it was made', async () => {
   ground = await startPoolGround(postgres, { size: 4 });
   const { wire } = await ground.login();

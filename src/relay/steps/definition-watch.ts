@@ -2,6 +2,7 @@
 // their transaction has ended.
 
 import type { Catalog } from '../../pool/catalogs.ts';
+import type { ServerPool } from '../../pool/server-pool.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { GATE, type Gate } from '../gate.ts';
@@ -21,13 +22,16 @@ export class DefinitionWatch {
   readonly #catalog: Catalog;
   readonly #gate: Gate;
   readonly #pool: TransactionPool<ServerSide>;
+  readonly #database: string;
   #isChanging = false;
   #hasChangedLogins = false;
+  #hasChangedTriggers = false;
 
-  constructor(gate: Gate, pool: TransactionPool<ServerSide>, catalog: Catalog) {
+  constructor(gate: Gate, pool: TransactionPool<ServerSide>, { catalog, database }: ServerPool<ServerSide>) {
     this.#gate = gate;
     this.#pool = pool;
     this.#catalog = catalog;
+    this.#database = database;
   }
 
   /** Connections to databases without clients are being closed first; the gate opens when they are. */
@@ -48,14 +52,19 @@ export class DefinitionWatch {
   }
 
   complete({ shape }: StatementFacts): void {
-    if (CHANGES_LOGINS.test(shape.kinds[0] ?? '')) this.#hasChangedLogins = true;
+    const kind = shape.kinds[0] ?? '';
+    if (CHANGES_LOGINS.test(kind)) this.#hasChangedLogins = true;
+    if (kind.endsWith('_event_trigger')) this.#hasChangedTriggers = true;
   }
 
   /** The transaction is over, or the client has gone. */
   end(): void {
     if (this.#isChanging) this.#catalog.endChange();
     this.#isChanging = false;
-    if (this.#hasChangedLogins) this.#pool.renewLogins();
+    if (this.#hasChangedLogins) this.#pool.renewLogins(this.#hasChangedTriggers ? this.#database : null);
+    // Until it is known what became of them, each login opens a connection.
+    if (this.#hasChangedTriggers) this.#catalog.need();
     this.#hasChangedLogins = false;
+    this.#hasChangedTriggers = false;
   }
 }

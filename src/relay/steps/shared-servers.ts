@@ -364,7 +364,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   }
 
   #watchDefinitions(): DefinitionWatch {
-    this.#definitions ??= new DefinitionWatch(this.#connection.gate, this.#pool, this.#catalog);
+    this.#definitions ??= new DefinitionWatch(this.#connection.gate, this.#pool, this.#targets.primary.pool);
     return this.#definitions;
   }
 

@@ -30,7 +30,8 @@ export class Seating<Side> {
     const { guest, loginClass } = waiter;
     const { startup, isForNew, isPatient } = waiter.wish;
     const { pool } = loginClass;
-    const isBackingOff = loginClass.isBackingOff(this.#pools.clock.monotonicMs());
+    const nowMs = this.#pools.clock.monotonicMs();
+    const isBackingOff = loginClass.isBackingOff(nowMs);
     if (startup !== null && loginClass.failure !== null && isBackingOff) {
       this.#endWait(waiter);
       waiter.refuse(loginClass.failure);
@@ -57,10 +58,11 @@ export class Seating<Side> {
       this.#openFor(waiter);
       return true;
     }
-    // What makes room does so when the server has let go of it.
-    const spare = pool.closing > 0 ? null : (pool.findSpare() ?? this.#pools.shares.findSpare(pool));
+    // Room helps nobody whose login the server refuses. What makes room does so when the server has let go of it.
+    const isRefused = nowMs < loginClass.backoff.untilMs;
+    const spare = pool.closing > 0 || isRefused ? null : (pool.findSpare() ?? this.#pools.shares.findSpare(pool));
     if (spare !== null) this.#pools.close(spare);
-    else this.#askForOne(pool);
+    else this.#askForOne(pool, isRefused);
     return false;
   }
 
@@ -96,9 +98,10 @@ export class Seating<Side> {
     this.#queueWaits.observe((this.#pools.clock.monotonicMs() - waiter.sinceMs) / 1000);
   }
 
-  #askForOne(pool: ServerPool<Side>): void {
+  /** `isOfPool`: it is no help to have more room. */
+  #askForOne(pool: ServerPool<Side>, isOfPool: boolean): void {
     const own = pool.findReclaimable(this.#pools.clock.monotonicMs());
-    const member = own ?? this.#pools.shares.findReclaimable(pool);
+    const member = own ?? (isOfPool ? null : this.#pools.shares.findReclaimable(pool));
     if (member === null) return;
     if (member !== own) member.isRetiring = true;
     this.#pools.reclaim(member);

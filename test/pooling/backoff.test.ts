@@ -86,6 +86,36 @@ test('options that the server refuses keep only those back who ask for them', as
   expect(await timeOf(() => client.rows('SELECT 1'))).toBeLessThan(1_000);
 });
 
+test('who waits for a login that the server refuses costs nobody else a connection', async () => {
+  weir = await startTestWeir({ postgres, settings: { pool: { mode: 'transaction', size: 5 } } });
+  const refused = { parameters: { options: '-c role=dropped_meanwhile' } };
+  await postgres.query('CREATE ROLE dropped_meanwhile');
+  try {
+    for (const client of [await login(), await login()]) await client.rows('SELECT 1');
+    const waiting = await WireClient.login(weir, refused);
+    clients.push(waiting);
+    const pid = (await waiting.rows('SELECT pg_backend_pid()'))[0]?.[0];
+    await postgres.query(`SELECT pg_terminate_backend(${pid})`);
+    await waitFor(
+      () => weir.control.pools()[0]?.connections.idle === 2,
+      5_000,
+      () => 'the connection is still there',
+    );
+  } finally {
+    await postgres.query('DROP ROLE dropped_meanwhile');
+  }
+  const until = performance.now() + 1_700;
+  while (performance.now() < until) {
+    await expect(WireClient.login(weir, refused)).rejects.toThrow('dropped_meanwhile');
+    await sleep(20);
+  }
+  const answer = clients[2]?.rows('SELECT 1').catch(() => undefined);
+  await sleep(400);
+  expect(weir.control.pools()[0]).toMatchObject({ waiting: 1, connections: { idle: 2 } });
+  clients[2]?.destroy();
+  await answer;
+});
+
 test('many clients that fail together in a short outage do not wait for long after it', async () => {
   const front = await startSwitch();
   try {

@@ -2,6 +2,7 @@
 // application_name, which is set again for each client. Within a class RESET leads every client back to its own values.
 
 import type { LoginSecret } from '../auth/verifier.ts';
+import type { WeirError } from '../base/errors.ts';
 import type { Endpoint } from '../config/settings.ts';
 import { Backoff } from './backoff.ts';
 import type { LoginRefused, Welcome } from './login.ts';
@@ -18,7 +19,7 @@ export class LoginClass<Side> {
   /** The application_name that the server gives who brings none, by the role or the options; null where nobody knows yet. */
   defaultName: string | null = null;
   /** Why the last login failed, in the server's words: others need not ask again for a while. */
-  failure: LoginRefused | null = null;
+  failure: LoginRefused | WeirError | null = null;
   /** After logins that the server refused to this class, and maybe to no other: for its options, or its password. */
   readonly backoff = new Backoff();
   /** Clients and connections that are of it. */

@@ -50,6 +50,7 @@ export class Opener<Side> {
         signal: this.#never,
       });
       const member = new Member(lease, loginClass, welcome, generation, this.#clock.monotonicMs());
+      await this.#trySnapshot(member);
       await this.#learnFirst(member);
       if (pool.catalog.hasLoginTrigger) await this.#settleLogin(member);
       loginClass.welcome = welcome;
@@ -62,10 +63,9 @@ export class Opener<Side> {
       loginClass.backoff.succeed();
       return member;
     } catch (error) {
-      loginClass.failure = error instanceof LoginRefused ? error : null;
+      loginClass.failure = error instanceof LoginRefused || isOfSession(error) ? error : null;
       pool.lastError = describeError(error);
-      const isOfClass = error instanceof LoginRefused && !isPassing(error);
-      (isOfClass ? loginClass : pool).backoff.fail(this.#clock.monotonicMs(), this.#loginRetryMs);
+      (isOfSession(error) ? loginClass : pool).backoff.fail(this.#clock.monotonicMs(), this.#loginRetryMs);
       throw error;
     } finally {
       pool.opening--;
@@ -119,6 +119,17 @@ export class Opener<Side> {
     }
   }
 
+  /** A standby lets in who is serializable by role or options, and then refuses all that runs. */
+  async #trySnapshot(member: Member<Side>): Promise<void> {
+    if (member.reported.get('in_hot_standby') === 'off') return;
+    try {
+      await retireOnError(member, this.say(member, 'SELECT 1'));
+    } catch (error) {
+      if (!(error instanceof WeirError) || error.code !== 'statement_refused') throw error;
+      throw new WeirError('session_not_moved', error.detail);
+    }
+  }
+
   /** No client's statement runs before it is known what its database's own code does, where that can be known. */
   async #learnFirst(member: Member<Side>): Promise<void> {
     const { catalog }: { catalog: Catalog } = member.loginClass.pool;
@@ -148,6 +159,12 @@ async function retireOnError<Side, Result>(member: Member<Side>, talk: Promise<R
     void member.lease.retire(false);
     throw error;
   }
+}
+
+/** The server serves, but not a session like this one: others need not stay away from it. */
+export function isOfSession(error: unknown): error is LoginRefused | WeirError {
+  if (error instanceof LoginRefused) return !isPassing(error);
+  return error instanceof WeirError && error.code === 'session_not_moved';
 }
 
 /** The server does not serve now, but may in a moment: who has waited may wait on. */

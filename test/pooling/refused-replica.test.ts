@@ -58,3 +58,27 @@ test('a session that is serializable by default stays on the primary, as a stand
     () => 'it is never routed again',
   );
 });
+
+test.each(['session', 'transaction'] as const)(
+  'in mode %s who is serializable by options or role stays on the primary, too',
+  async (mode) => {
+    weir = await startTestWeir({ postgres, rules: ROUTING_RULES, settings: { pool: { mode, size: 2 } } });
+    const other = await WireClient.login(weir);
+    const options = '-c default_transaction_isolation=serializable';
+    const byOptions = await WireClient.login(weir, { parameters: { options } });
+    await postgres.query('CREATE ROLE careful LOGIN');
+    await postgres.query('ALTER ROLE careful SET default_transaction_isolation = serializable');
+    try {
+      await postgres.waitForReplay();
+      const byRole = await WireClient.login(weir, { user: 'careful' });
+      for (let round = 0; round < 3; round++) {
+        for (const client of [byOptions, byRole]) expect(await client.rows(WHERE)).toEqual([['f']]);
+        expect(await other.rows(WHERE)).toEqual([['t']]);
+      }
+      await byRole.end();
+    } finally {
+      await weir.stop();
+      await postgres.query('DROP ROLE careful');
+    }
+  },
+);

@@ -30,6 +30,8 @@ import { OWN_SERVERS } from './surroundings.ts';
 
 /** A standby takes the setting, and then refuses all that runs. */
 const REFUSED_BY_STANDBYS = /\bserializable\b/i;
+/** Fails on a standby where the session is serializable by its role or its options: so would all that runs there. */
+const FIRST_ON_REPLICA = 'SELECT 1';
 /** A statement that has just been sent must have begun, or a cancel finds nothing. */
 const BEGIN_MS = 50;
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
@@ -71,7 +73,7 @@ export class OwnServers implements Routing {
   #isWaitingForQuiet = false;
   /** Session state was made that cannot be repeated on another server. */
   #isPinned = false;
-  #settings: string[] = [];
+  #settings: string[] = [FIRST_ON_REPLICA];
   /** Settings made in the unit that runs: they hold if it ends well, with no transaction of the client's around them. */
   #unitSettings: string[] = [];
   #mayUnitBeUndone = false;
@@ -130,7 +132,7 @@ export class OwnServers implements Routing {
     this.#isWaitingForQuiet = false;
     if (this.#isReplicaUnfit) {
       this.#isReplicaUnfit = false;
-      this.#rest('it does not take a setting of the session');
+      this.#rest('it does not take the session as it is');
       this.#dropReplica();
     }
     this.#connection.gate.open(GATE.route);
@@ -142,7 +144,7 @@ export class OwnServers implements Routing {
     const { effect, shape } = statement;
     if (shape.queryClass === 'transaction') this.#mayUnitBeUndone = true;
     if (effect?.type === 'discard_all') {
-      this.#settings = [];
+      this.#settings = [FIRST_ON_REPLICA];
       this.#unitSettings = [];
       this.#isPinned = false;
       this.#hasDiscarded = true;

@@ -1,11 +1,9 @@
 // Which target a unit of work runs on where server connections are shared: a rule's replica, for what leaves nothing behind
 // in its session, or else the primary.
 
-import { WeirError } from '../../base/errors.ts';
 import type { Endpoint } from '../../config/settings.ts';
-import { LoginRefused } from '../../pool/login.ts';
 import type { LoginClass } from '../../pool/login-class.ts';
-import { isPassing } from '../../pool/opener.ts';
+import { isOfSession } from '../../pool/opener.ts';
 import type { Belongings } from '../../session/belongings.ts';
 import type { TextFacts } from '../../sql/facts.ts';
 import { traceOf } from '../../sql/traces.ts';
@@ -54,10 +52,7 @@ export class SharedTargets {
   /** Nothing came of that one. Where the reason is this client's own, others need not stay away from it. */
   rest({ endpoint }: LoginClass<ServerSide>, error: unknown): void {
     const untilMs = this.#context.clock.monotonicMs() + REST_MS;
-    const isOwn =
-      (error instanceof LoginRefused && !isPassing(error)) ||
-      (error instanceof WeirError && error.code === 'session_not_moved');
-    if (isOwn) this.#restUntilMs.set(endpoint, untilMs);
+    if (isOfSession(error)) this.#restUntilMs.set(endpoint, untilMs);
     else this.#context.pool.rest(endpoint, untilMs);
   }
 

@@ -67,13 +67,16 @@ export class SharedTargets {
 
   #isRoutable(facts: TextFacts, { settings }: Belongings): boolean {
     const { catalog } = this.primary.pool;
-    catalog.need();
-    const isFree =
+    let isFree =
       this.#replicas.length > 0 &&
       // A standby refuses all that runs so.
       settings.get('default_transaction_isolation') !== 'serializable' &&
       !this.#connection.session.isTransactionAhead &&
-      facts.every((statement) => mayRunElsewhere(statement.shape) && traceOf(statement, catalog.knowledge) === 0);
+      facts.every((statement) => mayRunElsewhere(statement.shape));
+    if (isFree) {
+      catalog.need();
+      isFree = facts.every((statement) => traceOf(statement, catalog.knowledge) === 0);
+    }
     if (!isFree) this.#context.counters.unroutable++;
     return isFree;
   }

@@ -122,6 +122,8 @@ export class Session<Run> {
 
   /** Such a statement is unanswered: where it failed, or was skipped, what is sent now runs all the same. */
   get isTransactionInDoubt(): boolean {
+    // A COPY passes over the Sync behind it: then all can be answered though no ReadyForQuery has come.
+    if (this.isQuiet) return false;
     return this.#transactionSince > 0 && this.#transactionSince <= this.owed.syncedUpTo;
   }
 

@@ -83,4 +83,17 @@ describe.each([
     const unit = [BEGIN, frontend.extendedQuery(DELETE), frontend.extendedQuery('COMMIT'), sync()];
     expect(refusals(await send(2, ...unit, frontend.extendedQuery(UPDATE), sync()))).toBe(0);
   });
+
+  test('nothing waits for the end of a unit whose Sync a COPY has passed over', async () => {
+    client.send(Buffer.concat([BEGIN, frontend.extendedQuery('COPY transacted FROM STDIN'), sync()]));
+    await client.readUntil('G');
+    const lines = await send(
+      1,
+      frontend.copyData(Buffer.from('2\n')),
+      frontend.copyDone(),
+      frontend.extendedQuery(DELETE),
+      sync(),
+    );
+    expect(refusals(lines)).toBe(0);
+  });
 });

@@ -41,6 +41,8 @@ const LABELS: Readonly<Record<string, string>> = {
 
 /** What is left of UHC without its extension: KS X 1001. */
 const KOREAN = 'euc-kr';
+/** What it makes of two bytes that are no character. */
+const REPLACEMENT = 0xfffd;
 
 /** Encodings in which WHATWG reads a lone byte 0x80 as a character, while to PostgreSQL it begins one of two bytes. */
 const LONE_0X80: Readonly<Record<string, string>> = {
@@ -73,47 +75,56 @@ export function decodeSql(latin1: string, encoding: string): string | null {
   return text !== null && suspect !== undefined && text.includes(suspect) ? null : text;
 }
 
-/** Node's decoder of that name does not know the extension, of which the second byte can be a letter. */
+/**
+ * Node's decoder of that name does not know the extension, of which the second byte can be a letter. By a table: thousands of calls
+ * of a decoder between the syllables of the extension would hold up everybody.
+ */
 function decodeUhc(latin1: string): string | null {
-  let text = '';
-  let done = 0;
-  for (let at = 0; at < latin1.length; ) {
-    const isAlone = latin1.charCodeAt(at) < 0x80;
-    const extended = isAlone ? undefined : extendedHangul(latin1.charCodeAt(at), latin1.charCodeAt(at + 1));
-    if (extended !== undefined) {
-      const before = decodeBytes(latin1.slice(done, at), KOREAN);
-      if (before === null) return null;
-      text += before + extended;
-      done = at + 2;
-    }
-    at += isAlone ? 1 : 2;
+  uhc ??= listUhc();
+  const units = new Uint16Array(latin1.length);
+  let count = 0;
+  for (let at = 0; at < latin1.length; at++) {
+    const lead = latin1.charCodeAt(at);
+    const unit = lead < 0x80 ? lead : uhc[placeInUhc(lead, latin1.charCodeAt(++at))];
+    if (unit === undefined || unit < 0) return null;
+    units[count++] = unit;
   }
-  const rest = decodeBytes(latin1.slice(done), KOREAN);
-  return rest === null ? null : text + rest;
+  return Buffer.from(units.buffer, 0, 2 * count).toString('utf16le');
 }
 
-let extension: readonly string[] | null = null;
+/** UTF-16 by lead and trail byte; -1: nothing. */
+let uhc: Int32Array | null = null;
+
+function placeInUhc(lead: number, trail: number): number {
+  return (lead - 0x80) * 256 + trail;
+}
 
 /** The extension has the syllables that KS X 1001 lacks, in the order of Unicode, where that leaves room. */
-function extendedHangul(lead: number, trail: number): string | undefined {
-  extension ??= listExtension();
-  let row = -1;
-  if (trail >= 0x41 && trail <= 0x5a) row = trail - 0x41;
-  else if (trail >= 0x61 && trail <= 0x7a) row = trail - 0x61 + 26;
-  else if (trail >= 0x81 && trail <= (lead <= 0xa0 ? 0xfe : 0xa0)) row = trail - 0x81 + 52;
-  if (row < 0 || lead < 0x81) return undefined;
-  return extension[lead <= 0xa0 ? (lead - 0x81) * 178 + row : 32 * 178 + (lead - 0xa1) * 84 + row];
-}
-
-function listExtension(): string[] {
-  const known = new Set<string>();
-  for (let lead = 0xb0; lead <= 0xc8; lead++)
-    for (let trail = 0xa1; trail <= 0xfe; trail++)
-      known.add(decodeBytes(String.fromCharCode(lead, trail), KOREAN) ?? '');
-  const syllables: string[] = [];
-  for (let code = 0xac00; code <= 0xd7a3; code++)
-    if (!known.has(String.fromCharCode(code))) syllables.push(String.fromCharCode(code));
-  return syllables;
+function listUhc(): Int32Array {
+  const table = new Int32Array(128 * 256).fill(-1);
+  const pairs: number[] = [];
+  for (let lead = 0xa1; lead <= 0xfe; lead++) for (let trail = 0xa1; trail <= 0xfe; trail++) pairs.push(lead, trail);
+  // In one piece: thousands of calls would take 100 ms.
+  const decoded = new TextDecoder(KOREAN).decode(Buffer.from(pairs));
+  for (let at = 0; at < decoded.length; at++) {
+    const code = decoded.charCodeAt(at);
+    if (code !== REPLACEMENT) table[placeInUhc(pairs[2 * at] as number, pairs[2 * at + 1] as number)] = code;
+  }
+  const known = new Set(table);
+  let lead = 0x81;
+  let trail = 0x40;
+  for (let code = 0xac00; code <= 0xd7a3; code++) {
+    if (known.has(code)) continue;
+    trail++;
+    if (trail === 0x5b) trail = 0x61;
+    else if (trail === 0x7b) trail = 0x81;
+    else if (trail > (lead <= 0xa0 ? 0xfe : 0xa0)) {
+      lead++;
+      trail = 0x41;
+    }
+    table[placeInUhc(lead, trail)] = code;
+  }
+  return table;
 }
 
 function decodeBytes(latin1: string, label: string): string | null {

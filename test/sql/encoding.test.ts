@@ -44,6 +44,7 @@ test.each([
   ['EUC_JP', "\xc6'"],
   ['UHC', '\xff\x41'],
   ['UHC', 'x\xb0'],
+  ['UHC', "\x80'"],
   ['JOHAB', '\xd0\x5c'],
   ['EUC_TW', '\xc4\xa1'],
   ['NO_SUCH_ENCODING', '\xfc'],
@@ -58,6 +59,12 @@ test('UHC has every syllable where the server has it', async () => {
   );
   const [row] = rows;
   expect(decodeSql(Buffer.from(String(row?.bytes), 'hex').toString('latin1'), 'UHC')).toBe(row?.text);
+});
+
+test('long UHC takes no longer than its length asks for', () => {
+  const startedMs = performance.now();
+  expect(decodeSql('\x81\x41'.repeat(1 << 23), 'UHC')).toHaveLength(1 << 23);
+  expect(performance.now() - startedMs).toBeLessThan(2_000);
 });
 
 test('text that cannot be decoded is unparsed, not guessed', () => {

@@ -4,6 +4,7 @@
 import { decodeSql, isAsciiText } from './encoding.ts';
 import type { StatementShape, TextFacts } from './facts.ts';
 import { GenerationMap } from './generation-map.ts';
+import { parserStats } from './parse.ts';
 import { KIN, RecentTexts } from './recent-texts.ts';
 import { ShapeScanner } from './shape.ts';
 import { readStatements } from './statement-reader.ts';
@@ -68,6 +69,8 @@ export class FactsCache {
   readonly #recent = new RecentTexts();
   /** As what the text that was read last is worth keeping by its bytes. */
   #worth: Worth = WORTH.nothing;
+  /** What the grammar was asked last it may answer otherwise another time: that is not kept. */
+  #isPostponed = false;
 
   constructor(options: FactsCacheOptions) {
     this.#maxAnalyzedBytes = options.maxAnalyzedBytes;
@@ -154,7 +157,15 @@ export class FactsCache {
     if (!areStringsConforming && text.includes('\\')) {
       return this.#keepText(latin1, [unparsedFacts(text, 'syntax')], conditions);
     }
-    return this.#keepText(latin1, this.#shareShapes(readStatements(text)), conditions);
+    const facts = this.#readByGrammar(text);
+    return this.#isPostponed ? this.#countMiss(facts) : this.#keepText(latin1, facts, conditions);
+  }
+
+  #readByGrammar(text: string): TextFacts {
+    const { postponed } = parserStats();
+    const facts = this.#shareShapes(readStatements(text));
+    this.#isPostponed = parserStats().postponed !== postponed;
+    return facts;
   }
 
   /** The scanner has just read `text`: its fields describe it. */
@@ -181,7 +192,8 @@ export class FactsCache {
   }
 
   #readNewShape(latin1: string, text: string, conditions: ReadingConditions): TextFacts {
-    const facts = this.#shareShapes(readStatements(text));
+    const facts = this.#readByGrammar(text);
+    if (this.#isPostponed) return this.#countMiss(facts);
     const [first] = facts;
     // The scanner lets one plain query through; should the grammar see more in it, only this text is known.
     if (first === undefined || facts.length !== 1 || first.effect !== null) {

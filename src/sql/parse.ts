@@ -22,6 +22,8 @@ export interface ParserStats {
   failures: number;
   /** Fresh WASM instances made because one trapped (text too deep) or its memory had grown too far. */
   replacements: number;
+  /** Texts that a worn instance was not given: another time they may be read. */
+  postponed: number;
 }
 
 /** WASM memory never shrinks; an instance begins with 128 MiB of address space and is replaced beyond this. */
@@ -37,7 +39,7 @@ const FINGERPRINT = /^[0-9a-f]{16}$/;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-const stats: ParserStats = { parses: 0, failures: 0, replacements: 0 };
+const stats: ParserStats = { parses: 0, failures: 0, replacements: 0, postponed: 0 };
 let current: LibPgQueryInstance | null = null;
 let isReplacing = false;
 /** Of the current instance. */
@@ -106,7 +108,11 @@ function loadedInstance(): LibPgQueryInstance {
 }
 
 function isTooRisky(text: string): boolean {
-  return traps >= MAX_TRAPS && text.length > MAX_SHALLOW_CHARACTERS;
+  if (traps < MAX_TRAPS || text.length <= MAX_SHALLOW_CHARACTERS) return false;
+  stats.postponed++;
+  // No trap follows that would try again, should the last attempt have failed.
+  replaceInstance();
+  return true;
 }
 
 function failWith(reason: UnparsedReason): ParseOutcome {
@@ -143,7 +149,7 @@ function replaceInstance(): void {
       isReplacing = false;
     },
     () => {
-      // Out of memory: the old instance goes on, and the next trap tries again.
+      // Out of memory: the old instance goes on, and the next trap, or text that it is not given, tries again.
       isReplacing = false;
     },
   );

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import type { TextFacts } from '../../src/sql/facts.ts';
 import { FactsCache } from '../../src/sql/facts-cache.ts';
 import { GenerationMap } from '../../src/sql/generation-map.ts';
-import { loadParser } from '../../src/sql/parse.ts';
+import { loadParser, parserStats } from '../../src/sql/parse.ts';
 import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS, tooLongFacts } from '../../src/sql/unparsed.ts';
 
 beforeAll(loadParser);
@@ -200,4 +200,16 @@ test('messages without a text of their own are unknown, with their reason', () =
     kinds: ['function_call'],
   });
   expect(NOT_PREPARED_FACTS.shape).toMatchObject({ queryClass: 'unknown', unparsed: 'not_prepared', kinds: [] });
+});
+
+test('a long text that comes while the parser is worn is read when that has been replaced', async () => {
+  const cache = newCache();
+  const traps = Array.from({ length: 5 }, (_, index) => `select ${index}${' union all select 1'.repeat(20_000)}`);
+  for (const trap of traps) expect(read(cache, trap)[0]?.shape.unparsed).toBe('too_deep');
+  const long = (id: number): string => `delete from t where id in (${'1, '.repeat(5_000)}${id})`;
+  const several = `${long(1)}; select 1`;
+  for (const text of [long(1), several]) expect(read(cache, text)[0]?.shape.unparsed).toBe('too_deep');
+  const before = parserStats().replacements;
+  await expect.poll(() => parserStats().replacements, { timeout: 10_000 }).toBeGreaterThan(before);
+  for (const text of [long(1), long(2), several]) expect(read(cache, text)[0]?.shape.kinds).toEqual(['delete']);
 });

@@ -243,7 +243,12 @@ class Passage {
 
   #giveBack(nowMs: number): void {
     for (const { limiter, key } of this.#tokens) limiter.giveBack(key);
-    for (const slot of this.#held.splice(0)) slot.end(nowMs);
+    this.#endHeld(nowMs);
+  }
+
+  /** The virtual ones first: who takes over an enforced slot asks at once for those of rules that are observed. */
+  #endHeld(nowMs: number): void {
+    for (const slot of this.#held.splice(0).reverse()) slot.end(nowMs);
   }
 
   #refuse(hit: RuleHit, retryAfterMs: number, nowMs: number): LimitRefused {
@@ -263,8 +268,7 @@ class Passage {
   #release(): void {
     if (this.#held.length === 0) return;
     this.#gate.held -= 1;
-    const nowMs = this.#gate.scheduler.nowMs();
-    for (const slot of this.#held.splice(0)) slot.end(nowMs);
+    this.#endHeld(this.#gate.scheduler.nowMs());
   }
 
   /** Limits in observe mode, each as though it alone were enforced: only what it would let through drains it. */

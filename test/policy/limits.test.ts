@@ -350,6 +350,16 @@ describe('a limit in observe mode', () => {
     expect(bench.gate.refused).toBe(4);
   });
 
+  test('beside an enforced one does not count who takes over the place of what has just ended', async () => {
+    const limit: LimitRule = { action: 'max_concurrent', limit: 1, wait_ms: 50 };
+    const bench = new Bench(limit, { ...limit, wait_ms: 0, mode: 'observe' });
+    const first = holdOf(bench.ask());
+    const next = bench.ask();
+    first.release();
+    expect(next.type === 'waiting' && (await next.until).type).toBe('admitted');
+    expect(bench.reports).toEqual(['limit_0 waited']);
+  });
+
   test('counts a virtual wait as refused only when no virtual slot came free in time', () => {
     const bench = new Bench({ action: 'max_concurrent', limit: 1, wait_ms: 50, mode: 'observe' });
     const [long, inTime] = [holdOf(bench.ask()), holdOf(bench.ask())];

@@ -11,9 +11,12 @@ import { makeLimitKey } from './limiter.ts';
 import { LiveRule } from './live-rule.ts';
 import type { Refusal, RuleHit, Verdict } from './verdict.ts';
 
-/** What a message holds while it runs. `release` when it has ended, however it ended; a second call does nothing. */
+/** What a message holds while it runs. */
 export interface Hold {
+  /** It has ended, however it ended, or has to wait for something else. A second call does nothing. */
   release(): void;
+  /** What was released before it ran is asked for once more: slots, no tokens. What it has waited already counts. */
+  askAgain(nowMs: number): Admission;
 }
 
 export interface Admitted {
@@ -105,16 +108,19 @@ interface HeldSlot {
   end(nowMs: number): void;
 }
 
-class Passage {
+class Passage implements Hold {
   readonly #gate: LimitGate;
   readonly #verdict: Verdict;
   readonly #tags: Tags;
   readonly #owner: SlotOwner;
-  readonly #isResumed: boolean;
+  #isResumed: boolean;
   readonly #tokens: Taken[] = [];
   readonly #wanted: WantedSlot[] = [];
   readonly #held: HeldSlot[] = [];
   readonly #delayed = new Set<RuleHit>();
+  /** How long it has stood in the line of each, and what has been reported: once for each, however often it asks. */
+  readonly #waitedMs = new Map<RuleHit, number>();
+  readonly #reported = new Set<RuleHit>();
   #settle: ((admission: Admitted | LimitRefused) => void) | null = null;
   #stopWaiting: (() => void) | null = null;
 
@@ -167,7 +173,7 @@ class Passage {
       const { limiter, key, hit } = wanted;
       if (limiter.tryTake(key, this.#owner)) {
         this.#hold(limiter, key, nowMs);
-      } else if (limiter.waitMs > 0 && this.#standInLine(wanted)) {
+      } else if (this.#standInLine(wanted, nowMs)) {
         this.#delayed.add(hit);
         return null;
       } else {
@@ -177,20 +183,24 @@ class Passage {
     return this.#pass(nowMs);
   }
 
-  #standInLine(wanted: WantedSlot): boolean {
+  /** False where it may not wait any longer, or the line is full. */
+  #standInLine(wanted: WantedSlot, sinceMs: number): boolean {
     const { limiter, key, hit } = wanted;
+    const waitedMs = this.#waitedMs.get(hit) ?? 0;
+    if (waitedMs >= limiter.waitMs) return false;
     const waiter: SlotWaiter = {
       owner: this.#owner,
       accept: (nowMs) => {
         this.#stopWaiting = null;
         cancelDeadline();
+        this.#waitedMs.set(hit, waitedMs + nowMs - sinceMs);
         this.#hold(limiter, key, nowMs);
         this.#goOn(nowMs);
         return true;
       },
     };
     if (!limiter.enqueue(key, waiter)) return false;
-    const cancelDeadline = this.#gate.scheduler.after(limiter.waitMs, () => {
+    const cancelDeadline = this.#gate.scheduler.after(limiter.waitMs - waitedMs, () => {
       limiter.leave(key, waiter);
       this.#stopWaiting = null;
       this.#finish(this.#refuse(hit, limiter.retryAfterMs(), this.#gate.scheduler.nowMs()));
@@ -227,7 +237,7 @@ class Passage {
   #abandon(): void {
     if (this.#settle === null) {
       // Granted in this very turn, and the waiter left before it could hear of it: nobody else will release.
-      this.#release();
+      this.release();
       return;
     }
     this.#settle = null;
@@ -258,14 +268,25 @@ class Passage {
   }
 
   #pass(nowMs: number): Admitted {
-    for (const hit of this.#delayed) this.#gate.report(this.#verdict, hit, 'waited');
+    for (const hit of this.#delayed) this.#report(hit, 'waited');
     this.#pretend(nowMs);
     if (this.#held.length === 0) return ADMITTED;
     this.#gate.held += 1;
-    return { type: 'admitted', hold: { release: () => this.#release() } };
+    return { type: 'admitted', hold: this };
   }
 
-  #release(): void {
+  #report(hit: RuleHit, outcome: 'waited' | 'would_refuse'): void {
+    if (this.#reported.has(hit)) return;
+    this.#reported.add(hit);
+    this.#gate.report(this.#verdict, hit, outcome);
+  }
+
+  askAgain(nowMs: number): Admission {
+    this.#isResumed = true;
+    return this.begin(nowMs);
+  }
+
+  release(): void {
     if (this.#held.length === 0) return;
     this.#gate.held -= 1;
     this.#endHeld(this.#gate.scheduler.nowMs());
@@ -279,7 +300,7 @@ class Passage {
       if (limiter === null) continue;
       const key = this.#keyFor(limiter, hit);
       if (limiter.kind === 'rate') {
-        if (!this.#isResumed && limiter.take(key, nowMs) < 0) this.#gate.report(this.#verdict, hit, 'would_refuse');
+        if (!this.#isResumed && limiter.take(key, nowMs) < 0) this.#report(hit, 'would_refuse');
       } else if (!seen.some((other) => other.limiter === limiter && other.key === key)) {
         seen.push({ hit, limiter, key });
         this.#pretendSlot(hit, limiter, key, nowMs);
@@ -296,7 +317,7 @@ class Passage {
       this.#hold(limiter, key, nowMs);
       return;
     }
-    const wouldRefuse = (): void => this.#gate.report(this.#verdict, hit, 'would_refuse');
+    const wouldRefuse = (): void => this.#report(hit, 'would_refuse');
     const deadlineMs = nowMs + limiter.waitMs;
     let grantedMs: number | null = null;
     const waiter: SlotWaiter = {

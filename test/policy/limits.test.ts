@@ -233,6 +233,33 @@ describe('max_concurrent', () => {
     expect(bench.gate).toMatchObject({ waiting: 0, held: 1, refused: 0 });
   });
 
+  test('asked for again by one statement, waits no longer than wait_ms in all, and counts once', async () => {
+    const watched: LimitRule = { name: 'watched', action: 'max_concurrent', limit: 1, mode: 'observe' };
+    const bench = new Bench({ ...rule, name: 'enforced', limit: 1, wait_ms: 100 }, watched);
+    let runs = holdOf(bench.ask());
+    const waiting = bench.ask();
+    if (waiting.type !== 'waiting') throw new Error('expected it to wait');
+    bench.scheduler.advanceTo(60);
+    runs.release();
+    const passed = holdOf(await waiting.until);
+    passed.release();
+    runs = holdOf(bench.ask());
+    let again = passed.askAgain(60);
+    if (again.type !== 'waiting') throw new Error('expected it to wait again');
+    bench.scheduler.advanceTo(90);
+    runs.release();
+    const back = holdOf(await again.until);
+    expect(back).toBe(passed);
+    back.release();
+    runs = holdOf(bench.ask());
+    again = back.askAgain(90);
+    bench.scheduler.advanceTo(100);
+    expect(again.type === 'waiting' && (await again.until).type).toBe('refused');
+    expect(bench.reports).toEqual(['enforced waited']);
+    runs.release();
+    expect(bench.gate).toMatchObject({ refused: 1 });
+  });
+
   test('keeps no key without a running statement', () => {
     const bench = new Bench({ ...rule, per: 'user' });
     for (let index = 0; index < 100; index += 1) holdOf(bench.ask({ user: `u${index}` })).release();

@@ -33,6 +33,7 @@ traffic_control:
       per: [application_name, user, 'tag:tenant']
     - { name: slow_lane, match: { application_name: slow_lane }, action: rate_limit, rate_per_sec: 0.01, burst: 1, wait_ms: 200000 }
     - { name: places, match: { application_name: places }, action: max_concurrent, limit: 3, wait_ms: 20000 }
+    - { name: places_watched, match: { application_name: places }, mode: observe, action: max_concurrent, limit: 1 }
     - { name: single, match: { application_name: single }, action: max_concurrent, limit: 1, message: "one at a time" }
     - { name: left, match: { query_regex: left_place }, action: max_concurrent, limit: 1, wait_ms: 20000 }
     - { name: right, match: { query_regex: right_place }, action: max_concurrent, limit: 1, wait_ms: 20000 }
@@ -321,6 +322,31 @@ describe('max_concurrent', () => {
     // The place is free, and no server connection is held.
     expect(codeOf(await third.query(sql))).toBe('ok');
     await Promise.all([inside.end(), outside.end(), third.end()]);
+    await crowded.stop();
+  });
+
+  test('counts a statement once that is asked again when it has waited for a shared server connection', async () => {
+    const crowded = await startTestWeir({
+      postgres,
+      rules: RULES,
+      settings: { pool: { mode: 'transaction', size: 2 } },
+    });
+    const [first, stranger, second] = await Promise.all(
+      ['places', 'stranger', 'places'].map((name) =>
+        WireClient.login(crowded, { parameters: { application_name: name } }),
+      ),
+    );
+    if (first === undefined || stranger === undefined || second === undefined) throw new Error('a client is missing');
+    first.send(frontend.query("SELECT pg_sleep(1), 'counted_once'"));
+    stranger.send(frontend.query("SELECT pg_sleep(0.5), 'counted_once'"));
+    await waitFor(
+      async () => (await countOnServer('counted_once')) === 2,
+      5_000,
+      () => 'they do not reach the servers',
+    );
+    expect(codeOf(await second.query('SELECT 1'))).toBe('ok');
+    const [rule] = crowded.control.rules.active.rules.filter(({ name }) => name === 'places_watched');
+    expect(rule?.counters).toMatchObject({ matched: 2, wouldRefuse: 1 });
     await crowded.stop();
   });
 

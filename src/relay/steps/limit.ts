@@ -1,7 +1,7 @@
 // rate_limit and max_concurrent: asks whether a statement may run now, and keeps the one that has to wait for it. What
 // follows it waits behind the gate.
 
-import type { Admission } from '../../policy/limit-gate.ts';
+import type { Admission, Hold } from '../../policy/limit-gate.ts';
 import type { TextFacts } from '../../sql/facts.ts';
 import { FLUSH } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
@@ -18,7 +18,7 @@ export class WaitingRoom {
   /** The statement that stands before the gate, decided but not sent. */
   #kept: Run | null = null;
   /** The statement that has given its place back while it waits for a server. */
-  #placeless: Run | null = null;
+  #placeless: { readonly run: Run; readonly hold: Hold } | null = null;
   #waiting: { readonly run: Run; readonly sinceMs: number; readonly abandon: () => void } | null = null;
 
   constructor(connection: Connection, context: RelayContext) {
@@ -47,15 +47,17 @@ export class WaitingRoom {
   giveBack(run: Run): void {
     if (run.hold === null || run.verdict?.limits.length === 0) return;
     run.hold.release();
+    this.#placeless = { run, hold: run.hold };
     run.hold = null;
-    this.#placeless = run;
   }
 
   /** The statement has a server connection now. Afterwards as after `ask`. */
   askAgain(run: Run): void {
-    if (this.#placeless !== run) return;
+    if (this.#placeless?.run !== run) return;
+    const { hold } = this.#placeless;
     this.#placeless = null;
-    this.ask(run, run.facts, true);
+    const nowMs = this.#context.clock.monotonicMs();
+    this.#apply(run, hold.askAgain(nowMs), nowMs);
   }
 
   /** False while it waits. */

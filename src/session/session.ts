@@ -122,9 +122,9 @@ export class Session<Run> {
 
   /** Such a statement is unanswered: where it failed, or was skipped, what is sent now runs all the same. */
   get isTransactionInDoubt(): boolean {
+    if (this.#transactionSince === 0 || this.#transactionSince > this.owed.syncedUpTo) return false;
     // A COPY passes over the Sync behind it: then all can be answered though no ReadyForQuery has come.
-    if (this.isQuiet) return false;
-    return this.#transactionSince > 0 && this.#transactionSince <= this.owed.syncedUpTo;
+    return !this.isQuiet;
   }
 
   /** ReadyForQuery was answered at that rank of the stream. */

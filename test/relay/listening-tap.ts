@@ -1,6 +1,7 @@
 // Stands between pgweir and a real server, hands everything on as it comes, and writes down what pgweir said.
 
 import { connect, createServer, type Socket } from 'node:net';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 /** A message to the server, behind its connection's startup packet. */
 export interface HeardMessage {
@@ -53,22 +54,13 @@ export async function startListeningTap(target: {
     near.on('end', () => far.end()).on('close', () => far.destroy());
     far.on('end', () => near.end()).on('close', () => near.destroy());
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
   return {
-    host: '127.0.0.1',
-    port: typeof address === 'object' && address !== null ? address.port : 0,
+    ...(await listenOnLoopback(server, sockets)),
     heard: (type) => heard.filter((message) => message.type === type),
     parsedNames: () =>
       heard.filter(({ type }) => type === 'P').map(({ body }) => body.toString('latin1', 0, body.indexOf(0))),
     reset() {
       heard = [];
-    },
-    async stop() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
 }

@@ -2,6 +2,7 @@
 // messages arrive at pgweir split at every place.
 
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 export interface PiecemealTarget {
   readonly host: string;
@@ -43,18 +44,7 @@ export async function startPiecemealTarget(
     };
     far.on('end', endNear).on('close', endNear);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  return {
-    host: '127.0.0.1',
-    port: typeof address === 'object' && address !== null ? address.port : 0,
-    async stop() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
-  };
+  return listenOnLoopback(server, sockets);
 }
 
 async function sendInPieces(socket: Socket, bytes: Buffer, pieceBytes: number): Promise<void> {

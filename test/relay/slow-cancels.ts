@@ -3,6 +3,7 @@
 
 import { connect, createServer, type Socket } from 'node:net';
 import { CANCEL_REQUEST_CODE } from '../support/frontend-messages.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 export interface SlowCancels {
   readonly host: string;
@@ -42,17 +43,8 @@ export async function startSlowCancels(
       .on('end', () => near.end())
       .on('close', () => near.destroy());
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
   return {
-    host: '127.0.0.1',
-    port: typeof address === 'object' && address !== null ? address.port : 0,
+    ...(await listenOnLoopback(server, sockets)),
     count: () => count,
-    async stop() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
   };
 }

@@ -312,7 +312,7 @@ export class OwnServers implements Routing {
   #rest(reason: string): void {
     const { clock, log } = this.#context;
     this.#restUntilMs = clock.monotonicMs() + REST_MS;
-    log.warn({ session: this.#connection.session.id, reason }, 'no replica could be reached; the primary serves');
+    log.warn({ session: this.#connection.session.id, reason }, 'no replica can be used; the primary serves');
   }
 
   /** The replicas in turn, starting from one that this session's number picks. */

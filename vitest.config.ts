@@ -1,7 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-// The quick suite: every test file but the long ones. One PostgreSQL for all (globalSetup); files run one after another
-// on machines with few cores, because timing-sensitive files share the server.
+// The quick suite: every test file but the long ones, two files at a time, on one PostgreSQL for all (globalSetup).
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],

@@ -60,7 +60,8 @@ export class Seating<Side> {
     }
     // Room helps nobody whose login the server refuses. What makes room does so when the server has let go of it.
     const isRefused = nowMs < loginClass.backoff.untilMs;
-    const spare = pool.closing > 0 || isRefused ? null : (pool.findSpare() ?? this.#pools.shares.findSpare(pool));
+    const { shares } = this.#pools;
+    const spare = shares.isRoomComing(pool) || isRefused ? null : (pool.findSpare() ?? shares.findSpare(pool));
     if (spare !== null) this.#pools.close(spare);
     else this.#askForOne(pool, isRefused);
     return false;

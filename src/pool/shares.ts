@@ -42,25 +42,35 @@ export class Shares<Side> {
     return onTarget < this.#maxPerTarget && inDatabase < this.#maxPerDatabase && ofUser < this.#maxPerUser;
   }
 
-  /** Pools with clients that wait for room which others may leave, the one with the smallest share first. */
-  waiting(except: ServerPool<Side>): ServerPool<Side>[] {
-    if (this.#isApart) return [];
-    return [...this.#pools.values()]
-      .filter((pool) => pool !== except && pool.waiters.size > 0)
+  /** Pools with clients that wait for room which `pool` has left, the one with the smallest share first. */
+  inTurn(pool: ServerPool<Side>): ServerPool<Side>[] {
+    if (this.#isApart) return pool.waiters.size > 0 ? [pool] : [];
+    return [pool, ...this.#rivalsOf(pool)]
+      .filter(({ waiters }) => waiters.size > 0)
       .sort((left, right) => left.size - right.size);
   }
 
   /** Somebody waits for room that this pool has more of than it should. */
   isRoomOwed(pool: ServerPool<Side>): boolean {
     if (this.#isApart) return false;
-    return this.waiting(pool).some(
+    const nowMs = this.#clock.monotonicMs();
+    return this.#rivalsOf(pool).some(
       (other) =>
+        other.waiters.first !== null &&
+        // It is no help to whose login the server refuses.
+        nowMs >= other.waiters.first.loginClass.backoff.untilMs &&
         !other.isPaused &&
-        this.#sharesLimit(pool, other) &&
         isRicher(pool, other) &&
         this.#isBelowOwnLimit(other) &&
-        !this.hasRoom(other),
+        !this.hasRoom(other) &&
+        !this.isRoomComing(other),
     );
+  }
+
+  /** The server is about to let go of a connection that takes room from this pool. */
+  isRoomComing(pool: ServerPool<Side>): boolean {
+    if (pool.closing > 0 || this.#isApart) return pool.closing > 0;
+    return this.#rivalsOf(pool).some(({ closing }) => closing > 0);
   }
 
   /** A free connection elsewhere that could make room for this pool: of one that has more, or one that nobody has used lately. */
@@ -80,12 +90,15 @@ export class Shares<Side> {
   ): Member<Side> | null {
     if (this.#isApart || !this.#isBelowOwnLimit(pool)) return null;
     const nowMs = this.#clock.monotonicMs();
-    const rivals = [...this.#pools.values()].filter((other) => other !== pool && this.#sharesLimit(pool, other));
-    for (const rival of rivals.sort((left, right) => right.size - left.size)) {
+    for (const rival of this.#rivalsOf(pool).sort((left, right) => right.size - left.size)) {
       const member = find(rival);
       if (member !== null && (isRicher(rival, pool) || nowMs - member.idleSinceMs > UNUSED_MS)) return member;
     }
     return null;
+  }
+
+  #rivalsOf(pool: ServerPool<Side>): ServerPool<Side>[] {
+    return [...this.#pools.values()].filter((other) => other !== pool && this.#sharesLimit(pool, other));
   }
 
   #isBelowOwnLimit(pool: ServerPool<Side>): boolean {

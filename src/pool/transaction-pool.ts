@@ -213,8 +213,7 @@ export class TransactionPool<Side> {
     member.loginClass.users--;
     return member.lease.retire(isMidMessage).then(() => {
       pool.closing--;
-      this.dispatch(pool);
-      for (const other of this.shares.waiting(pool)) this.dispatch(other);
+      for (const next of this.shares.inTurn(pool)) this.dispatch(next);
     });
   }
 

@@ -7,7 +7,7 @@ import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { readFields } from '../support/transcript.ts';
 import { ServerError, WireClient } from '../support/wire-client.ts';
-import { type PoolGround, startPoolGround } from './pool-ground.ts';
+import { type PoolClient, type PoolGround, startPoolGround } from './pool-ground.ts';
 
 const postgres = sharedPostgres();
 let ground: PoolGround | null = null;
@@ -238,6 +238,46 @@ for (const limit of ['maxPerDatabase', 'maxPerUser', 'maxPerTarget'] as const) {
     await clients[1]?.wire.rows('COMMIT');
   });
 }
+
+/** Clients leave none of the three connections of their target at rest while `late` runs. How many of these had to go for it. */
+async function crowdOut(late: (ground: PoolGround) => Promise<void>): Promise<number> {
+  const crowded = await open({ size: 3, maxPerTarget: 3, queryWaitMs: 10_000 });
+  const { control } = crowded.weir;
+  const closed = (): number => control.pools().find(({ user }) => user !== 'app')?.closed ?? 0;
+  let isOver = false;
+  const work = async ({ wire }: PoolClient): Promise<void> => {
+    while (!isOver) await wire.rows('SELECT pg_sleep(0.01)');
+  };
+  const busy: Promise<void>[] = [];
+  for (let count = 0; count < 9; count++) busy.push(work(await crowded.login()));
+  await crowded.waitForQueue(6);
+  const before = closed();
+  try {
+    await late(crowded);
+  } finally {
+    isOver = true;
+    await Promise.all(busy);
+  }
+  return closed() - before;
+}
+
+test('who comes late to a full target is let in before others get more than their share', async () => {
+  const gone = await crowdOut(async ({ login, weir }) => {
+    const { wire } = await login({ user: 'app' });
+    for (let count = 0; count < 20; count++) await wire.rows('SELECT pg_sleep(0.01)');
+    expect(weir.control.pools().find(({ user }) => user === 'app')).toMatchObject({ opened: 1, closed: 0 });
+  });
+  expect(gone).toBe(1);
+});
+
+test('whose login the server refuses takes hardly anything away from others', async () => {
+  const refused = { user: 'app', parameters: { work_mem: 'a lot' } };
+  const gone = await crowdOut(async ({ weir }) => {
+    for (let count = 0; count < 20; count++)
+      await expect(WireClient.login(weir, refused)).rejects.toMatchObject({ code: '22023' });
+  });
+  expect(gone).toBeLessThanOrEqual(2);
+});
 
 test('a connection that nobody has used for server_idle is closed, down to min_idle', async () => {
   const { login, pool } = await open({ size: 3, minIdle: 1, serverIdleMs: 200 });

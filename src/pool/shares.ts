@@ -8,6 +8,8 @@ import type { ServerPool } from './server-pool.ts';
 
 /** A connection that was not used for so long is not a fair share of anybody. */
 const UNUSED_MS = 1_000;
+/** Where there are more pools than connections, one that has none gets one in its turn, after so long. */
+const TURN_MS = 500;
 
 export class Shares<Side> {
   readonly #pools: ReadonlyMap<string, ServerPool<Side>>;
@@ -47,7 +49,7 @@ export class Shares<Side> {
     if (this.#isApart) return pool.waiters.size > 0 ? [pool] : [];
     return [pool, ...this.#rivalsOf(pool)]
       .filter(({ waiters }) => waiters.size > 0)
-      .sort((left, right) => left.size - right.size);
+      .sort((left, right) => left.size - right.size || waitsSince(left) - waitsSince(right));
   }
 
   /** Somebody waits for room that this pool has more of than it should. */
@@ -60,7 +62,7 @@ export class Shares<Side> {
         // It is no help to whose login the server refuses.
         nowMs >= other.waiters.first.loginClass.backoff.untilMs &&
         !other.isPaused &&
-        isRicher(pool, other) &&
+        mayClaim(other, pool, nowMs) &&
         this.#isBelowOwnLimit(other) &&
         !this.hasRoom(other) &&
         !this.isRoomComing(other),
@@ -92,7 +94,7 @@ export class Shares<Side> {
     const nowMs = this.#clock.monotonicMs();
     for (const rival of this.#rivalsOf(pool).sort((left, right) => right.size - left.size)) {
       const member = find(rival);
-      if (member !== null && (isRicher(rival, pool) || nowMs - member.idleSinceMs > UNUSED_MS)) return member;
+      if (member !== null && (mayClaim(pool, rival, nowMs) || nowMs - member.idleSinceMs > UNUSED_MS)) return member;
     }
     return null;
   }
@@ -113,7 +115,13 @@ export class Shares<Side> {
   }
 }
 
-/** One more for the other would still leave it no more than this one. */
-function isRicher<Side>(one: ServerPool<Side>, other: ServerPool<Side>): boolean {
-  return one.size > other.size + 1;
+/** Shares are more even with one less for `rich`; or it is `poor`'s turn. */
+function mayClaim<Side>(poor: ServerPool<Side>, rich: ServerPool<Side>, nowMs: number): boolean {
+  if (rich.size > poor.size + 1) return true;
+  const since = waitsSince(poor);
+  return poor.size === 0 && nowMs - since >= TURN_MS && since < waitsSince(rich);
+}
+
+function waitsSince<Side>({ waiters }: ServerPool<Side>): number {
+  return waiters.first?.sinceMs ?? Number.POSITIVE_INFINITY;
 }

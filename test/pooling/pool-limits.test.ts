@@ -270,6 +270,34 @@ test('who comes late to a full target is let in before others get more than thei
   expect(gone).toBe(1);
 });
 
+test('where there are more users than connections, each has its turn', async () => {
+  const users = ['limits_a', 'limits_b', 'limits_c', 'limits_d'];
+  for (const user of users) await postgres.query(`CREATE ROLE ${user} LOGIN`);
+  const { weir } = await open({ size: 2, maxPerTarget: 2, queryWaitMs: 15_000 });
+  let isOver = false;
+  const counts = users.map(() => 0);
+  const work = async (user: string, at: number): Promise<void> => {
+    const wire = await WireClient.login(weir, { user });
+    while (!isOver) {
+      await wire.rows('SELECT pg_sleep(0.01)');
+      counts[at] = (counts[at] ?? 0) + 1;
+    }
+    await wire.end();
+  };
+  const busy = [...users, ...users].map((user, at) => work(user, at % users.length));
+  try {
+    await waitFor(
+      () => counts.every((count) => count > 20),
+      15_000,
+      () => `statements by user: ${counts.join(', ')}`,
+    );
+  } finally {
+    isOver = true;
+    await Promise.allSettled(busy);
+    for (const user of users) await postgres.query(`DROP ROLE ${user}`);
+  }
+});
+
 test('whose login the server refuses takes hardly anything away from others', async () => {
   const refused = { user: 'app', parameters: { work_mem: 'a lot' } };
   const gone = await crowdOut(async ({ weir }) => {

@@ -149,7 +149,7 @@ export class Conduct {
     const owed = this.#sender.send(OWED.query, buffer, start, end, remaining);
     if (!run.isPlain) owed.substitute = router.statements.takeSubstitute(facts);
     this.#start(run, owed);
-    if (isPrepare(facts)) this.#statements.carryPrepare(run, owed, Buffer.from(buffer.subarray(start + 5, end)));
+    if (isPrepare(facts)) this.#statements.carryPrepare(owed, Buffer.from(buffer.subarray(start + 5, end)));
     if (run.kill !== null) this.#connection.gate.close(GATE.killing);
     return true;
   }
@@ -213,7 +213,7 @@ export class Conduct {
       owed.substitute = portal.substitute;
     }
     this.#start(run, owed);
-    if (portal !== null && isPrepare(portal.facts)) this.#statements.carryPrepare(run, owed, textOf(portal));
+    if (portal !== null && isPrepare(portal.facts)) this.#statements.carryPrepare(owed, textOf(portal));
     if (run.kill !== null) this.#connection.gate.close(GATE.killingAfterSync);
     return true;
   }

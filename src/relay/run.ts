@@ -20,6 +20,8 @@ export class Run {
   hold: Hold | null = null;
   portal: Portal | null = null;
   kill: KillWatch | null = null;
+  /** To be done when a statement under kill_after_ms has ended by itself, and nothing can be cancelled by mistake. */
+  onEnded: (() => void) | null = null;
   /** When it went to the server, in ms of the monotonic clock. */
   sentAtMs = 0;
   /** For how much of the time since then the client owed COPY data. */

@@ -164,17 +164,17 @@ export class StatementMessages {
 
   /**
    * A PREPARE alone has been sent, and where it is a Query no extended message is open before it: what it makes can follow the
-   * client. A late cancel must not find what is asked of it.
+   * client.
    */
-  carryPrepare(run: Run, owed: OwedReply<Run>, text: Buffer | null): void {
+  carryPrepare(owed: OwedReply<Run>, text: Buffer | null): void {
     const [made] = listDeclared(owed);
-    if (made === undefined || text === null || run.kill !== null) return;
+    if (made === undefined || text === null) return;
     // In a failed transaction an Execute can pass that has done nothing.
     const mayHaveFailed = this.#session.owed.owedReadies > 0 || this.#session.status === TRANSACTION.failed;
     if (owed.kind === OWED.execute && mayHaveFailed) return;
     // It may be skipped; in a COPY the Sync in front of it is lost. pgweir's own Sync would end that too early.
     if (owed.kind === OWED.query && (this.#session.isInUnit || this.#session.owed.some(mayCopy))) return;
-    this.#connection.router.statements.afterPrepare(made, text, owed.sequence, owed.kind === OWED.query);
+    this.#connection.router.statements.afterPrepare(made, text, owed);
   }
 
   #refuseLongName(): true {

@@ -253,3 +253,42 @@ test('a statement of SQL PREPARE pins nothing: it goes with its client', async (
   expect(await pinned.wire.rows('EXECUTE pinned')).toEqual([['1']]);
   expect(pinned.holds()).not.toContain('prepared_sql');
 });
+
+describe('under kill_after_ms', () => {
+  const asQuery = async (sql: string): Promise<void> => {
+    await pinned.wire.rows(sql);
+  };
+  const asExecute = async (sql: string): Promise<void> => {
+    pinned.wire.send(frontend.extendedQuery(sql), frontend.sync());
+    await pinned.wire.readUntilReady();
+  };
+  const ways = [
+    ['a Query', asQuery],
+    ['an Execute', asExecute],
+  ] as const;
+
+  beforeEach(async () => {
+    const rules = { rules: [{ name: 'late', match: { user: 'weir' }, action: 'kill_after_ms', timeout_ms: 60_000 }] };
+    const answer = await fetch(`${ground.weir.adminUrl}/rules`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ traffic_control: rules }),
+    });
+    expect(answer.status).toBe(200);
+  });
+
+  for (const [how, say] of ways) {
+    test(`a statement of SQL PREPARE, made by ${how}, goes with its client, too`, async () => {
+      await say('PREPARE pinned AS SELECT 1');
+      expect(await other.wire.rows('SELECT 2')).toEqual([['2']]);
+      expect(await pinned.wire.rows('EXECUTE pinned')).toEqual([['1']]);
+      expect(pinned.holds()).not.toContain('prepared_sql');
+    });
+
+    test(`one that ${how} could not make is not there, and pins nothing`, async () => {
+      await say('PREPARE pinned AS SELECT no_such_column').catch(() => undefined);
+      expect(await other.wire.rows('SELECT 2')).toEqual([['2']]);
+      await expect(pinned.wire.rows('EXECUTE pinned')).rejects.toThrow(/does not exist/);
+    });
+  }
+});

@@ -5,14 +5,15 @@
 // What is made in front of a message may be skipped with it, when something before it fails. So nothing is decided while it
 // depends on answers that are still to come: the message waits for them.
 
-import { type ErrorSubstitute, endsWithReady, OWED } from '../../session/owed.ts';
+import { type ErrorSubstitute, endsWithReady, OWED, type OwedReply } from '../../session/owed.ts';
 import { PassingSet } from '../../session/passing-set.ts';
-import { internPreparation, lexingOf, type Preparation, prepareText } from '../../session/preparation.ts';
+import { internPreparation, lexingOf, type Preparation } from '../../session/preparation.ts';
 import type { ServerNames, Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import type { TextFacts } from '../../sql/facts.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
+import type { Run } from '../run.ts';
 import { awaitAnswers } from './await-answers.ts';
 import { OwnMessages } from './own-messages.ts';
 import { AS_SENT, FAILED, mayStand, NOBODY, NOTHING, TAKEN, TAKEN_STATEMENT } from './places.ts';
@@ -187,27 +188,9 @@ export class StatementCarrier {
     return this.isKept ? this.#sql.takeFailure() : null;
   }
 
-  /**
-   * A PREPARE has been sent, as all that its message runs: it can be repeated elsewhere. `text` is that of the message, with
-   * its NUL. The server tells what it has made.
-   *
-   * @param isQuery the message was a Query, with no extended message open before it; behind one that was not, the client goes
-   * on in the same unit of work
-   */
-  afterPrepare(statement: PreparedStatement, text: Buffer, sequence: number, isQuery: boolean): void {
-    if (!this.#surroundings.isShared) return;
-    const names = this.enter();
-    const { session } = this.#connection;
-    if (names.at(statement.name) !== null) return;
-    const slot = names.add(statement.name);
-    names.rank(slot, sequence);
-    names.bind(statement.name, slot);
-    slot.isDoubtful = true;
-    statement.preparation = prepareText(text, lexingOf(session.clientEncoding, session.areStringsConforming));
-    statement.circumstances = this.#surroundings.circumstances();
-    slot.isSilent = true;
-    this.#own.describe(slot);
-    if (isQuery) this.#own.sync();
+  /** A PREPARE has been sent, as all that its message runs: see `SqlNames`. */
+  afterPrepare(statement: PreparedStatement, text: Buffer, owed: OwedReply<Run>): void {
+    if (this.#surroundings.isShared) this.#sql.afterPrepare(statement, text, owed);
   }
 
   /** What errors of the Query or Execute that runs now are to the client, told once. */

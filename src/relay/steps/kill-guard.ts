@@ -65,9 +65,9 @@ export class KillGuard {
     watch.state = 'done';
     this.#watch = null;
     this.#context.killClock.disarm(watch);
-    if (hasFired && run.verdict !== null) {
+    if (!hasFired) run.onEnded?.();
+    else if (run.verdict !== null)
       this.#context.recorder.recordKill(run.verdict, this.#connection.session.id, run.sqlstate !== '57014');
-    }
     this.#mustProbe = hasFired && run.sqlstate === null;
     if (!this.#isCancelInFlight) this.#release();
   }

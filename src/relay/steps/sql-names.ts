@@ -1,8 +1,9 @@
 // SQL that names prepared statements (EXECUTE, DEALLOCATE, PREPARE) cannot be reworded: the server must have them under the
 // client's own names. And who looks at all that is prepared sees the client's statements, and no others.
 
-import type { ErrorSubstitute } from '../../session/owed.ts';
+import { type ErrorSubstitute, OWED, type OwedReply } from '../../session/owed.ts';
 import { PassingSet } from '../../session/passing-set.ts';
+import { lexingOf, prepareText } from '../../session/preparation.ts';
 import type { ServerNames } from '../../session/server-names.ts';
 import { type PreparedStatement, resolveStatements } from '../../session/statements.ts';
 import type { StatementEffect, StatementFacts, TextFacts } from '../../sql/facts.ts';
@@ -12,6 +13,7 @@ import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import { keepName } from '../../wire/reader.ts';
 import type { Connection } from '../connection.ts';
+import type { Run } from '../run.ts';
 import type { StatementCarrier } from './carry-statements.ts';
 import { failPlanWith, UNPLANNABLE } from './failed-use.ts';
 import type { OwnMessages } from './own-messages.ts';
@@ -178,6 +180,39 @@ export class SqlNames {
   closeBorrowed(names: ServerNames, name: string): void {
     const there = this.#borrowed.delete(name) ? names.at(name) : null;
     if (there !== null && !there.isClosing) this.#own.close(names, there);
+  }
+
+  /**
+   * A PREPARE has been sent by the message that `owed` is for, as all that this runs: it can be repeated elsewhere. `text` is
+   * that of the message, with its NUL. The server tells what it has made: at once, or under kill_after_ms when it has ended,
+   * for a late cancel must not find the question.
+   */
+  afterPrepare(statement: PreparedStatement, text: Buffer, owed: OwedReply<Run>): void {
+    const names = this.#carrier.enter();
+    if (names.at(statement.name) !== null) return;
+    const { session } = this.#connection;
+    statement.preparation = prepareText(text, lexingOf(session.clientEncoding, session.areStringsConforming));
+    statement.circumstances = this.#surroundings.circumstances();
+    if (owed.run?.kill) {
+      owed.run.onEnded = () => this.#describeMade(statement);
+      return;
+    }
+    const slot = names.add(statement.name);
+    names.rank(slot, owed.sequence);
+    names.bind(statement.name, slot);
+    slot.isDoubtful = true;
+    slot.isSilent = true;
+    this.#own.describe(slot);
+    // Behind an extended message the client goes on in the same unit of work.
+    if (owed.kind === OWED.query) this.#own.sync();
+  }
+
+  #describeMade(statement: PreparedStatement): void {
+    const slot = this.#carrier.enter().of(statement.name);
+    if (slot?.statement !== statement || statement.description !== null) return;
+    const { isInUnit } = this.#connection.session;
+    this.#own.describe(slot);
+    if (!isInUnit) this.#own.sync();
   }
 
   /** The client's own name stands for the statement. False: not now. */

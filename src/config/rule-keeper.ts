@@ -9,7 +9,7 @@ import type { Log } from '../base/log.ts';
 import { RuleBook, type RuleVersion } from '../policy/rule-book.ts';
 import { readInlineRules } from './load.ts';
 import type { Settings } from './settings.ts';
-import { chooseStartingRules, hashRuleText, RuleStore } from './state.ts';
+import { chooseStartingRules, hashSettingsRules, RuleStore } from './state.ts';
 import { FileWatcher } from './watch.ts';
 
 /** A disk may hang. */
@@ -99,7 +99,7 @@ export class RuleKeeper {
   }
 
   #keep({ text, version, actor, reason, atMs }: RuleVersion, store: RuleStore, log: Log): void {
-    const replacesHash = hashRuleText(this.#settingsText);
+    const replacesHash = hashSettingsRules(this.#settingsText);
     store
       .save({ text, version, actor, reason: reason ?? '', savedAtMs: atMs, replacesHash })
       .catch((error: unknown) => {
@@ -114,7 +114,12 @@ function openBook(settings: Settings, store: RuleStore | null, log: Log, clock: 
   const { rules } = settings;
   const start = chooseStartingRules(rules, loaded.rules);
   try {
-    return new RuleBook(start.text, start.source, clock);
+    const book = new RuleBook(start.text, start.source, clock);
+    if (loaded.rules !== null && !start.isStored) {
+      const { version, actor } = loaded.rules;
+      log.info({ version, actor }, 'stored rules give way: those of the settings have changed since');
+    }
+    return book;
   } catch (error) {
     const reason = describeError(error);
     if (start.isStored) {

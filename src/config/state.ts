@@ -15,7 +15,7 @@ export interface StoredRules {
   readonly actor: string;
   readonly reason: string;
   readonly savedAtMs: number;
-  /** Hash of the text in the settings at that time: when that text has changed since, the settings win. */
+  /** Of the text in the settings at that time (hashSettingsRules): when that text has changed since, the settings win. */
   readonly replacesHash: string;
 }
 
@@ -78,8 +78,15 @@ export class RuleStore {
   }
 }
 
-/** Identifies a rule text byte by byte. */
-export function hashRuleText(text: string): string {
+/**
+ * Identifies the text of the settings' rules. Those of a settings file come with blanks where the rest of it was, which are
+ * more or fewer when another setting changes: they do not count.
+ */
+export function hashSettingsRules(text: string): string {
+  return hashRuleText(text.trim());
+}
+
+function hashRuleText(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
@@ -91,7 +98,7 @@ export function chooseStartingRules(
   settings: Pick<Settings['rules'], 'text' | 'source'>,
   stored: StoredRules | null,
 ): { readonly text: string; readonly source: string; readonly isStored: boolean } {
-  if (stored !== null && stored.replacesHash === hashRuleText(settings.text)) {
+  if (stored !== null && stored.replacesHash === hashSettingsRules(settings.text)) {
     return { text: stored.text, source: `state directory (version ${stored.version})`, isStored: true };
   }
   return { text: settings.text, source: settings.source, isStored: false };

@@ -171,6 +171,18 @@ test('SIGHUP brings in the rules that stand in the settings file itself, and say
   expect(namesOf(startByInline(log))).toEqual(['second']);
 });
 
+test('posted rules outlive a change of other settings in the file that holds the rules, but not one of its rules', async () => {
+  writeFileSync(settingsFile(), `state_directory: state\n${document('first')}`);
+  await post(startByInline(silentLog), 'posted');
+  const { log, lines } = listen();
+  writeFileSync(settingsFile(), `state_directory: state\nlog: { level: warn }\n${document('first')}limits: {}\n`);
+  expect(namesOf(startByInline(log))).toEqual(['posted']);
+  expect(lines).toEqual([]);
+  writeFileSync(settingsFile(), `state_directory: state\n${document('second')}`);
+  expect(namesOf(startByInline(log))).toEqual(['second']);
+  expect(lines).toEqual([{ level: 'info', words: expect.stringContaining('stored rules give way'), reason: null }]);
+});
+
 test.each([
   ['rules that are no good', 'traffic_control: { rulez: [] }', 'error', expect.stringContaining('pgweir.yaml:1:20')],
   ['what is no YAML', 'traffic_control: {', 'error', expect.stringContaining('pgweir.yaml:1:')],

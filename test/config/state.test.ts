@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { StoredRules } from '../../src/config/state.ts';
-import { chooseStartingRules, hashRuleText, RuleStore } from '../../src/config/state.ts';
+import { chooseStartingRules, hashSettingsRules, RuleStore } from '../../src/config/state.ts';
 
 let folder = '';
 beforeEach(() => {
@@ -17,7 +17,7 @@ const settingsText = 'traffic_control: {}\n';
 
 function makeRules(version: string): StoredRules {
   const text = `# ${version}\ntraffic_control: {}\n`;
-  return { text, version, actor: 'ana', reason: 'test', savedAtMs: 1, replacesHash: hashRuleText(settingsText) };
+  return { text, version, actor: 'ana', reason: 'test', savedAtMs: 1, replacesHash: hashSettingsRules(settingsText) };
 }
 
 test('saved rules are loaded by the next process, an empty directory holds none', async () => {

@@ -1,7 +1,8 @@
 // The one writer of the active ruleset. A change is validated and compiled as a whole, then one pointer moves; whatever
 // fails leaves the old rules in force. What ran before stays in a bounded history that can be rolled back to.
 
-import { isMap, parseDocument, stringify } from 'yaml';
+import { isDeepStrictEqual } from 'node:util';
+import { parseDocument, stringify } from 'yaml';
 import type { Clock } from '../base/clock.ts';
 import { systemClock } from '../base/clock.ts';
 import { loadRuleset } from './compile.ts';
@@ -195,18 +196,25 @@ export class RuleBook {
 
 /** The document's text with another mode for one rule: comments stay, and JSON stays JSON. */
 function writeMode(text: string, active: RuleDocument, index: number, mode: RuleMode): string {
+  const wanted = structuredClone(active);
+  const { observe_only: _, ...rule } = wanted.traffic_control.rules?.[index] ?? { name: '', action: 'observe' };
+  wanted.traffic_control.rules?.splice(index, 1, { ...rule, mode });
+  if (isJson(text)) return `${JSON.stringify(wanted, null, 2)}\n`;
+  return editMode(text, index, mode, wanted) ?? stringify(wanted);
+}
+
+/** Null where the edit says something else than what is wanted: an alias or a merge key may share what it touches. */
+function editMode(text: string, index: number, mode: RuleMode, wanted: RuleDocument): string | null {
   const document = parseDocument(text);
   const path = ['traffic_control', 'rules', index];
-  if (!isJson(text) && isMap(document.getIn(path, true))) {
+  try {
     document.deleteIn([...path, 'observe_only']);
     document.setIn([...path, 'mode'], mode);
-    return document.toString({ lineWidth: 0 });
+    return isDeepStrictEqual(document.toJS(), wanted) ? document.toString({ lineWidth: 0 }) : null;
+  } catch {
+    // An alias in the way, or one whose anchor stood in what was deleted.
+    return null;
   }
-  // Where the rule is an alias, writing into it would change its anchor too: the document is written anew.
-  const plain = structuredClone(active);
-  const { observe_only: _, ...rule } = plain.traffic_control.rules?.[index] ?? { name: '', action: 'observe' };
-  plain.traffic_control.rules?.splice(index, 1, { ...rule, mode });
-  return isJson(text) ? `${JSON.stringify(plain, null, 2)}\n` : stringify(plain);
 }
 
 function isJson(text: string): boolean {

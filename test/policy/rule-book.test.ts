@@ -134,6 +134,17 @@ describe('a patch of the mode', () => {
     expect(book.active.rules.map((rule) => rule.mode)).toEqual(['enforce', 'observe']);
   });
 
+  test.each([
+    ['its mode', 'mode: &m observe', 'mode: *m'],
+    ['its observe_only', 'observe_only: &o true', 'observe_only: *o'],
+  ])('leaves another rule as it is that borrows %s by an alias', (_what, own, borrowed) => {
+    const rule = (name: string, mode: string): string =>
+      `{ name: ${name}, action: deny, match: { user: ${name} }, ${mode} }`;
+    book.post(`traffic_control:\n  rules: [${rule('x', own)}, ${rule('y', borrowed)}]\n`, 'x', BY);
+    expect(book.patchMode('x', 'enforce', BY).diff).toMatchObject({ changed: ['x'], unchanged: ['y'] });
+    expect(book.active.rules.map((entry) => entry.mode)).toEqual(['enforce', 'observe']);
+  });
+
   test('of an unknown rule is refused', () => {
     expect(() => book.patchMode('z', 'off', BY)).toThrow(UnknownRuleError);
     expect(book.history).toHaveLength(1);

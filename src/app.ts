@@ -1,6 +1,5 @@
 // The composition root: makes every part once, hands each what it needs, starts them in order and stops them in order.
 
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
 import type { ControlPlane, TargetSummary } from './admin/control.ts';
 import { openAdminListener, openHealthListener } from './admin/listeners.ts';
@@ -10,6 +9,7 @@ import { describeError } from './base/errors.ts';
 import { DURATION_BOUNDS_SECONDS, Histogram } from './base/histogram.ts';
 import { nameListenSetting } from './base/listen-error.ts';
 import type { Log } from './base/log.ts';
+import { LoopDelay } from './base/loop-delay.ts';
 import { CertificateKeeper } from './config/certificate-keeper.ts';
 import { RuleKeeper } from './config/rule-keeper.ts';
 import { Secrets } from './config/secrets.ts';
@@ -37,9 +37,6 @@ import { loadParser } from './sql/parse.ts';
 /** Facts are kept for so many texts, and for so many bytes of text. */
 const FACTS_MAX_ENTRIES = 20_000;
 const FACTS_MAX_BYTES = 32 << 20;
-
-/** The monitor's mean includes its own interval. */
-const LOOP_RESOLUTION_MS = 20;
 
 export interface RunningWeir {
   readonly ports: { readonly client: number; readonly admin: number; readonly health: number };
@@ -114,7 +111,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     recorder.matrix.follow(ruleset);
     log.info({ version, replaces: replaced.version, actor, reason, source }, 'rules were swapped');
   });
-  const loopDelay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
+  const loopDelay = new LoopDelay(clock);
   let lifecycle: 'starting' | 'ready' | 'draining' = 'starting';
   const control: ControlPlane = {
     rules,
@@ -139,14 +136,14 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     checkUpstream: () => checkTarget(dialer, settings.targets.primary),
     lifecycle: () => lifecycle,
     requestStop: () => void stop(),
-    loopDelayMs: () => Math.max(0, loopDelay.mean / 1e6 - LOOP_RESOLUTION_MS),
+    loopDelayMs: () => loopDelay.read(),
     countRejudged: () => countRejudged(listener, replaced, rules.active),
   };
   const health = openHealthListener(control, log);
   const token = new TokenKeeper(settings, log);
   const admin = openAdminListener(control, settings, log, () => token.token);
   const stopAll = async (): Promise<void> => {
-    loopDelay.disable();
+    loopDelay.stop();
     keeper.stop();
     certificates.stop();
     secrets.stop();
@@ -170,7 +167,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     return ended.promise;
   };
   try {
-    loopDelay.enable();
+    loopDelay.start();
     const healthPort = await nameListenSetting('health', health.listen(settings.health));
     const clientPort = await listener.listen();
     const adminPort = await nameListenSetting('admin', admin.listen(settings.admin));

@@ -52,7 +52,7 @@ export interface ControlPlane {
   lifecycle(): 'starting' | 'ready' | 'draining';
   /** Begins what SIGTERM begins. */
   requestStop(): void;
-  /** Event loop round trip in ms. */
+  /** How late the event loop has come round lately, on average. */
   loopDelayMs(): number;
   /** Live prepared statements of all sessions, and how many of them the last swap has judged differently. */
   countRejudged?(): { readonly live: number; readonly rejudged: number };

@@ -196,7 +196,7 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
   {
     name: 'event_loop_delay_seconds',
     type: 'gauge',
-    help: 'Round trip of the event loop.',
+    help: 'How late the event loop came round, on average since it was read before (10 s at least).',
     labels: [],
     read: (control) => one(control.loopDelayMs() / 1000),
   },

@@ -1,9 +1,11 @@
 // The small parts: clock, histogram, log.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { Histogram } from '../../src/base/histogram.ts';
 import { createLog } from '../../src/base/log.ts';
+import { LoopDelay } from '../../src/base/loop-delay.ts';
 
 test('a histogram counts a value into the first bucket that holds it, bounds included', () => {
   const histogram = new Histogram([1, 2, 5]);
@@ -22,6 +24,21 @@ test('the monotonic clock does not go back and the wall clock is the date', () =
   const first = systemClock.monotonicMs();
   expect(systemClock.monotonicMs()).toBeGreaterThanOrEqual(first);
   expect(Math.abs(systemClock.wallMs() - Date.now())).toBeLessThan(1000);
+});
+
+test('the delay of the event loop is that of lately: a stall shows, and is over when it is over', async () => {
+  const loopDelay = new LoopDelay(systemClock, 100);
+  loopDelay.start();
+  await delay(60);
+  const endsAtMs = performance.now() + 2000;
+  while (performance.now() < endsAtMs);
+  await delay(40);
+  const stalled = loopDelay.read();
+  expect(stalled).toBeGreaterThan(100);
+  expect(loopDelay.read()).toBe(stalled);
+  await delay(200);
+  expect(loopDelay.read()).toBeLessThan(stalled / 10);
+  loopDelay.stop();
 });
 
 test('a log line is one JSON object with its level, and credentials are struck out at the top and one level down', () => {

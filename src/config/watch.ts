@@ -15,7 +15,7 @@ export interface FileWatcherOptions {
   readonly knownText: string;
   /** Called with each new text, and after a forced check with the known one too. What it throws goes to onError. */
   onText(text: string, isForced: boolean): void;
-  /** The file or its folder cannot be read. Told once for each new reason, not at each poll; by a forced check always. */
+  /** The file cannot be read. Told once for each new reason, not at each poll; by a forced check always. */
   onError(message: string): void;
   /** Events closer together than this are one; default 100 ms. */
   readonly debounceMs?: number;
@@ -66,16 +66,16 @@ export class FileWatcher {
     if (this.#poll !== null) clearInterval(this.#poll);
   }
 
+  /** Where that fails, as at the system's limit of watches, the poll does without. */
   #openWatcher(): void {
     try {
       this.#watcher = watch(dirname(this.#options.file), { persistent: false }, () => this.#schedule());
-      this.#watcher.on('error', (error) => {
+      this.#watcher.on('error', () => {
         this.#watcher?.close();
         this.#watcher = null;
-        this.#tell(describeError(error));
       });
-    } catch (error) {
-      this.#tell(describeError(error));
+    } catch {
+      this.#watcher = null;
     }
   }
 

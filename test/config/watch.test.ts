@@ -1,11 +1,21 @@
 // A changed rule file is found in every way that it can change, and an unchanged one is not news.
 
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { FileWatcher } from '../../src/config/watch.ts';
+import { findServerAccount } from '../support/native-binaries.ts';
 
 let folder = '';
 let watcher: FileWatcher | null = null;
@@ -71,6 +81,25 @@ test('the poll finds what no event told: a file behind a link out of the folder'
   const { texts } = watchFile(join(folder, 'watched', 'rules.yaml'), 'one', 50);
   writeFileSync(join(folder, 'elsewhere.yaml'), 'two');
   await vi.waitFor(() => expect(texts).toEqual(['two']), soon);
+});
+
+test('where the folder cannot be watched the poll does it all, and nothing is told as if the file could not be read', async () => {
+  const file = join(folder, 'rules.yaml');
+  writeFileSync(file, 'one');
+  // Files in it can be read by name, but a watch needs to read the folder (inotify_add_watch(2)); root may do both.
+  chmodSync(folder, 0o311);
+  const account = await findServerAccount();
+  if (account !== null) process.seteuid?.(account.uid);
+  try {
+    expect(() => readdirSync(folder)).toThrow('EACCES');
+    const { texts, errors } = watchFile(file, 'none yet', 20);
+    await vi.waitFor(() => expect(texts).toEqual(['one']), soon);
+    await delay(100);
+    expect(errors).toEqual([]);
+  } finally {
+    if (account !== null) process.seteuid?.(0);
+    chmodSync(folder, 0o700);
+  }
 });
 
 test('a file that goes missing is told once and is picked up when it is back', async () => {

@@ -6,6 +6,7 @@ import { findAuthContradictions } from './auth-contradictions.ts';
 import { findPoolContradictions } from './pool-settings.ts';
 import type { RawSettings } from './raw-settings.ts';
 import { findTlsContradictions } from './tls-settings.ts';
+import { complainOfToken } from './token-keeper.ts';
 
 type ProblemAt = (path: ValuePath, message: string) => DocumentProblem;
 
@@ -45,6 +46,8 @@ function findOpenDoors(raw: RawSettings, problemAt: ProblemAt): DocumentProblem[
       problemAt(['admin', 'host'], `${raw.admin.host} is not loopback: set admin.token or admin.token_file`),
     );
   }
+  const complaint = raw.admin.token === null ? null : complainOfToken(raw.admin.token);
+  if (complaint !== null) problems.push(problemAt(['admin', 'token'], complaint));
   return problems;
 }
 

@@ -18,7 +18,7 @@ import { fillDefaults } from './schema-defaults.ts';
 import { trimSecret } from './secrets.ts';
 import type { Credential, Settings } from './settings.ts';
 import { buildListenTls, buildTargetsTls, type TlsFilePaths } from './tls-settings.ts';
-import { MIN_TOKEN_CHARACTERS } from './token-keeper.ts';
+import { complainOfToken } from './token-keeper.ts';
 
 export interface SettingsSources {
   /** Path of the settings file; or `text`, with `source` as its name. Neither: defaults, environment and flags only. */
@@ -195,11 +195,9 @@ class SettingsBuilder {
     if (file === null || file === undefined) return null;
     const text = this.#readFile(path, this.#resolvePath(path, file));
     const secret = text === null ? null : trimSecret(text);
-    const isToken = path[0] === 'admin';
-    if (secret !== null && secret.length < (isToken ? MIN_TOKEN_CHARACTERS : 1)) {
-      this.#problems.push(
-        this.#problemAt(path, isToken ? `holds a token of fewer than ${MIN_TOKEN_CHARACTERS} characters` : 'is empty'),
-      );
+    if (secret !== null) {
+      const complaint = path[0] === 'admin' ? complainOfToken(secret) : secret === '' ? 'it is empty' : null;
+      if (complaint !== null) this.#problems.push(this.#problemAt(path, complaint));
     }
     return secret;
   }

@@ -1,12 +1,18 @@
 // The admin API's bearer token as it is now: that of the settings, or that of a file which is read again when it changes.
-// A file that has become unreadable, or whose token is too short, leaves the old token in force.
+// A file that has become unreadable, or whose token cannot serve, leaves the old token in force.
 
 import type { Log } from '../base/log.ts';
 import { trimSecret } from './secrets.ts';
 import type { Settings } from './settings.ts';
 import { FileWatcher } from './watch.ts';
 
-export const MIN_TOKEN_CHARACTERS = 16;
+const MIN_TOKEN_CHARACTERS = 16;
+
+/** Null for a token that may serve. A header could not carry other characters as they are, so nobody would be let in. */
+export function complainOfToken(token: string): string | null {
+  if (token.length < MIN_TOKEN_CHARACTERS) return `it has fewer than ${MIN_TOKEN_CHARACTERS} characters`;
+  return /^[!-~]+$/.test(token) ? null : 'it has blanks or other characters than those of ASCII';
+}
 
 export class TokenKeeper {
   readonly #watcher: FileWatcher | null;
@@ -41,8 +47,8 @@ export class TokenKeeper {
       knownText: this.#token ?? '',
       onText: (text) => {
         const token = trimSecret(text);
-        if (token.length < MIN_TOKEN_CHARACTERS)
-          throw new Error(`it has fewer than ${MIN_TOKEN_CHARACTERS} characters`);
+        const complaint = complainOfToken(token);
+        if (complaint !== null) throw new Error(complaint);
         if (token === this.#token) return;
         this.#token = token;
         log.info({ file }, 'the admin token was read again');

@@ -131,6 +131,18 @@ test('a secret may come from the environment or from the file that the environme
   );
 });
 
+test.each([
+  ['is too short', 'short\n', 'it has fewer than 16 characters'],
+  ['ends in two line breaks', 'from-a-file-0123456789\n\n', 'it has blanks or other characters than those of ASCII'],
+  ['is not of ASCII', 'aus-der-Datei-für-alle\n', 'it has blanks or other characters than those of ASCII'],
+])("a token's file whose token %s is refused at the start, and the token is not told", (_what, text, complaint) => {
+  const file = join(folder, 'token');
+  writeFileSync(file, text);
+  expect(problemsOf({ overrides: { 'admin.token_file': file } })).toEqual([
+    `flag for admin.token_file:1:1 admin.token_file ${complaint}`,
+  ]);
+});
+
 test('inline rules keep their line and column, whatever stands around them', () => {
   const text = 'listen: { port: 7 }\n\ntraffic_control:\n  rules:\n    - name: x\nlog: { level: debug }\n';
   const { rules } = loadSettings({ text, source: 'pgweir.yaml' });
@@ -191,6 +203,11 @@ test.each<[string, SettingsSources, string]>([
     'short token',
     { text: 'admin: { token: short }\n' },
     'settings:1:17 admin.token must NOT have fewer than 16 characters',
+  ],
+  [
+    'a token that no header can carry',
+    { text: 'admin: { token: "correct horse battery staple" }\n' },
+    'settings:1:17 admin.token it has blanks or other characters than those of ASCII',
   ],
   [
     'two tokens',

@@ -35,15 +35,21 @@ test('a changed file brings a new token without a signal', async () => {
   await vi.waitFor(() => expect(keeper.token).toBe('second-token-of-them-all'), 8000);
 });
 
-test('a token that is too short and a file that is gone leave the old one, and say so', async () => {
+test('a token that is too short or has blanks and a file that is gone leave the old one, and say so', async () => {
   const { keeper, file, complaints } = keep();
   writeFileSync(file, 'short\n');
   await keeper.reload();
   expect(keeper.token).toBe('first-token-of-them-all');
+  writeFileSync(file, 'second token of them all\n');
+  await keeper.reload();
   rmSync(file);
   await keeper.reload();
   expect(keeper.token).toBe('first-token-of-them-all');
-  expect(complaints).toEqual(['it has fewer than 16 characters', expect.stringContaining('ENOENT')]);
+  expect(complaints).toEqual([
+    'it has fewer than 16 characters',
+    'it has blanks or other characters than those of ASCII',
+    expect.stringContaining('ENOENT'),
+  ]);
 });
 
 test('each reload says again that the file is gone', async () => {

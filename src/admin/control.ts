@@ -22,8 +22,8 @@ export interface TargetSummary {
 
 export interface ControlPlane {
   readonly rules: RuleBook;
-  /** Resolves when they would survive a restart; missing where nothing is kept. */
-  rulesKept?(): Promise<void>;
+  /** Whether the rules that were swapped in would survive a restart; resolves when that is known. */
+  rulesKept(): Promise<boolean>;
   readonly recorder: Recorder;
   readonly counters: RelayCounters;
   sessions(): SessionSummary[];

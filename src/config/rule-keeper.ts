@@ -49,12 +49,14 @@ export class RuleKeeper {
     else await this.#watcher.check(true);
   }
 
-  /** Resolves when the rules in force would survive a restart, as far as the disk allows that in time. */
-  async kept(): Promise<void> {
+  /** Whether the rules that were swapped in would survive a restart; resolves when that is known, or took too long. */
+  async kept(): Promise<boolean> {
+    if (this.#store === null) return false;
     const late = new AbortController();
-    const deadline = setTimeout(KEEP_MS, undefined, { signal: late.signal }).catch(() => undefined);
-    await Promise.race([this.#store?.settled, deadline]);
+    const deadline = setTimeout(KEEP_MS, false, { signal: late.signal }).catch(() => false);
+    const isStored = await Promise.race([this.#store.settled, deadline]);
     late.abort();
+    return isStored;
   }
 
   stop(): void {

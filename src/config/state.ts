@@ -31,7 +31,7 @@ const PREVIOUS_FILE = 'rules.previous.json';
 
 export class RuleStore {
   readonly #directory: string;
-  #lastSave: Promise<void> = Promise.resolve();
+  #lastSave: Promise<boolean> = Promise.resolve(true);
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -54,12 +54,15 @@ export class RuleStore {
   /** Saves run one after another, in the order of the calls. Rejects when the directory cannot be written. */
   save(rules: StoredRules): Promise<void> {
     const saved = this.#lastSave.then(() => this.#write(rules));
-    this.#lastSave = saved.catch(() => undefined);
+    this.#lastSave = saved.then(
+      () => true,
+      () => false,
+    );
     return saved;
   }
 
-  /** Resolves when all that was to be saved is saved, or could not be. */
-  get settled(): Promise<void> {
+  /** Resolves when nothing is left to be saved: whether the last one could be. */
+  get settled(): Promise<boolean> {
     return this.#lastSave;
   }
 

@@ -43,6 +43,7 @@ test('a posted document is swapped in and the answer names version, diff and rej
     version: control.rules.version,
     previous_version: before,
     diff: { added: ['all'], removed: ['from_dual', 'legacy_limit'], changed: [] },
+    is_stored: true,
     live_prepared_statements: 12,
     live_prepared_statements_rejudged: 5,
   });
@@ -111,6 +112,13 @@ test.each([
   expect(answer.json().problems[0]).toMatchObject({ line, column, source: 'POST /rules' });
   expect(control.rules.version).toBe(before);
   expect(control.rules.lastReload.isSuccessful).toBe(false);
+});
+
+test('the answer to a change says whether a restart would know the new rules', async () => {
+  control.isDiskGood = false;
+  const post = () => server.inject({ method: 'POST', url: '/rules', headers: yaml, body: DENY_ALL });
+  expect((await post()).json()).toMatchObject({ outcome: 'swapped', is_stored: false });
+  expect((await post()).json()).not.toHaveProperty('is_stored');
 });
 
 test('If-Match lets the holder of the active version through and refuses a stale or weak one with 412', async () => {

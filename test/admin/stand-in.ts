@@ -30,6 +30,7 @@ export class StandIn implements ControlPlane {
   readonly terminated: number[] = [];
   readonly cancelled: number[] = [];
   state: 'starting' | 'ready' | 'draining' = 'ready';
+  isDiskGood = true;
   upstream: () => Promise<string | null> = async () => null;
   summaries: SessionSummary[] = [makeSummary(1, 'idle'), makeSummary(2, 'active')];
   poolMode: ControlPlane['poolMode'] = 'session';
@@ -96,6 +97,10 @@ export class StandIn implements ControlPlane {
 
   requestStop(): void {
     this.state = 'draining';
+  }
+
+  async rulesKept(): Promise<boolean> {
+    return this.isDiskGood;
   }
 
   loopDelayMs(): number {

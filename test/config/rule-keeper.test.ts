@@ -65,6 +65,21 @@ test('rules posted after the file has changed under a running pgweir win over th
   expect(namesOf(start())).toEqual(['posted']);
 });
 
+test('rules are kept where the state directory can be written, and it is known where they are not', async () => {
+  writeFileSync(ruleFile(), document('from_file'));
+  const keeper = start();
+  writeFileSync(stateFolder(), 'a file is in the way');
+  keeper.book.post(document('lost'), 'test', { actor: 'test' });
+  expect(await keeper.kept()).toBe(false);
+  rmSync(stateFolder());
+  keeper.book.post(document('posted'), 'test', { actor: 'test' });
+  expect(await keeper.kept()).toBe(true);
+  expect(namesOf(start())).toEqual(['posted']);
+  const withoutFolder = new RuleKeeper(loadSettings({}), silentLog, systemClock);
+  withoutFolder.book.post(document('posted'), 'test', { actor: 'test' });
+  expect(await withoutFolder.kept()).toBe(false);
+});
+
 test('SIGHUP brings the rules of the file back over posted ones', async () => {
   writeFileSync(ruleFile(), document('from_file'));
   const keeper = start();

@@ -40,6 +40,11 @@ const CHANGE_ANSWER = {
       properties: { added: NAMES, removed: NAMES, changed: NAMES, unchanged: NAMES, settings: NAMES },
     },
     lint: NAMES,
+    is_stored: {
+      description:
+        'Of rules that were swapped in: whether they survive a restart. False without state_directory, and where it cannot be written (the log says why).',
+      type: 'boolean',
+    },
     live_prepared_statements: { type: 'integer' },
     live_prepared_statements_rejudged: { description: 'How many of them are now judged differently.', type: 'integer' },
   },
@@ -212,8 +217,9 @@ async function change(
     throw translateError(error, control.rules.version);
   }
   reply.header('etag', formatEtag(control.rules.version));
-  const rejudged = outcome.outcome === 'swapped' ? control.countRejudged?.() : undefined;
-  await control.rulesKept?.();
+  const isSwapped = outcome.outcome === 'swapped';
+  const rejudged = isSwapped ? control.countRejudged?.() : undefined;
+  const isStored = await control.rulesKept();
   return {
     outcome: outcome.outcome,
     version: outcome.version,
@@ -221,6 +227,7 @@ async function change(
     epoch: outcome.epoch,
     diff: outcome.diff,
     lint: outcome.lint,
+    ...(isSwapped ? { is_stored: isStored } : {}),
     ...(rejudged === undefined
       ? {}
       : { live_prepared_statements: rejudged.live, live_prepared_statements_rejudged: rejudged.rejudged }),

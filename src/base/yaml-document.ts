@@ -13,6 +13,7 @@ import {
   LineCounter,
   parseDocument,
   visit,
+  type YAMLError,
   YAMLParseError,
 } from 'yaml';
 import { describeError } from './errors.ts';
@@ -31,6 +32,8 @@ export interface DocumentProblem {
 export type ValuePath = readonly (string | number)[];
 
 const MAX_PROBLEMS = 50;
+const NO_ANCHOR =
+  'a word that begins with * is an alias to YAML, and there is no such anchor above: quote it if it is none';
 const KEY_TWICE = 'Map keys must be unique';
 /** Sorting out which errors echo others is quadratic, so a hostile document must not bring many. */
 const MAX_ERRORS_READ = 400;
@@ -60,15 +63,9 @@ export class PositionedDocument {
       uniqueKeys: false,
     });
     if (this.#document.errors.length === 0) this.#document.errors.push(...findKeysTwice(this.#document));
-    const problems = this.#document.errors
+    const problems = [...this.#document.errors, ...this.#document.warnings.filter(isTag)]
       .slice(0, MAX_PROBLEMS)
-      .map(({ code, message, pos }) =>
-        this.#problemAtOffset(
-          code === 'MULTIPLE_DOCS' ? 'a second document begins here; there must be only one' : message,
-          '',
-          pos[0],
-        ),
-      );
+      .map((error) => this.#problemAtOffset(wordYamlError(error), '', error.pos[0]));
     let value: unknown;
     if (problems.length === 0) {
       try {
@@ -113,7 +110,7 @@ export class PositionedDocument {
           return undefined;
         }
         if (anchors.has(node.source)) return undefined;
-        problem = this.#problemAtOffset(`there is no anchor &${node.source} above this alias`, '', startOf(node) ?? 0);
+        problem = this.#problemAtOffset(NO_ANCHOR, '', startOf(node) ?? 0);
         return visit.BREAK;
       },
     });
@@ -261,6 +258,23 @@ export function wordError(error: SchemaComplaint): string {
       return 'is not allowed here';
     default:
       return error.message ?? error.keyword;
+  }
+}
+
+/** A tag that is not known is only a warning to the library, which drops it: `!admin` would be read as an empty text. */
+function isTag({ code }: YAMLError): boolean {
+  return code === 'TAG_RESOLVE_FAILED';
+}
+
+/** Without any of the text: a password that is not quoted can be a tag, an alias, or what stands behind a `|` or `>`. */
+function wordYamlError({ code, message }: YAMLError): string {
+  switch (code) {
+    case 'MULTIPLE_DOCS':
+      return 'a second document begins here; there must be only one';
+    case 'TAG_RESOLVE_FAILED':
+      return 'a word that begins with ! is a tag to YAML, and this one is not known: quote it if it is none';
+    default:
+      return message.startsWith('Not a YAML token') ? 'this is no YAML: quote the text if it is one' : message;
   }
 }
 

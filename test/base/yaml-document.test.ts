@@ -68,16 +68,37 @@ test.each([
   [
     'an alias without an anchor',
     'items:\n  - { name: &a x }\n  - { name: *a, color: *b }\n',
-    'x:3:24: there is no anchor &b above this alias',
+    'x:3:24: a word that begins with * is an alias to YAML, and there is no such anchor above: quote it if it is none',
   ],
   [
     'an alias above its anchor',
     'items:\n  - { name: *a }\n  - { name: &a x }\n',
-    'x:2:13: there is no anchor &a above this alias',
+    'x:2:13: a word that begins with * is an alias to YAML, and there is no such anchor above: quote it if it is none',
+  ],
+  [
+    'a tag that is not known, which would be dropped with a warning',
+    'items:\n  - { name: !admin a }\n',
+    'x:2:13: a word that begins with ! is a tag to YAML, and this one is not known: quote it if it is none',
   ],
   ['an alias in its own anchor', 'items: &a [ *a ]\n', 'x:1:1: an alias refers to the part that holds it'],
 ])('%s', (_name, text, complaint) => {
   expect(complaintsOf(text)).toEqual([complaint]);
+});
+
+test.each([
+  '*hunter2',
+  '| hunter2',
+  '> hunter2',
+  '!hunter2',
+  '!a!hunter2',
+  '!<hunter2> x',
+  '@hunter2',
+  '`hunter2',
+  '"x" hunter2',
+])('text that is no YAML is not quoted in the complaint, for it may be a password: %s', (password) => {
+  const complaints = complaintsOf(`items:\n  - name: ${password}\n`);
+  expect(complaints).not.toEqual([]);
+  expect(complaints.join()).not.toContain('hunter');
 });
 
 test('two wrong choices in one document are both told', () => {

@@ -191,7 +191,7 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
     type: 'counter',
     help: 'Matches that are counted in totals but have no cell of their own any more.',
     labels: [],
-    read: ({ recorder }) => one(recorder.otherMatches()),
+    read: ({ recorder }) => one(recorder.matrix.otherMatches()),
   },
   {
     name: 'event_loop_delay_seconds',

@@ -85,6 +85,8 @@ export class ObservationMatrix {
   #cellCount = 0;
   /** Matches of a rule's old meaning that ended after its new meaning had begun. */
   staleMatches = 0;
+  /** What `other` had counted in lines that have been dropped since. */
+  #droppedOther = 0;
 
   /** Throws RangeError for a bound below 1. */
   constructor(maxCells: number) {
@@ -94,6 +96,13 @@ export class ObservationMatrix {
 
   get cellCount(): number {
     return this.#cellCount;
+  }
+
+  /** Matches that lost their own cell since the start, over all rules; never falls. */
+  otherMatches(): number {
+    let sum = this.#droppedOther;
+    for (const line of this.#lines.values()) sum += line.other.matched;
+    return sum;
   }
 
   lines(): IterableIterator<RuleLine> {
@@ -173,6 +182,7 @@ export class ObservationMatrix {
   #drop(line: RuleLine): void {
     for (const cell of line.cells.values()) cell.isEvicted = true;
     this.#cellCount -= line.cells.size;
+    this.#droppedOther += line.other.matched;
     line.cells.clear();
     this.#lines.delete(line.rule.name);
   }

@@ -204,13 +204,6 @@ export class Recorder {
     return this.#rulelessRefusals;
   }
 
-  /** Matches that lost their own cell, over all rules. */
-  otherMatches(): number {
-    let sum = 0;
-    for (const line of this.matrix.lines()) sum += line.other.matched;
-    return sum;
-  }
-
   #follow(ruleset: Ruleset): VersionTally {
     if (ruleset === this.#ruleset && this.#version !== null) return this.#version;
     let version = this.#versions.get(ruleset.version);

@@ -160,7 +160,21 @@ test('a rule with few cells keeps them while a noisy rule overflows, and the noi
   expect(recorder.matrix.line('quiet')?.cells.size).toBe(5);
   expect(recorder.matrix.line('quiet')?.other.matched).toBe(0);
   expect(recorder.matrix.line('noisy')?.purgedCells).toBeGreaterThan(1900);
-  expect(recorder.otherMatches()).toBe(recorder.matrix.line('noisy')?.other.matched);
+  expect(recorder.matrix.otherMatches()).toBe(recorder.matrix.line('noisy')?.other.matched);
+});
+
+test('the count of matches without a cell does not fall when a rule that had some starts anew', () => {
+  const recorder = new Recorder({ clock: new HandClock(), maxCells: 4, maxDecisions: 10 });
+  const record = (epoch: number, table: string, fingerprint: string): void => {
+    const rule = makeRule('guard', 'observe', 'enforce', { match: { tables: table } });
+    const ruleset = makeRuleset(`v${epoch}`, epoch, [rule]);
+    recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [makeHit(rule, makeShape(fingerprint))]));
+  };
+  for (let index = 0; index < 10; index += 1) record(1, 'orders', `flood${index}`);
+  const before = recorder.matrix.otherMatches();
+  expect(before).toBe(6);
+  record(2, 'customers', 'flood0');
+  expect(recorder.matrix.otherMatches()).toBe(before);
 });
 
 test('switching a rule from observe to enforce keeps its cells, changing what it matches starts anew', () => {

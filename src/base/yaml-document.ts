@@ -274,7 +274,8 @@ function wordYamlError({ code, message }: YAMLError): string {
     case 'TAG_RESOLVE_FAILED':
       return 'a word that begins with ! is a tag to YAML, and this one is not known: quote it if it is none';
     default:
-      return message.startsWith('Not a YAML token') ? 'this is no YAML: quote the text if it is one' : message;
+      // Behind a colon the library puts what it has found.
+      return message.replace(/: .*/s, '');
   }
 }
 

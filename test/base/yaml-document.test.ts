@@ -95,6 +95,9 @@ test.each([
   '@hunter2',
   '`hunter2',
   '"x" hunter2',
+  '|hunter2',
+  'x\n! who: "hunter2"',
+  'x\n! who: hunter2',
 ])('text that is no YAML is not quoted in the complaint, for it may be a password: %s', (password) => {
   const complaints = complaintsOf(`items:\n  - name: ${password}\n`);
   expect(complaints).not.toEqual([]);

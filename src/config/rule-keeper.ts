@@ -24,6 +24,8 @@ export class RuleKeeper {
   readonly #log: Log;
   /** The newest text of the settings' rules, good or bad: what is posted after it replaces it. */
   #settingsText: string;
+  /** Where that text is no good. */
+  #refusal: string | null = null;
 
   /** Throws RuleDocumentError where neither the stored rules nor those of the settings are good. */
   constructor(settings: Settings, log: Log, clock: Clock) {
@@ -68,7 +70,11 @@ export class RuleKeeper {
       file,
       knownText,
       onText: (text, isForced) => this.#take(text, file, isForced ? 'SIGHUP' : 'the rule file has changed'),
-      onError: (reason) => log.error({ file, reason }, NOT_RELOADED),
+      onError: (reason) => this.#complain({ file, reason }),
+      onBack: () => {
+        this.book.noteReload(this.#refusal);
+        log.info({ file }, 'the rule file is there again, as it was');
+      },
     });
   }
 
@@ -80,13 +86,20 @@ export class RuleKeeper {
       if (file === null || text === null) this.#log.warn({ file, reason: 'the settings hold no rules' }, NOT_RELOADED);
       else this.#take(text, file, 'SIGHUP');
     } catch (error) {
-      this.#log.error({ file, reason: describeError(error) }, NOT_RELOADED);
+      this.#complain({ file, reason: describeError(error) });
     }
+  }
+
+  #complain({ file, reason }: { readonly file: string | null; readonly reason: string }): void {
+    this.book.noteReload(reason);
+    this.#log.error({ file, reason }, NOT_RELOADED);
   }
 
   #take(text: string, file: string, reason: string): void {
     this.#settingsText = text;
+    this.#refusal = 'the rules of the file are no good';
     const { version, outcome } = this.book.post(text, file, { actor: 'file', reason });
+    this.#refusal = null;
     this.#log.info({ version, outcome, file }, 'rules were read from their file');
   }
 

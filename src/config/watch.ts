@@ -17,6 +17,8 @@ export interface FileWatcherOptions {
   onText(text: string, isForced: boolean): void;
   /** The file cannot be read. Told once for each new reason, not at each poll; by a forced check always. */
   onError(message: string): void;
+  /** After it could not be read the file is there again, with the text that is known. */
+  onBack?(): void;
   /** Events closer together than this are one; default 100 ms. */
   readonly debounceMs?: number;
   /** Default 5,000 ms. */
@@ -30,6 +32,7 @@ export class FileWatcher {
   #debounce: NodeJS.Timeout | null = null;
   #poll: NodeJS.Timeout | null = null;
   #isStopped = false;
+  #isMissing = false;
   #lastError = '';
   #reading: Promise<void> = Promise.resolve();
 
@@ -94,12 +97,19 @@ export class FileWatcher {
     try {
       text = await readFile(this.#options.file, 'utf8');
     } catch (error) {
+      this.#isMissing = true;
       if (isForced) this.#lastError = '';
       this.#tell(describeError(error));
       return;
     }
+    const isBack = this.#isMissing;
+    this.#isMissing = false;
     this.#lastError = '';
-    if (this.#isStopped || (text === this.#knownText && !isForced)) return;
+    if (this.#isStopped) return;
+    if (text === this.#knownText && !isForced) {
+      if (isBack) this.#options.onBack?.();
+      return;
+    }
     this.#knownText = text;
     try {
       this.#options.onText(text, isForced);

@@ -128,7 +128,7 @@ export class RuleBook {
       lint: findLint(next),
     };
     if (request.isDryRun === true) return { ...outcome, outcome: 'dry_run', epoch: previous.epoch };
-    this.#noteReload(null);
+    this.noteReload(null);
     if (next.version === previous.version) return { ...outcome, outcome: 'unchanged', epoch: previous.epoch };
     const version: RuleVersion = {
       version: next.version,
@@ -175,22 +175,23 @@ export class RuleBook {
     return () => this.#listeners.delete(listener);
   }
 
+  /** How the last attempt to bring in rules has ended, also where there was no document to read; null where all is well. */
+  noteReload(error: string | null): void {
+    this.lastReload.isSuccessful = error === null;
+    this.lastReload.atMs = this.#clock.wallMs();
+    this.lastReload.error = error;
+  }
+
   #compile(text: string, source: string, request: ChangeRequest): CompiledRuleset {
     try {
       return loadRuleset(text, source, { epoch: this.#active.epoch + 1, previous: this.#active });
     } catch (error) {
       if (request.isDryRun !== true && error instanceof RuleDocumentError) {
         this.rejected += 1;
-        this.#noteReload(error.message);
+        this.noteReload(error.message);
       }
       throw error;
     }
-  }
-
-  #noteReload(error: string | null): void {
-    this.lastReload.isSuccessful = error === null;
-    this.lastReload.atMs = this.#clock.wallMs();
-    this.lastReload.error = error;
   }
 }
 

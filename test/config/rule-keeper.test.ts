@@ -1,6 +1,6 @@
 // Where rules come from at a start, and what a restart finds: posts, file changes and damage, one after another.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -97,6 +97,38 @@ test('a bad file leaves the old rules in force and is seen in the state of the r
   await keeper.reload();
   expect(namesOf(keeper)).toEqual(['good']);
   expect(keeper.book.lastReload).toMatchObject({ isSuccessful: false, error: expect.stringContaining('rulez') });
+});
+
+/** The rule file as a whole: nobody reads a part of it. */
+function moveIn(text: string): void {
+  writeFileSync(join(folder, 'new'), text);
+  renameSync(join(folder, 'new'), ruleFile());
+}
+
+test('a rule file that cannot be read is a failed reload until it is there again, and posted rules stay in force', async () => {
+  writeFileSync(ruleFile(), document('from_file'));
+  const keeper = start();
+  await post(keeper, 'posted');
+  keeper.start();
+  rmSync(ruleFile());
+  await vi.waitFor(() => expect(keeper.book.lastReload).toMatchObject({ isSuccessful: false }), 8000);
+  expect(keeper.book.lastReload.error).toContain('ENOENT');
+  moveIn(document('from_file'));
+  await vi.waitFor(() => expect(keeper.book.lastReload).toMatchObject({ isSuccessful: true, error: null }), 8000);
+  expect(namesOf(keeper)).toEqual(['posted']);
+});
+
+test('a bad rule file that goes and comes back is still a failed reload', async () => {
+  writeFileSync(ruleFile(), document('good'));
+  const keeper = start();
+  writeFileSync(ruleFile(), 'traffic_control: { rulez: [] }');
+  await keeper.reload();
+  keeper.start();
+  rmSync(ruleFile());
+  await vi.waitFor(() => expect(keeper.book.lastReload.error).toContain('ENOENT'), 8000);
+  moveIn('traffic_control: { rulez: [] }');
+  await vi.waitFor(() => expect(keeper.book.lastReload.error).not.toContain('ENOENT'), 8000);
+  expect(keeper.book.lastReload.isSuccessful).toBe(false);
 });
 
 test('stored rules that are no longer valid give way to those of the file', async () => {
@@ -209,6 +241,7 @@ test.each([
   writeFileSync(settingsFile(), text);
   await keeper.reload();
   expect(namesOf(keeper)).toEqual(['good']);
+  expect(keeper.book.lastReload.isSuccessful).toBe(level === 'warn');
   expect(lines).toEqual([{ level, words: expect.stringContaining('not reloaded'), reason }]);
 });
 

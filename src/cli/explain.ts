@@ -2,6 +2,7 @@
 
 import { readAs } from '../policy/cases.ts';
 import { explain, formatExplanation } from '../policy/explain.ts';
+import { complainOfClientAddress } from '../policy/matchers/address.ts';
 import { PHYSICAL_DATABASE, type ReplicationMode } from '../session/replication-mode.ts';
 import type { PortableSuggestion } from '../sql/portable.ts';
 import type { CliIo, ExitCode, OutputFormat } from './io.ts';
@@ -29,6 +30,8 @@ export interface ExplainOptions {
 export async function runExplain(io: CliIo, options: ExplainOptions): Promise<ExitCode> {
   if (options.rules === '-' && options.sql === '-')
     throw new CliError('only one of --rules and --sql can come from stdin');
+  const complaint = complainOfClientAddress(options.clientIp);
+  if (complaint !== null) throw new CliError(`--client-ip: ${complaint}`);
   const { ruleset } = compileSource(io, await readSource(io, options.rules));
   const facts = await openFacts();
   const text = options.sql === '-' ? await io.readStdin() : options.sql;

@@ -4,6 +4,7 @@
 import type { ValidateFunction } from 'ajv';
 import casesSchema from '../../schemas/cases.schema.json' with { type: 'json' };
 import { compileSchema } from '../base/schema-check.ts';
+import type { DocumentProblem, PositionedDocument, ValuePath } from '../base/yaml-document.ts';
 import { findSchemaProblems } from '../base/yaml-document.ts';
 import { PHYSICAL_DATABASE, type ReplicationMode } from '../session/replication-mode.ts';
 import { Portals, PreparedStatements, resolveStatements } from '../session/statements.ts';
@@ -13,6 +14,7 @@ import { readReplicationCommand } from '../sql/replication.ts';
 import { NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import type { CompiledRuleset } from './compiled-ruleset.ts';
 import { RuleDocumentError, readDocument } from './document.ts';
+import { complainOfClientAddress } from './matchers/address.ts';
 import type { Verdict } from './verdict.ts';
 
 interface CaseSession {
@@ -70,12 +72,29 @@ export function parseCases(text: string, source: string): CaseDocument {
   const problems = findSchemaProblems(read, compiledSchema);
   if (problems.length > 0) throw new RuleDocumentError(problems);
   const value = read.value as { rules?: string; defaults?: CaseSession; cases: RuleCase[] };
+  const badAddresses = findBadAddresses(value, read);
+  if (badAddresses.length > 0) throw new RuleDocumentError(badAddresses);
   return {
     rules: value.rules ?? null,
     defaults: value.defaults ?? {},
     cases: value.cases.map((entry, index) => ({ ...entry, line: read.problemAt(['cases', index], '').line })),
     source,
   };
+}
+
+/** A slip in an address would match no rule, and so pass for an exemption. */
+function findBadAddresses(
+  { defaults, cases }: { readonly defaults?: CaseSession; readonly cases: readonly RuleCase[] },
+  read: PositionedDocument,
+): DocumentProblem[] {
+  const places: (readonly [ValuePath, CaseSession | undefined])[] = [
+    [['defaults'], defaults],
+    ...cases.map((entry, index) => [['cases', index], entry] as const),
+  ];
+  return places.flatMap(([path, session]) => {
+    const complaint = session?.client_ip === undefined ? null : complainOfClientAddress(session.client_ip);
+    return complaint === null ? [] : [read.problemAt([...path, 'client_ip'], complaint)];
+  });
 }
 
 /**

@@ -159,6 +159,30 @@ test('test cannot run without cases, without rules, or with broken ones: 1', asy
   expect((await run(['test', at('none')])).code).toBe(1);
 });
 
+test('a client address that is none is a mistake of the cases and of the command line, not somebody whom no rule is about', async () => {
+  const cases = (address: string): string =>
+    `rules: rules.yaml\ndefaults: { client_ip: unix }\ncases:\n  - { sql: select 1, client_ip: ${address}, expect: { action: allow } }\n`;
+  const explain = ['explain', '--rules', at('rules.yaml'), '--sql', 'select 1', '--client-ip'];
+  for (const address of ['10.0.0.0/8', '10.0.0.256', 'localhost']) {
+    writeFileSync(at('addresses.yaml'), cases(address));
+    const complaint = `"${address}" is no IPv4 or IPv6 address, nor "unix"`;
+    expect(await run(['test', at('addresses.yaml')])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining(`addresses.yaml:4:33: cases[0].client_ip: ${complaint}`),
+    });
+    expect(await run([...explain, address])).toMatchObject({
+      code: 1,
+      out: '',
+      err: `pgweir: --client-ip: ${complaint}\n`,
+    });
+  }
+  for (const address of ['10.0.0.1', '"fe80::1%eth0"', 'unix']) {
+    writeFileSync(at('addresses.yaml'), cases(address));
+    expect((await run(['test', at('addresses.yaml')])).code).toBe(0);
+  }
+  expect((await run([...explain, 'unix'])).code).toBe(0);
+});
+
 test("the rules that come with pgweir pass their own cases, by the command's default path", async () => {
   expect(await run(['test'])).toMatchObject({ code: 0, err: '' });
 });

@@ -26,6 +26,12 @@ export function parseAddress(text: string): Address | null {
   return isMapped(bytes) ? { bytes: bytes.slice(12) } : { bytes };
 }
 
+/** Why a text is no address that a client can have; null where it is one. */
+export function complainOfClientAddress(text: string): string | null {
+  const isGood = text === 'unix' || parseAddress(text) !== null;
+  return isGood ? null : `"${text}" is no IPv4 or IPv6 address, nor "unix"`;
+}
+
 /** An address with an optional `/bits`; the reason as a string where it is neither. */
 export function parsePrefix(text: string): Prefix | string {
   const slash = text.indexOf('/');

@@ -8,6 +8,8 @@ import type { StatementShape } from '../sql/facts.ts';
 const MAX_KEYS = 10_000;
 /** Statements that may wait for one limiter; beyond, they are refused at once. */
 const MAX_WAITERS = 10_000;
+/** What a refused statement is told while nothing is known of those that hold the slots: they have run for a while at least. */
+const UNKNOWN_HOLD_MS = 1000;
 /** Absorbs what binary fractions lose, so that 200 per second is 200 and not 199. */
 const EPSILON = 1e-9;
 
@@ -171,8 +173,8 @@ export class ConcurrencyLimiter {
   readonly rank = ++lastRank;
   readonly #limit: number;
   readonly #slots = new Map<string, Slots>();
-  /** Average of how long slots were held lately: the best guess at when one comes free. */
-  #holdMs = 0;
+  /** Average of how long slots were held lately: the best guess at when one comes free. Null before any came free. */
+  #holdMs: number | null = null;
 
   constructor(options: ConcurrencyOptions) {
     this.per = options.per;
@@ -220,7 +222,7 @@ export class ConcurrencyLimiter {
   release(key: string, owner: SlotOwner, heldMs: number, nowMs: number): void {
     const slots = this.#slots.get(key);
     if (slots === undefined || !letGo(slots, owner)) return;
-    this.#holdMs += (heldMs - this.#holdMs) / 8;
+    this.#holdMs = this.#holdMs === null ? heldMs : this.#holdMs + (heldMs - this.#holdMs) / 8;
     // A waiter that is refused by its next limit gives its slot back at once: whoever is serving goes on with that.
     if (slots.isServing) return;
     slots.isServing = true;
@@ -236,7 +238,7 @@ export class ConcurrencyLimiter {
 
   /** After how many ms a refused statement may try again. */
   retryAfterMs(): number {
-    return Math.max(1, Math.ceil(this.#holdMs));
+    return Math.max(1, Math.ceil(this.#holdMs ?? UNKNOWN_HOLD_MS));
   }
 
   #hold(slots: Slots, owner: SlotOwner): boolean {

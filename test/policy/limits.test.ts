@@ -162,6 +162,20 @@ describe('max_concurrent', () => {
     expect(bench.ask().type).toBe('admitted');
   });
 
+  test('tells who is refused to come again after as long as slots have been held, or after a second while that is not known', () => {
+    const bench = new Bench({ ...rule, limit: 1 });
+    const first = holdOf(bench.ask());
+    expect(bench.ask()).toMatchObject({ refusal: { retryAfterMs: 1000, hint: 'Try again in 1000 ms.' } });
+    bench.scheduler.advanceTo(400);
+    first.release();
+    const second = holdOf(bench.ask());
+    expect(bench.ask()).toMatchObject({ refusal: { retryAfterMs: 400 } });
+    bench.scheduler.advanceTo(400 + 1200);
+    second.release();
+    bench.ask();
+    expect(bench.ask()).toMatchObject({ refusal: { retryAfterMs: 500 } });
+  });
+
   test('frees a slot once, however often it is released', () => {
     const bench = new Bench(rule);
     const first = holdOf(bench.ask());

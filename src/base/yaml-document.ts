@@ -348,7 +348,8 @@ function nameOf(value: unknown): string {
 }
 
 function showValue(value: unknown): string {
-  const shown = JSON.stringify(value) ?? String(value);
+  // JSON has no word for .nan and .inf.
+  const shown = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? String(value));
   return shown.length > 80 ? `${shown.slice(0, 77)}…` : shown;
 }
 

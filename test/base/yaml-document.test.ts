@@ -76,6 +76,11 @@ test.each([
     'x:2:13: a word that begins with * is an alias to YAML, and there is no such anchor above: quote it if it is none',
   ],
   [
+    'a number that JSON does not know',
+    'items:\n  - { name: x, weight: .nan }\n',
+    'x:2:24: items[0].weight: must be a whole number, not NaN (a number)',
+  ],
+  [
     'a tag that is not known, which would be dropped with a warning',
     'items:\n  - { name: !admin a }\n',
     'x:2:13: a word that begins with ! is a tag to YAML, and this one is not known: quote it if it is none',

@@ -36,7 +36,10 @@ test('a statement that waits longer than query_wait fails with 53300, and its cl
   await waitForQueue(1);
   const said = await waiter.wire.readUntilReady();
   expect(said.map(({ type }) => type)).toEqual(['E', 'Z']);
-  expect(readFields(said[0]?.body ?? Buffer.alloc(0))).toMatchObject({ S: 'ERROR', C: '53300' });
+  const error = readFields(said[0]?.body ?? Buffer.alloc(0));
+  expect(error).toMatchObject({ S: 'ERROR', C: '53300' });
+  // No decision of the rules, so there is none to look up.
+  expect(JSON.parse(error.D ?? '')).toEqual({ rule: 'pool.query_wait_ms' });
   expect(pool()).toMatchObject({ waiting: 0, waitTimeouts: 1 });
   expect(await holder.wire.rows('SELECT 2')).toEqual([['2']]);
   await holder.wire.rows('COMMIT');

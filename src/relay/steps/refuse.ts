@@ -45,9 +45,10 @@ export function makeRefusedFunctionCall(): Buffer {
   return makeImpossibleFunctionCall();
 }
 
-/** The error that the client sees. `isUtf8`: its encoding can show any character; others get `?` for what is not ASCII. */
+/** The error that the client sees. Of what is no decision of the rules there is no id. `isUtf8`: its encoding can show any character; others get `?` for what is not ASCII. */
 export function wordRefusal(refusal: Refusal, decisionId: string, isUtf8: boolean): Buffer {
-  const detail: Record<string, string | number> = { rule: refusal.rule, decision_id: decisionId };
+  const detail: Record<string, string | number> = { rule: refusal.rule };
+  if (decisionId !== '') detail.decision_id = decisionId;
   if (refusal.retryAfterMs !== null) detail.retry_after_ms = Math.ceil(refusal.retryAfterMs);
   const show = (text: string): string => (isUtf8 ? text : text.replace(/[^\x20-\x7e\n\t]/g, '?'));
   return makeErrorResponse({

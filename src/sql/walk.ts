@@ -135,6 +135,15 @@ class Walk {
         this.#addAttributes(body, role);
         this.#pushFields(body, scope, inner, NO_SKIP);
         return;
+      case 'JoinExpr':
+        for (const column of nameParts(body.usingClause)) this.#columns.add(column);
+        this.#pushFields(body, scope, inner, NO_SKIP);
+        return;
+      case 'IndexElem':
+        // Of an index, or of ON CONFLICT.
+        if (typeof body.name === 'string') this.#columns.add(body.name);
+        this.#pushFields(body, scope, inner, NO_SKIP);
+        return;
       case 'A_Expr':
       case 'SubLink':
       case 'SortBy':
@@ -212,12 +221,14 @@ class Walk {
 
   /**
    * `(x).name` is a field of a row, or else a call of that function (ParseFuncOrColumn, parse_func.c): which one depends on
-   * the type of x, so it counts as a call unless x is surely a row.
+   * the type of x, so it counts as both, but as no call where x is surely a row.
    */
   #addAttributes(body: TreeNode, role: Role): void {
     let isRow = givesRow(nameParts(bodyOf(body.arg, 'FuncCall')?.funcname));
     for (const step of listOf(body.indirection)) {
+      if (bodyOf(step, 'A_Star') !== null) this.#columns.add('*');
       const name = textOf(bodyOf(step, 'String')?.sval);
+      if (name !== null) this.#columns.add(name);
       if (name !== null && !isRow) this.#addFunction([name], role);
       isRow = false;
     }

@@ -38,6 +38,7 @@ test.each(CORPUS)('$class: $name', (expected) => {
     expect(tables.sort()).toEqual([...expected.tables].sort());
   }
   for (const name of expected.functions ?? []) expect(shapes.flatMap((shape) => [...shape.functions])).toContain(name);
+  for (const name of expected.columns ?? []) expect(shapes.flatMap((shape) => [...shape.columns])).toContain(name);
   if (expected.isMissingWhere !== undefined) {
     expect(shapes.some((shape) => shape.isMissingWhere)).toBe(expected.isMissingWhere);
   }

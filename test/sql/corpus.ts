@@ -15,6 +15,7 @@ export interface CorpusCase {
   readonly kinds?: readonly string[];
   readonly tables?: readonly string[];
   readonly functions?: readonly string[];
+  readonly columns?: readonly string[];
   readonly isMissingWhere?: boolean;
   readonly unparsed?: UnparsedReason;
   readonly denied: boolean;
@@ -209,8 +210,8 @@ const HIDDEN_WRITES = cases('write', [
   ['insert with a select', 'insert into t select * from u', { kinds: ['insert'], tables: ['t', 'u'] }],
   [
     'insert on conflict',
-    'insert into t (a) values (1) on conflict (a) do update set a = 2',
-    { kinds: ['insert'], isMissingWhere: false },
+    'insert into t (a) values (1) on conflict (b) do update set c = 2',
+    { kinds: ['insert'], columns: ['a', 'b', 'c'], isMissingWhere: false },
   ],
   ['insert default values', 'insert into t default values', { kinds: ['insert'] }],
   [
@@ -251,6 +252,8 @@ const HIDDEN_CODE = cases('unknown', [
   ['operator in a schema in front of ANY', 'select 1 operator(public.=) any (select 2)', select],
   ['operator in a schema that sorts', 'select * from t order by a using operator(public.<)', { tables: ['t'] }],
   ['function by attribute notation', 'select (1).f', { kinds: ['select'], functions: ['f'] }],
+  ['column of a whole row', 'select (t).a from t', { functions: ['a'], columns: ['t', 'a'] }],
+  ['column of a row of a subquery', 'select (select t from t).a', { tables: ['t'], columns: ['a'] }],
   ['function of a column', 'select (a.b).f from t a', { functions: ['f'] }],
   ['function of an element', 'select a[1].f from t', { functions: ['f'] }],
   ['function of a field', "select (json_each('{}')).value.f", { functions: ['f', 'json_each'] }],
@@ -350,6 +353,8 @@ const LOOK_ALIKES = cases('read', [
   ['deleted', 'select deleted, updated_at from deletes', { tables: ['deletes'] }],
   ['TABLE', 'table t', { kinds: ['select'], tables: ['t'] }],
   ['fields of a built-in row', "select (json_each('{}')).value", { functions: ['json_each'] }],
+  ['all columns of a whole row', 'select (t).* from t', { columns: ['*'] }],
+  ['column that is joined by', 'select 1 from t join u using (a)', { tables: ['t', 'u'], columns: ['a'] }],
   ['built-in by attribute notation', "select ('a'::text).upper", { functions: ['upper'] }],
   ['VALUES', "values (1, 'delete from t')", { kinds: ['select'], tables: [] }],
   ['empty target list', 'select', select],

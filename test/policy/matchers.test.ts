@@ -153,6 +153,12 @@ describe('a dimension', () => {
       { shape: { tables: ['Payroll'] } },
     ],
     [
+      'tables, folded like SQL beyond ASCII',
+      { tables: 'ÜBERWEISUNG' },
+      { shape: { tables: ['Überweisung'] } },
+      { shape: { tables: ['überweisung'] } },
+    ],
+    [
       'tables, quoted like SQL',
       { tables: '"Payroll"' },
       { shape: { tables: ['x.Payroll'] } },

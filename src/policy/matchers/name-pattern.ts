@@ -45,7 +45,10 @@ export function compileNamePatterns(
   };
 }
 
-/** The parts, in lower case outside double quotes, quotes removed; null where a quote is not closed. */
+/**
+ * The parts, in lower case outside double quotes, quotes removed; null where a quote is not closed. Only ASCII is folded, as
+ * the server does in encodings of several bytes, and the grammar used here in all (downcase_identifier, scansup.c).
+ */
 function foldName(pattern: string): string[] | null {
   const parts = [''];
   let isQuoted = false;
@@ -58,7 +61,7 @@ function foldName(pattern: string): string[] | null {
         at += 1;
       } else isQuoted = !isQuoted;
     } else if (char === '.' && !isQuoted) parts.push('');
-    else parts[last] += isQuoted ? char : char.toLowerCase();
+    else parts[last] += isQuoted ? char : char.replace(/[A-Z]/, (letter) => letter.toLowerCase());
   }
   return isQuoted ? null : parts;
 }

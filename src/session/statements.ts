@@ -295,6 +295,8 @@ export function resolveStatements(
 ): TextFacts {
   if (!facts.some(isIndirect)) return facts;
   const preparedHere = new Map<string, TextFacts>();
+  /** Cursors that the message itself declares: their queries stand among its statements. */
+  const declaredHere = new Set<string>();
   const behind: StatementFacts[] = [];
   const add = (effect: StatementEffect | null): void => {
     if (effect === null) return;
@@ -304,11 +306,17 @@ export function resolveStatements(
     } else if (effect.type === 'execute') {
       const here = preparedHere.get(keepName(effect.name));
       behind.push(...(here ?? meaningsOf(findByText(statements, effect.name), unknown)));
-    } else if (effect.type === 'fetch') {
+    } else if (effect.type === 'declare') {
+      declaredHere.add(keepName(effect.name));
+    } else if (effect.type === 'close_cursor') {
+      if (effect.name === null) declaredHere.clear();
+      else declaredHere.delete(keepName(effect.name));
+    } else if (effect.type === 'fetch' && !declaredHere.has(keepName(effect.name))) {
       behind.push(...(findByText(portals, effect.name)?.facts ?? [unknown]));
     }
   };
   for (const { effect } of facts) add(effect);
+  if (behind.length === 0) return facts;
   if (!behind.some(isIndirect)) return joinFacts(facts, behind);
   // By way of a Parse an EXECUTE can run another one, or itself.
   const seen = new Set<StatementFacts>(facts);

@@ -73,6 +73,15 @@ test.each(CORPUS.filter((one) => one.denied))('refused: $name', async ({ sql }) 
   expect(messages.map((message) => message.type)).toEqual(['E', 'Z']);
 });
 
+test('FETCH of a cursor that the same Query declares is let through or refused as that', async () => {
+  const harmless = 'declare c cursor for values (1); fetch c; move c';
+  const [said, expected] = await Promise.all([ask(weir, harmless), ask(bare, harmless)]);
+  expect(transcribe(said)).toEqual(transcribe(expected));
+  expect(errorOf(said)).toEqual({});
+  expect(refusingRule(await ask(weir, 'declare c cursor for select f(); fetch c'))).toBe('guard');
+  expect(refusingRule(await ask(weir, 'declare c cursor for values (1); close c; fetch c'))).toBe('guard');
+});
+
 /** FETCH and MOVE of a cursor that nobody declared: what they would run is unknown, so it is refused. */
 const isOfUnknownCursor = ({ kinds = [] }: CorpusCase): boolean => kinds.includes('fetch') || kinds.includes('move');
 

@@ -250,6 +250,18 @@ describe('what a message really runs', () => {
     expect(resolveStatements([fetch], statements, portals, NOT_PREPARED_FACTS)).toEqual([fetch, inner]);
   });
 
+  test('FETCH of a cursor that the same message declares runs nothing else, until that is closed', () => {
+    const { statements, portals } = make();
+    portals.declare('c', [inner], 1);
+    const declare = factsOf('DECLARE c CURSOR FOR SELECT 1', { type: 'declare', name: 'c', isHeld: false });
+    const close = factsOf('CLOSE c', { type: 'close_cursor', name: 'c' });
+    const resolve = (facts: TextFacts): TextFacts => resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS);
+    const plain = [declare, fetch];
+    expect(resolve(plain)).toBe(plain);
+    expect(resolve([fetch, close, declare])).toEqual([fetch, close, declare, inner]);
+    expect(resolve([declare, close, fetch])).toEqual([declare, close, fetch, inner]);
+  });
+
   test('PREPARE counts as what it prepares, and an EXECUTE behind it in the same message as that', () => {
     const { statements, portals } = make();
     const prepare = factsOf('PREPARE a AS DELETE FROM t', { type: 'prepare', name: 'a', inner });

@@ -5,8 +5,9 @@
 // for each other, not even under two rulesets -> (waiting for a slot) -> through. It ends exactly once: through, refused, or abandoned.
 
 import type { Subject } from '../session/subject.ts';
+import { type AskedMessage, tagsOf, withoutNames } from './asked-message.ts';
 import { LIMIT_SQLSTATE } from './assemble.ts';
-import type { ConcurrencyLimiter, Limiter, RateLimiter, SlotOwner, SlotWaiter, Tags } from './limiter.ts';
+import type { ConcurrencyLimiter, Limiter, RateLimiter, SlotOwner, SlotWaiter } from './limiter.ts';
 import { makeLimitKey } from './limiter.ts';
 import { LiveRule } from './live-rule.ts';
 import type { Refusal, RuleHit, Verdict } from './verdict.ts';
@@ -78,17 +79,16 @@ export class LimitGate {
   }
 
   /**
-   * Asks the limits of a verdict that does not refuse. `tags` are those of the message's statement, for `per: tag:…`.
-   * `owner`: whose statements wait for each other anyway; without one it is a statement by itself. `isResumed`: it has been
+   * Asks the limits of a verdict that does not refuse, on that message. `owner`: whose statements wait for each other anyway; without one it is a statement by itself. `isResumed`: it has been
    * admitted before and goes on now, so it needs its slots again, but no more tokens.
    * Throws Error for a refused verdict: nothing may run on it.
    */
-  admit(verdict: Verdict, tags: Tags, nowMs: number, owner: SlotOwner = {}, isResumed = false): Admission {
+  admit(verdict: Verdict, message: AskedMessage, nowMs: number, owner: SlotOwner = {}, isResumed = false): Admission {
     if (verdict.limits.length === 0 && verdict.observedLimits.length === 0) {
       if (verdict.refusal !== null) throw new Error('a refused verdict cannot be admitted');
       return ADMITTED;
     }
-    return new Passage(this, verdict, tags, owner, isResumed).begin(nowMs);
+    return new Passage(this, verdict, message, owner, isResumed).begin(nowMs);
   }
 }
 
@@ -111,7 +111,7 @@ interface HeldSlot {
 class Passage implements Hold {
   readonly #gate: LimitGate;
   readonly #verdict: Verdict;
-  readonly #tags: Tags;
+  readonly #message: AskedMessage;
   readonly #owner: SlotOwner;
   #isResumed: boolean;
   readonly #tokens: Taken[] = [];
@@ -124,17 +124,17 @@ class Passage implements Hold {
   #settle: ((admission: Admitted | LimitRefused) => void) | null = null;
   #stopWaiting: (() => void) | null = null;
 
-  constructor(gate: LimitGate, verdict: Verdict, tags: Tags, owner: SlotOwner, isResumed: boolean) {
+  constructor(gate: LimitGate, verdict: Verdict, message: AskedMessage, owner: SlotOwner, isResumed: boolean) {
     this.#gate = gate;
     this.#verdict = verdict;
-    this.#tags = tags;
+    this.#message = message;
     this.#owner = owner;
     this.#isResumed = isResumed;
   }
 
   begin(nowMs: number): Admission {
     let longestMs = 0;
-    for (const hit of this.#verdict.limits) {
+    for (const hit of withoutNames(this.#verdict.limits, this.#message)) {
       const limiter = limiterOf(hit);
       if (limiter === null) continue;
       const key = this.#keyFor(limiter, hit);
@@ -295,7 +295,7 @@ class Passage implements Hold {
   /** Limits in observe mode, each as though it alone were enforced: only what it would let through drains it. */
   #pretend(nowMs: number): void {
     const seen: WantedSlot[] = [];
-    for (const hit of this.#verdict.observedLimits) {
+    for (const hit of withoutNames(this.#verdict.observedLimits, this.#message)) {
       const limiter = limiterOf(hit);
       if (limiter === null) continue;
       const key = this.#keyFor(limiter, hit);
@@ -344,8 +344,9 @@ class Passage implements Hold {
   }
 
   #keyFor(limiter: Limiter, hit: RuleHit): string {
+    if (limiter.per.length === 0) return '';
     const subject: Subject = this.#verdict.subject;
-    return limiter.per.length === 0 ? '' : makeLimitKey(limiter.per, subject, hit.shape, this.#tags);
+    return makeLimitKey(limiter.per, subject, hit.shape, tagsOf(this.#message, hit.shape));
   }
 }
 

@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { AskedMessage } from '../../src/policy/asked-message.ts';
 import { compileRuleset } from '../../src/policy/compile.ts';
 import type { Admission, Hold } from '../../src/policy/limit-gate.ts';
 import { LimitGate } from '../../src/policy/limit-gate.ts';
@@ -11,8 +12,13 @@ import type { RuleDocumentEntry } from '../../src/policy/rule.ts';
 import type { Ruleset } from '../../src/policy/ruleset.ts';
 import type { Verdict } from '../../src/policy/verdict.ts';
 import type { Subject } from '../../src/session/subject.ts';
+import type { TextFacts } from '../../src/sql/facts.ts';
 import { makeFacts, makeShape, makeSubject, makeText } from './fact-maker.ts';
 import { ManualScheduler } from './manual-scheduler.ts';
+
+const messageOf = (statements: TextFacts, ownCount = statements.length): AskedMessage => ({ statements, ownCount });
+/** For limits that tell no tags apart. */
+const SOME = messageOf(makeText());
 
 type LimitRule = Omit<RuleDocumentEntry, 'name'> & { name?: string };
 
@@ -35,7 +41,7 @@ class Bench {
   }
 
   ask(subject: Partial<Subject> = {}, tags: Record<string, string> = {}): Admission {
-    return this.gate.admit(this.judge(subject), tags, this.scheduler.nowMs());
+    return this.gate.admit(this.judge(subject), messageOf(makeText({}, '', tags)), this.scheduler.nowMs());
   }
 
   count(outcome: string): number {
@@ -136,6 +142,47 @@ describe('rate_limit', () => {
     expect(bench.gate).toMatchObject({ waiting: 1 });
   });
 
+  test('counts what runs under a name once, and as often as it runs', () => {
+    const bench = new Bench({ ...rule, rate_per_sec: 0.001, burst: 5 });
+    const execute = makeFacts(makeShape({ kinds: ['execute'] }));
+    const select = makeFacts(makeShape());
+    const ask = (own: TextFacts, behind: TextFacts): string => {
+      const statements = [...own, ...behind];
+      const verdict = bench.ruleset.viewFor(makeSubject()).judge(statements, false);
+      return bench.gate.admit(verdict, messageOf(statements, own.length), 0).type;
+    };
+    expect(ask([execute], [select])).toBe('admitted');
+    expect(ask([select, execute], [select])).toBe('admitted');
+    expect(ask([execute, execute, execute], [select, select, select])).toBe('refused');
+    expect(ask([execute, execute], [select, select])).toBe('admitted');
+    expect(ask([execute], [select])).toBe('refused');
+  });
+
+  test('has the bucket of the tag that stands with the statement, or else anywhere in the message', () => {
+    const bench = new Bench({
+      ...rule,
+      rate_per_sec: 0.001,
+      burst: 1,
+      per: 'tag:tenant',
+      match: { tables: 'payroll' },
+    });
+    const other = (tags = {}) => makeFacts(makeShape(), '', tags);
+    const limited = (tags = {}) => makeFacts(makeShape({ tables: ['payroll'] }), '', tags);
+    const ask = (own: TextFacts, behind: TextFacts = []): string => {
+      const statements = [...own, ...behind];
+      const verdict = bench.ruleset.viewFor(makeSubject()).judge(statements, false);
+      return bench.gate.admit(verdict, messageOf(statements, own.length), 0).type;
+    };
+    const [a, b, c] = [{ tenant: 'a' }, { tenant: 'b' }, { tenant: 'c' }];
+    expect([ask([other(), limited(a)]), ask([limited(a)])]).toEqual(['admitted', 'refused']);
+    expect([ask([other(a), limited(b)]), ask([limited(b)])]).toEqual(['admitted', 'refused']);
+    expect([ask([other(c), limited()]), ask([limited(c)])]).toEqual(['admitted', 'refused']);
+    expect([ask([other()], [limited({ tenant: 'd' })]), ask([limited({ tenant: 'd' })])]).toEqual([
+      'admitted',
+      'refused',
+    ]);
+  });
+
   test('forgets the oldest keys beyond its bound, and counts them', () => {
     const limiter = new RateLimiter({ per: ['user'], ratePerSecond: 0.001, burst: 2, waitMs: 0 });
     for (let key = 0; key < 25_000; key += 1) limiter.take(`k${key}`, 0);
@@ -223,15 +270,15 @@ describe('max_concurrent', () => {
     const facts = makeFacts(makeShape());
     const verdict = bench.ruleset.viewFor(makeSubject()).judge([facts, facts], false);
     expect(verdict.limits).toHaveLength(2);
-    expect(bench.gate.admit(verdict, {}, 0).type).toBe('admitted');
-    expect(bench.gate.admit(verdict, {}, 0).type).toBe('refused');
+    expect(bench.gate.admit(verdict, SOME, 0).type).toBe('admitted');
+    expect(bench.gate.admit(verdict, SOME, 0).type).toBe('refused');
   });
 
   test('needs one slot for all that one session has sent, and whoever waits gets it before what is sent later', async () => {
     const bench = new Bench({ ...rule, limit: 1, wait_ms: 100 });
     const [one, other] = [{}, {}];
     const verdict = bench.judge();
-    const ask = (owner: object): Admission => bench.gate.admit(verdict, {}, bench.scheduler.nowMs(), owner);
+    const ask = (owner: object): Admission => bench.gate.admit(verdict, SOME, bench.scheduler.nowMs(), owner);
     const [first, second] = [holdOf(ask(one)), holdOf(ask(one))];
     const waiting = ask(other);
     const third = ask(one);
@@ -302,8 +349,8 @@ describe('several limits', () => {
     );
     const [a, b] = [makeFacts(makeShape({ tables: ['a'] })), makeFacts(makeShape({ tables: ['b'] }))];
     const view = bench.ruleset.viewFor(makeSubject());
-    const first = holdOf(bench.gate.admit(view.judge([a, b], false), {}, 0));
-    const second = bench.gate.admit(view.judge([b, a], false), {}, 0);
+    const first = holdOf(bench.gate.admit(view.judge([a, b], false), SOME, 0));
+    const second = bench.gate.admit(view.judge([b, a], false), SOME, 0);
     if (second.type !== 'waiting') throw new Error('expected to wait');
     first.release();
     expect((await second.until).type).toBe('admitted');
@@ -317,9 +364,9 @@ describe('several limits', () => {
     );
     const view = bench.ruleset.viewFor(makeSubject());
     const judge = (...tables: string[]): Verdict => view.judge([makeFacts(makeShape({ tables }))], false);
-    const full = bench.gate.admit({ ...judge('full'), limits: judge('full').limits.slice(1) }, {}, 0);
-    const patient = holdOf(bench.gate.admit(judge('other'), {}, 0));
-    const waiting = Array.from({ length: 5_000 }, () => bench.gate.admit(judge('full'), {}, 0));
+    const full = bench.gate.admit({ ...judge('full'), limits: judge('full').limits.slice(1) }, SOME, 0);
+    const patient = holdOf(bench.gate.admit(judge('other'), SOME, 0));
+    const waiting = Array.from({ length: 5_000 }, () => bench.gate.admit(judge('full'), SOME, 0));
     patient.release();
     const ends = await Promise.all(waiting.map((one) => (one.type === 'waiting' ? one.until : one)));
     expect(new Set(ends.map((end) => (end.type === 'refused' ? end.refusal.rule : end.type)))).toEqual(
@@ -327,7 +374,7 @@ describe('several limits', () => {
     );
     holdOf(full).release();
     expect(bench.gate).toMatchObject({ waiting: 0, held: 0 });
-    expect(bench.gate.admit(judge('full'), {}, 0).type).toBe('admitted');
+    expect(bench.gate.admit(judge('full'), SOME, 0).type).toBe('admitted');
   });
 
   test('a verdict that refuses is never admitted', () => {
@@ -447,7 +494,7 @@ describe('a swap', () => {
     const bench = new Bench(a, b);
     const ask = (table: string): Admission => {
       const text = [makeFacts(makeShape({ tables: [table] }))];
-      return bench.gate.admit(bench.ruleset.viewFor(makeSubject()).judge(text, false), {}, bench.scheduler.nowMs());
+      return bench.gate.admit(bench.ruleset.viewFor(makeSubject()).judge(text, false), SOME, bench.scheduler.nowMs());
     };
     const [inA, inB] = [holdOf(ask('a')), holdOf(ask('b'))];
     const early = ask('both');

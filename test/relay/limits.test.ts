@@ -31,6 +31,7 @@ traffic_control:
       rate_per_sec: 0.01
       burst: 2
       per: [application_name, user, 'tag:tenant']
+    - { name: named, match: { application_name: named }, action: rate_limit, rate_per_sec: 0.01, burst: 3 }
     - { name: slow_lane, match: { application_name: slow_lane }, action: rate_limit, rate_per_sec: 0.01, burst: 1, wait_ms: 200000 }
     - { name: places, match: { application_name: places }, action: max_concurrent, limit: 3, wait_ms: 20000 }
     - { name: places_watched, match: { application_name: places }, mode: observe, action: max_concurrent, limit: 1 }
@@ -178,6 +179,29 @@ describe('rate_limit', () => {
     expect(await passed('keyed a', 'weir', "SELECT 1 /*tenant='one'*/")).toBe(2);
     expect(await passed('keyed a', 'weir', "SELECT 2 /*tenant='one'*/")).toBe(0);
     expect(await passed('keyed a', 'weir', 'SELECT 3')).toBe(0);
+  });
+
+  test('counts each key by itself, whichever statement of the message has the tag', async () => {
+    const client = await login('keyed-parts');
+    const send = async (sql: string): Promise<string> => codeOf(await client.query(sql));
+    expect(await send("SELECT 1 /*tenant='x'*/; SELECT 2")).toBe('ok');
+    expect(await send("SELECT 1 /*tenant='x'*/")).toBe('53400');
+    expect(await send("SELECT 1; SELECT 2 /*tenant='y'*/")).toBe('ok');
+    expect(await send("SELECT 1 /*tenant='y'*/")).toBe('53400');
+    client.send(frontend.parse("SELECT 1 /*tenant='z'*/", 'tagged'), frontend.sync());
+    await client.readUntilReady();
+    expect([await send('EXECUTE tagged'), await send('EXECUTE tagged')]).toEqual(['ok', 'ok']);
+    expect(await send("SELECT 1 /*tenant='z'*/")).toBe('53400');
+    await client.end();
+  });
+
+  test('counts EXECUTE and what it executes as one statement, and so PREPARE', async () => {
+    const client = await login('named');
+    const answers: string[] = [];
+    for (const sql of ['PREPARE counted AS SELECT 1', 'EXECUTE counted', 'SELECT 1', 'EXECUTE counted'])
+      answers.push(codeOf(await client.query(sql)));
+    expect(answers).toEqual(['ok', 'ok', 'ok', '53400']);
+    await client.end();
   });
 
   test("a client's CancelRequest ends the wait with 57014, and the session goes on", async () => {

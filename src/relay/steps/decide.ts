@@ -104,7 +104,7 @@ export class Decider {
     this.#context.recorder.recordVerdict(verdict);
     const run = new Run(facts, verdict);
     run.isPlain = isPlain;
-    if (hasLimits(verdict)) this.#waiting.ask(run, facts);
+    if (hasLimits(verdict)) this.#waiting.ask(run, statements);
     return run;
   }
 
@@ -127,7 +127,7 @@ export class Decider {
     const facts = portal?.facts ?? NOT_PREPARED;
     if (portal?.hasRun === true) {
       const resumed = new Run(facts, this.#resumable.get(portal) ?? null);
-      if (hasLimits(resumed.verdict)) this.#waiting.ask(resumed, facts, true);
+      if (hasLimits(resumed.verdict)) this.#waiting.ask(resumed, this.#resolve(facts), true);
       return resumed;
     }
     const run = this.decide(facts, false);

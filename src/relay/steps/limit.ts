@@ -10,8 +10,6 @@ import { GATE } from '../gate.ts';
 import type { Run } from '../run.ts';
 import { refusalOf } from './refuse.ts';
 
-const NO_TAGS: Readonly<Record<string, string>> = Object.freeze({});
-
 export class WaitingRoom {
   readonly #connection: Connection;
   readonly #context: RelayContext;
@@ -31,12 +29,17 @@ export class WaitingRoom {
     return this.#waiting !== null;
   }
 
-  /** Asks the limits of the run's verdict; afterwards it is admitted, refused, or waits. `isResumed`: a portal goes on. */
-  ask(run: Run, facts: TextFacts, isResumed = false): void {
+  /**
+   * Asks the limits of the run's verdict; afterwards it is admitted, refused, or waits.
+   *
+   * @param statements the run's own, and after them what stands behind those
+   * @param isResumed a portal goes on
+   */
+  ask(run: Run, statements: TextFacts, isResumed = false): void {
     if (run.verdict === null) return;
     const nowMs = this.#context.clock.monotonicMs();
-    const tags = facts[0]?.tags ?? NO_TAGS;
-    const admission = this.#context.admitter.admit(run.verdict, tags, nowMs, this.#connection, isResumed);
+    const message = { statements, ownCount: run.facts.length };
+    const admission = this.#context.admitter.admit(run.verdict, message, nowMs, this.#connection, isResumed);
     this.#apply(run, admission, nowMs);
   }
 

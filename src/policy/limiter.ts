@@ -121,14 +121,16 @@ export class RateLimiter {
     return known;
   }
 
-  /** Forgets full buckets, which loses nothing; then the oldest eighth, so that a flood of keys pays this rarely. */
+  /** Forgets full buckets, which loses nothing; then the eighth longest unused, so that a flood of keys pays this rarely. */
   #makeRoom(nowMs: number): void {
     const floor = MAX_KEYS - MAX_KEYS / 8;
     for (const [key, bucket] of this.#buckets) {
       const tokens = bucket.tokens + (nowMs - bucket.updatedMs) * this.#ratePerMs;
       if (tokens >= this.#burst) this.#buckets.delete(key);
     }
-    for (const key of this.#buckets.keys()) {
+    if (this.#buckets.size <= floor) return;
+    const byUse = [...this.#buckets].sort(([, left], [, right]) => left.updatedMs - right.updatedMs);
+    for (const [key] of byUse) {
       if (this.#buckets.size <= floor) return;
       this.#buckets.delete(key);
       this.evictions += 1;

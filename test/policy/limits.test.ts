@@ -190,6 +190,17 @@ describe('rate_limit', () => {
     expect(limiter.evictions).toBe(25_000 - limiter.keys);
   });
 
+  test('does not forget a key that is in use, however many others come', () => {
+    const limiter = new RateLimiter({ per: ['application_name'], ratePerSecond: 0.001, burst: 2, waitMs: 0 });
+    let passed = 0;
+    for (let key = 0; key < 25_000; key += 1) {
+      if (limiter.take('busy', key) === 0) passed += 1;
+      limiter.take(`k${key}`, key);
+    }
+    expect(passed).toBe(2);
+    expect(limiter.evictions).toBeGreaterThan(10_000);
+  });
+
   test('forgets full buckets first, which costs nobody anything', () => {
     const limiter = new RateLimiter({ per: ['user'], ratePerSecond: 1_000, burst: 2, waitMs: 0 });
     for (let key = 0; key < 25_000; key += 1) limiter.take(`k${key}`, key);

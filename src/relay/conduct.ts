@@ -19,7 +19,7 @@ import type { Run } from './run.ts';
 import { Sender } from './sender.ts';
 import { isPrepare, StatementMessages, textOf } from './statement-messages.ts';
 import { awaitAnswers } from './steps/await-answers.ts';
-import { Decider } from './steps/decide.ts';
+import { Decider, NOT_PREPARED } from './steps/decide.ts';
 import { announceEffects } from './steps/effects.ts';
 import { FAILED_QUERY, failWith } from './steps/failed-use.ts';
 import { WaitingRoom } from './steps/limit.ts';
@@ -120,10 +120,13 @@ export class Conduct {
       return this.#refuseLong(OWED.query, '');
     }
     const kept = this.#waiting.take();
-    const facts = kept?.facts ?? this.#decider.read(buffer, start + 5, end - 1, false);
-    if (facts === null) return false;
+    const isOutdated = kept !== null && this.#decider.isOutdated(kept);
+    // What was read under other rules may be the text of a twin.
+    const facts =
+      kept !== null && !isOutdated ? kept.facts : this.#decider.read(buffer, start + 5, end - 1, isOutdated);
+    if (facts === null) return kept === null ? false : this.#waiting.keep(kept);
     if (kept === null && (this.#isPortalInDoubt(null, facts) || this.#decider.mustWait())) return false;
-    const run = kept ?? this.#decider.decide(facts, facts.length > 1);
+    const run = this.#stillDecided(kept, facts) ?? this.#decider.decide(facts, facts.length > 1);
     if (this.#isRefusedHere(run)) {
       this.#session.statements.forget('', Number.POSITIVE_INFINITY);
       return true;
@@ -200,7 +203,9 @@ export class Conduct {
     if (portal !== null && this.#isPortalInDoubt(portal, portal.hasRun ? NO_STATEMENTS : portal.facts)) return false;
     const kept = this.#waiting.take();
     if (kept === null && portal?.hasRun !== true && this.#decider.mustWait()) return false;
-    const run = kept ?? this.#decider.decideExecute(portal);
+    const run =
+      (portal?.hasRun ? kept : this.#stillDecided(kept, portal?.facts ?? NOT_PREPARED)) ??
+      this.#decider.decideExecute(portal);
     if (run.refusal !== null) {
       this.#sender.replace(OWED.parse, makeRefusedExecute(run.refusal, run.decisionId), run);
       return true;
@@ -225,7 +230,7 @@ export class Conduct {
   functionCall(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     const kept = this.#waiting.take();
     if (kept === null && this.#decider.mustWait()) return false;
-    const run = kept ?? this.#decider.decide(FUNCTION_CALL, false);
+    const run = this.#stillDecided(kept, FUNCTION_CALL) ?? this.#decider.decide(FUNCTION_CALL, false);
     if (this.#isRefusedHere(run)) return true;
     if (run.refusal === null && (!this.#isCleared(run) || !this.#isRouted(run))) return this.#waiting.keep(run);
     if (run.refusal !== null) {
@@ -303,6 +308,12 @@ export class Conduct {
     if (!isInDoubt(portal, all, portals, owed.syncedUpTo)) return false;
     awaitAnswers(this.#connection);
     return true;
+  }
+
+  /** What was decided about a message that had to wait; null where the rules have changed meanwhile, and it is theirs to decide. */
+  #stillDecided(kept: Run | null, facts: TextFacts): Run | null {
+    if (kept === null || !this.#decider.isOutdated(kept)) return kept;
+    return this.#decider.hasLapsed(kept, facts, facts.length > 1) ? null : kept;
   }
 
   /** The limits let it through, and under kill_after_ms nothing sent before it is still at work: a cancel would hit that. */

@@ -190,6 +190,54 @@ describe('one statement', () => {
     await client.end();
   });
 
+  test.each([
+    ['as a Query', (sql: string) => [frontend.query(sql)]],
+    ['as a portal', (sql: string) => [frontend.extendedQuery(sql), frontend.sync()]],
+  ])('that waits for a place is judged again by the rules under which it would run: %s', async (_, say) => {
+    const LIMIT = `{ name: place, match: { query_regex: 'marked' }, action: max_concurrent, limit: 1, wait_ms: 20000 }`;
+    const limited = (more: string): string => `traffic_control: { rules: [${LIMIT}${more}] }`;
+    const untilState = (wanted: string, count: number): Promise<unknown> =>
+      waitFor(
+        () => weir.control.sessions().filter(({ state }) => state === wanted).length === count,
+        5_000,
+        () => `not ${count} sessions are ${wanted}`,
+      );
+    post(limited(''));
+    const [busy, refused, patient] = await Promise.all([1, 2, 3].map(() => WireClient.login(weir)));
+    if (busy === undefined || refused === undefined || patient === undefined) throw new Error('no clients');
+    busy.send(...say("SELECT pg_sleep(0.5), 'marked'"));
+    await untilState('active', 1);
+    refused.send(...say("SELECT 'marked' AS by_then"));
+    patient.send(...say("SELECT 'marked'"));
+    await untilState('waiting', 2);
+    post(limited(", { name: late, match: { query_regex: 'by_then' }, action: deny, priority: 1 }"));
+    expect(codesOf(await busy.readUntilReady())).toEqual([]);
+    expect(codesOf(await refused.readUntilReady())).toEqual(['42501']);
+    expect(codesOf(await patient.readUntilReady())).toEqual([]);
+    expect(codesOf(await refused.query("SELECT 'marked'"))).toEqual([]);
+    await Promise.all([busy, refused, patient].map((client) => client.end()));
+  });
+
+  test('that waits for a shared server connection is judged again, too', async () => {
+    const pool = { mode: 'transaction' as const, size: 1 };
+    const crowded = await startTestWeir({ postgres, rules: NO_RULES, settings: { pool } });
+    const [busy, refused] = await Promise.all([1, 2].map(() => WireClient.login(crowded)));
+    if (busy === undefined || refused === undefined) throw new Error('no clients');
+    await busy.query('BEGIN');
+    refused.send(frontend.query("SELECT 'marked'"));
+    await waitFor(
+      () => crowded.control.sessions().some(({ holds }) => holds.includes('waiting')),
+      5_000,
+      () => 'nobody waits',
+    );
+    crowded.control.rules.post(DENY_MARKED, 'test', { actor: 'test' });
+    await busy.query('COMMIT');
+    expect(codesOf(await refused.readUntilReady())).toEqual(['42501']);
+    expect(codesOf(await refused.query('SELECT 1'))).toEqual([]);
+    await Promise.all([busy.end(), refused.end()]);
+    await crowded.stop();
+  });
+
   test('that was prepared before is judged again by each Execute', async () => {
     const client = await WireClient.login(weir);
     client.send(frontend.parse("SELECT 'marked'", 'named'), frontend.parse("SELECT 'marked'"), frontend.sync());

@@ -1,7 +1,7 @@
 // What is to become of a message: its facts, the verdict of the rules, the answer of the limits, all of it recorded.
 
 import type { ErrorCode } from '../../base/errors.ts';
-import type { Refusal, RuleHit, Verdict } from '../../policy/verdict.ts';
+import { isSameTreatment, type Refusal, type RuleHit, type Verdict } from '../../policy/verdict.ts';
 import type { Session } from '../../session/session.ts';
 import { type Portal, resolveStatements } from '../../session/statements.ts';
 import type { TextFacts } from '../../sql/facts.ts';
@@ -134,6 +134,19 @@ export class Decider {
     if (portal !== null && run.verdict !== null && (hasLimits(run.verdict) || run.verdict.hits.some(isKill)))
       this.#resumable.set(portal, run.verdict);
     return run;
+  }
+
+  /** It was decided under other rules than those of now, and has not run. */
+  isOutdated({ verdict, refusal }: Run): boolean {
+    return verdict !== null && refusal === null && verdict.ruleset !== this.#context.rules.active;
+  }
+
+  /** The rules of now would treat its statements otherwise: what it holds is given back, and it has to be decided anew. */
+  hasLapsed(run: Run, facts: TextFacts, isImplicitBlock: boolean): boolean {
+    if (run.verdict === null || isSameTreatment(run.verdict, this.judge(facts, isImplicitBlock, run.isPlain)))
+      return false;
+    run.hold?.release();
+    return true;
   }
 
   /** Records a refusal. */

@@ -77,13 +77,19 @@ export function internPreparation(
 ): Preparation {
   const variants = shared.get(facts) ?? (Object.isFrozen(facts) ? undefined : null);
   if (variants != null) {
-    for (const variant of variants) if (isSame(variant, facts, message, start, textEnd, end)) return variant;
+    for (const variant of variants)
+      if (isReadIn(variant, lexing) && isSame(variant, facts, message, start, textEnd, end)) return variant;
     if (variants.length >= MAX_VARIANTS) return makePreparation(message, start, textEnd, end, lexing);
   }
   const made = makePreparation(message, start, textEnd, end, lexing);
   if (variants === undefined) shared.set(facts, [made]);
   else variants?.push(made);
   return made;
+}
+
+/** Texts of other bytes, or read by other settings, can come to the same statements. */
+function isReadIn(variant: Preparation, lexing: string): boolean {
+  return variant.lexing === null || variant.lexing === lexing;
 }
 
 /** Statements stand for their text; there is more than one text without any. */

@@ -171,6 +171,19 @@ describe.each([1, 2])('over %i server connections', (size) => {
     expect(lines.filter((line) => line.includes('prepared statement')).length).toBeGreaterThan(5);
   });
 
+  test('texts that say the same to clients of different settings are prepared again for each as it wrote them', async () => {
+    const text = "SELECT 'Привет' || $1::text";
+    const withValue = [bind({ statement: 's', values: ['!'] }), execute(), sync()];
+    const lines = await expectAlike([
+      [0, query('SELECT 1')],
+      [1, query('SET standard_conforming_strings = off')],
+      [0, parse(text, 's'), sync()],
+      [1, parse(text, 's'), sync()],
+      ...[0, 1, 1, 0, 1, 1].map((client): Turn => [client, ...withValue]),
+    ]);
+    expect(lines.join()).not.toContain('ErrorResponse');
+  });
+
   test('errors keep the words that hold the letters of a name', async () => {
     const short = bind({ statement: 'b c', values: [Buffer.from([1])], valueFormats: [1] });
     await expectAlike([

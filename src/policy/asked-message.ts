@@ -5,13 +5,13 @@ import type { Tags } from './limiter.ts';
 import type { RuleHit } from './verdict.ts';
 
 export interface AskedMessage {
-  /** Its own, and after them those that they name: what stands behind EXECUTE, FETCH and PREPARE. */
+  /** Its own, and after them those that they name: what stands behind EXECUTE, FETCH, PREPARE and COMMIT. */
   readonly statements: TextFacts;
   readonly ownCount: number;
 }
 
 /** They are statements only by what they name. */
-const NAMING: ReadonlySet<string> = new Set(['prepare', 'execute', 'fetch', 'move']);
+const NAMING: ReadonlySet<string> = new Set(['prepare', 'execute', 'fetch', 'move', 'commit']);
 
 /**
  * The tags of the statement of that shape. What it does not have itself it has from the others: tools write one comment for all

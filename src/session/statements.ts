@@ -151,6 +151,8 @@ export class Portal {
   readonly sequence: number;
   /** Made by DECLARE … WITH HOLD: lives on after its transaction. */
   readonly isHeld: boolean;
+  /** Of one that is held: its transaction has ended, and its rows are kept. The COMMIT has run the rest of its query. */
+  isStored = false;
   /** It has been executed before: a further Execute resumes it and is not judged again. */
   hasRun = false;
   /** Server time that earlier Executes of it took, for kill_after_ms. */
@@ -175,6 +177,8 @@ export class Portal {
     this.isHeld = isHeld;
   }
 }
+
+const NO_PORTALS: readonly Portal[] = Object.freeze([]);
 
 export class Portals {
   /** Null where none has a name, which is the rule. */
@@ -245,7 +249,14 @@ export class Portals {
   #endIn(portal: Portal, sequence: number): void {
     if (portal.sequence > sequence) {
       if (portal.standing?.isHeld === false) portal.standing = null;
-    } else if (!portal.isHeld) this.#put(portal.name, null);
+    } else if (portal.isHeld) portal.isStored = true;
+    else this.#put(portal.name, null);
+  }
+
+  /** Those whose query a COMMIT now would run to its end. */
+  listUnstored(): readonly Portal[] {
+    if (this.#byName === null) return NO_PORTALS;
+    return [...this.#byName.values()].filter(({ isHeld, isStored }) => isHeld && !isStored);
   }
 
   #put(name: string, portal: Portal | null): void {
@@ -285,7 +296,7 @@ export function findByText<T>(names: { find(name: string): T | null }, name: str
 
 /**
  * What a message really runs: its statements, and with each EXECUTE or FETCH the statement behind the name, with each PREPARE
- * the statement it prepares. Text without such indirection comes back as it is, so its identity stays known to the judge.
+ * the statement it prepares, with a COMMIT the cursors WITH HOLD whose rows it stores. Text without such indirection comes back as it is, so its identity stays known to the judge.
  */
 export function resolveStatements(
   facts: TextFacts,
@@ -293,7 +304,8 @@ export function resolveStatements(
   portals: Portals,
   unknown: StatementFacts,
 ): TextFacts {
-  if (!facts.some(isIndirect)) return facts;
+  const unstored = portals.listUnstored();
+  if (unstored.length === 0 && !facts.some(isIndirect)) return facts;
   const preparedHere = new Map<string, TextFacts>();
   /** Cursors that the message itself declares: their queries stand among its statements. */
   const declaredHere = new Set<string>();
@@ -315,7 +327,10 @@ export function resolveStatements(
       behind.push(...(findByText(portals, effect.name)?.facts ?? [unknown]));
     }
   };
-  for (const { effect } of facts) add(effect);
+  for (const { effect, shape } of facts) {
+    add(effect);
+    if (shape.kinds[0] === 'commit') for (const portal of unstored) behind.push(...portal.facts);
+  }
   if (behind.length === 0) return facts;
   if (!behind.some(isIndirect)) return joinFacts(facts, behind);
   // By way of a Parse an EXECUTE can run another one, or itself.

@@ -113,6 +113,25 @@ describe('a statement that is late', () => {
     await client.end();
   });
 
+  test.each(ROADS.slice(0, 3))(
+    'is killed when it runs at the COMMIT, for a cursor WITH HOLD, sent as $name',
+    async ({ run }) => {
+      const client = await WireClient.login(weir);
+      const declare = async (name: string, hold: string): Promise<void> => {
+        const sql = `DECLARE ${name} CURSOR ${hold} FOR SELECT pg_sleep(0.2), 'timed' FROM generate_series(1, 4)`;
+        expect(codesOf(await client.query(sql))).toEqual([]);
+      };
+      await client.query('BEGIN');
+      await declare('gone', '');
+      expect(codesOf(await client.query('COMMIT'))).toEqual([]);
+      await client.query('BEGIN');
+      await declare('stored', 'WITH HOLD');
+      expect(codesOf(await run(client, 'COMMIT'))).toEqual(['57014']);
+      expect(client.status).toBe('I');
+      await client.end();
+    },
+  );
+
   test('is only counted where the rule observes', async () => {
     const observing = await startTestWeir({
       postgres,

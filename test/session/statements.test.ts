@@ -262,6 +262,18 @@ describe('what a message really runs', () => {
     expect(resolve([declare, close, fetch])).toEqual([declare, close, fetch, inner]);
   });
 
+  test('COMMIT runs what cursors WITH HOLD of its transaction were declared for, once', () => {
+    const { statements, portals } = make();
+    const commit: StatementFacts = { ...factsOf('COMMIT'), shape: { ...NOT_PREPARED_FACTS.shape, kinds: ['commit'] } };
+    const resolve = (): TextFacts => resolveStatements([commit], statements, portals, NOT_PREPARED_FACTS);
+    portals.declare('c', [fetch], 1);
+    expect(resolve()).toEqual([commit]);
+    portals.declare('h', [inner], 2, true);
+    expect(resolve()).toEqual([commit, inner]);
+    portals.endTransaction(3);
+    expect(resolve()).toEqual([commit]);
+  });
+
   test('PREPARE counts as what it prepares, and an EXECUTE behind it in the same message as that', () => {
     const { statements, portals } = make();
     const prepare = factsOf('PREPARE a AS DELETE FROM t', { type: 'prepare', name: 'a', inner });

@@ -214,6 +214,7 @@ export class Conduct {
     const owed = this.#sender.send(OWED.execute, buffer, start, end, 0);
     run.portal = portal;
     if (portal !== null) {
+      run.beginsPortal = !portal.hasRun;
       portal.hasRun = true;
       owed.substitute = portal.substitute;
     }

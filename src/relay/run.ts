@@ -19,6 +19,8 @@ export class Run {
   /** A place under max_concurrent, given back when the statement has ended. */
   hold: Hold | null = null;
   portal: Portal | null = null;
+  /** It is the first Execute of `portal`. */
+  beginsPortal = false;
   kill: KillWatch | null = null;
   /** To be done when a statement under kill_after_ms has ended by itself, and nothing can be cancelled by mistake. */
   onEnded: (() => void) | null = null;
@@ -36,6 +38,11 @@ export class Run {
   constructor(facts: TextFacts, verdict: Verdict | null) {
     this.facts = facts;
     this.verdict = verdict;
+  }
+
+  /** The server has refused it, or skipped it without a look: nothing of its portal has run, and the next Execute is judged. */
+  fail(): void {
+    if (this.portal !== null && this.beginsPortal) this.portal.hasRun = false;
   }
 
   /** It has ended after so long. Returns how long the server has worked on earlier Executes of the same portal. */

@@ -371,6 +371,7 @@ export class ServerSide implements FrameSink {
         this.#connection.probeAnswered(head.closedName);
         if (head.slot !== null) this.names.stopClosing(head.slot);
       }
+      head.run?.fail();
       this.#finish(head);
       if (head.kind === OWED.unit) head.kind = OWED.sync;
       else owed.shift();

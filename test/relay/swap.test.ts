@@ -254,6 +254,28 @@ describe('one statement', () => {
     await client.end();
   });
 
+  test.each([
+    ['has failed', [frontend.execute('bound'), frontend.sync()]],
+    ['was skipped', [frontend.parse('no SQL', 'other'), frontend.execute('bound'), frontend.sync()]],
+  ])('that was bound before the swap is judged though an Execute of it %s', async (_, inVain) => {
+    const client = await WireClient.login(weir);
+    await client.query('BEGIN');
+    client.send(frontend.parse("SELECT 'marked'"), frontend.bind({ portal: 'bound' }), frontend.sync());
+    expect(codesOf(await client.readUntilReady())).toEqual([]);
+    await client.query('SAVEPOINT before; SELECT 1/0');
+    client.send(...inVain);
+    expect(codesOf(await client.readUntilReady())).toHaveLength(1);
+    await client.query('ROLLBACK TO before; SAVEPOINT again');
+    post(DENY_MARKED);
+    client.send(frontend.execute('bound'), frontend.sync());
+    expect(codesOf(await client.readUntilReady())).toEqual(['42501']);
+    await client.query('ROLLBACK TO again');
+    post(NO_RULES);
+    client.send(frontend.execute('bound'), frontend.sync());
+    expect(codesOf(await client.readUntilReady())).toEqual([]);
+    await client.end();
+  });
+
   test('that was bound before the swap is judged at its Execute, but a portal that has begun goes on', async () => {
     const client = await WireClient.login(weir);
     await client.query('BEGIN');

@@ -2,6 +2,7 @@
 // its lease: another client would find the first one's settings in it.
 
 import { connect, type Socket } from 'node:net';
+import { endSocket } from '../base/end-socket.ts';
 import { WeirError } from '../base/errors.ts';
 import { Inlet } from '../base/inlet.ts';
 import { PLAIN_TRANSPORT, type Transport } from '../base/transport.ts';
@@ -136,7 +137,7 @@ export class Lease {
     if (onRelease === null) return;
     this.#onRelease = null;
     if (!isMidMessage && !this.socket.destroyed && this.socket.writable) this.socket.write(TERMINATE);
-    this.socket.destroySoon();
+    endSocket(this.socket);
     onRelease();
   }
 

@@ -2,6 +2,7 @@
 // may be looked at. It opens with a login, and closes once, by one door.
 
 import type { Socket } from 'node:net';
+import { endSocket } from '../base/end-socket.ts';
 import { ERRORS, type ErrorCode, wordError } from '../base/errors.ts';
 import type { Transport } from '../base/transport.ts';
 import type { SubjectView } from '../policy/ruleset.ts';
@@ -393,7 +394,7 @@ export class Connection {
     this.client.outlet.flush();
     this.router.leave(this.client.isMidMessage);
     this.#active = null;
-    this.client.socket.destroySoon();
+    endSocket(this.client.socket);
     this.#onClosed();
   }
 }

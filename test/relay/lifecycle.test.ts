@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,6 +23,15 @@ async function lastError(client: WireClient): Promise<Record<string, string>> {
   const messages = await client.readUntilEnd();
   client.destroy();
   return readFields(messages.findLast((message) => message.type === 'E')?.body ?? Buffer.alloc(0));
+}
+
+/** What a file descriptor of that process is; nothing where it has been closed meanwhile. */
+function readFd(pid: number, fd: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`);
+  } catch {
+    return '';
+  }
 }
 
 describe('SIGTERM', () => {
@@ -225,6 +234,34 @@ describe('ends', () => {
       expect((await fetch(`${weir.adminUrl}/sessions/${session?.id}`, { method: 'DELETE' })).status).toBe(404);
       expect(await other.rows('SELECT 1')).toEqual([['1']]);
       await other.end();
+    } finally {
+      await weir.stop();
+    }
+  });
+
+  test('a session that is ended leaves no socket behind, though its client reads nothing', async () => {
+    const weir = await spawnWeir({ postgres });
+    const countSockets = (): number =>
+      readdirSync(`/proc/${weir.pid}/fd`).filter((fd) => readFd(weir.pid, fd).startsWith('socket:')).length;
+    try {
+      const before = countSockets();
+      // More of them than the connections of HTTP that come and go.
+      const clients = await Promise.all(Array.from({ length: 8 }, () => WireClient.login(weir)));
+      for (const client of clients) {
+        client.send(frontend.query("SELECT repeat('x', 1000000) FROM generate_series(1, 100)"));
+        await client.readMessage();
+        client.socket.pause();
+      }
+      for (const id of clients.keys()) {
+        const answer = await fetch(`${weir.adminUrl}/sessions/${id + 1}`, { method: 'DELETE' });
+        expect(answer.ok).toBe(true);
+      }
+      await waitFor(
+        () => countSockets() <= before,
+        20_000,
+        () => `${countSockets()} sockets, before ${before}`,
+      );
+      for (const client of clients) client.destroy();
     } finally {
       await weir.stop();
     }

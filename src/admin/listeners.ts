@@ -30,7 +30,11 @@ export function openHealthListener(control: ControlPlane, log: Log): HttpDoor {
       case '/liveness':
         return answerLiveness();
       case '/metrics':
-        metrics ??= loadMetrics();
+        metrics ??= loadMetrics().catch((error: unknown) => {
+          // It may go well the next time: no file could be opened just now.
+          metrics = null;
+          throw error;
+        });
         return await answerMetrics(await metrics);
       default:
         return null;
@@ -78,6 +82,7 @@ export function openAdminListener(
     loading.then(
       (server) => server.routing(request, response),
       (error: unknown) => {
+        loading = null;
         log.error({ error: describeError(error) }, 'the admin API cannot be built');
         send(response, 500, PLAIN_TEXT, 'see the log of pgweir\n');
       },

@@ -5,9 +5,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { Agent, get, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { waitFor, withDeadline } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
@@ -192,6 +194,41 @@ async function leaveStaleSocket(path: string): Promise<void> {
   await withDeadline(once(child, 'exit'), 10_000, () => 'the process that leaves a socket does not end');
   expect(existsSync(path)).toBe(true);
 }
+
+test.skipIf(!existsSync('/usr/bin/prlimit'))(
+  'metrics that could not be loaded for want of a file descriptor are there when there are some again',
+  async () => {
+    const weir = await spawnWeir({ postgres });
+    const limitFiles = async (count: number): Promise<void> => {
+      const child = spawn('/usr/bin/prlimit', ['--pid', String(weir.pid), `--nofile=${count}:`]);
+      await withDeadline(once(child, 'exit'), 5_000, () => 'prlimit does not end');
+    };
+    // Over a connection that is kept: a new one could not come in.
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const ask = async (path: string): Promise<number | undefined> => {
+      const [response] = (await withDeadline(
+        once(get(`${weir.healthUrl}${path}`, { agent }), 'response'),
+        5_000,
+        () => 'no answer',
+      )) as [IncomingMessage];
+      await once(response.resume(), 'end');
+      return response.statusCode;
+    };
+    try {
+      expect(await ask('/liveness')).toBe(200);
+      await limitFiles(readdirSync(`/proc/${weir.pid}/fd`).length);
+      const idle = await Promise.all(Array.from({ length: 20 }, () => WireClient.connect(weir)));
+      await sleep(300);
+      expect(await ask('/metrics')).toBe(500);
+      for (const client of idle) client.destroy();
+      await limitFiles(1_000);
+      expect(await ask('/metrics')).toBe(200);
+    } finally {
+      agent.destroy();
+      await weir.stop();
+    }
+  },
+);
 
 describe('ends', () => {
   test('a port that is taken is said, and nothing is left listening', async () => {

@@ -69,7 +69,7 @@ export async function startWeir(settings: Settings, log: Log): Promise<RunningWe
     maxAnalyzedBytes: settings.limits.maxAnalyzedBytes,
   });
   const secrets = new Secrets(settings, log);
-  const pool = new SessionPool(dialer, counters);
+  const pool = new SessionPool(dialer, counters, clock);
   const poolWaits = new Histogram(DURATION_BOUNDS_SECONDS);
   const shared: TransactionPool<ServerSide> | null =
     settings.pool.mode === 'session'

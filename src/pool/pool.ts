@@ -1,10 +1,24 @@
 // Server connections, lent to sessions. Session mode: each lease is a connection of its own, opened for it and closed
 // after it. Leases taken always equal leases returned plus leases held; the counters show it.
 
+import type { Clock } from '../base/clock.ts';
 import type { Endpoint } from '../config/settings.ts';
 import type { ServerLine } from '../tls/connector.ts';
 import { type LoginRequest, logIn, type Welcome } from './login.ts';
 import { type Dialer, Lease } from './server-connection.ts';
+
+/** A target that did not serve is not tried again for so long, */
+const MIN_REST_MS = 2_000;
+/** or for so many times what the last attempt has cost: who waits for one that hangs has waited in vain for seconds. */
+const REST_PER_COST = 6;
+const MAX_REST_MS = 60_000;
+
+/** A target that did not serve when it was last tried. */
+interface Trouble {
+  restUntilMs: number;
+  /** Logins that are under way to see whether it does again. */
+  trials: number;
+}
 
 export interface PoolCounters {
   leasesTaken: number;
@@ -16,12 +30,16 @@ export class SessionPool {
   readonly #counters: PoolCounters;
   readonly #held = new Map<Endpoint, number>();
   readonly #lastErrors = new Map<Endpoint, string>();
-  readonly #restUntilMs = new Map<Endpoint, number>();
+  readonly #troubles = new Map<Endpoint, Trouble>();
+  /** How long the last login took that failed. */
+  readonly #costsMs = new Map<Endpoint, number>();
   readonly #dialer: Dialer;
+  readonly #clock: Clock;
 
-  constructor(dialer: Dialer, counters: PoolCounters) {
+  constructor(dialer: Dialer, counters: PoolCounters, clock: Clock) {
     this.#dialer = dialer;
     this.#counters = counters;
+    this.#clock = clock;
   }
 
   held(endpoint: Endpoint): number {
@@ -33,13 +51,20 @@ export class SessionPool {
     return this.#lastErrors.get(endpoint) ?? null;
   }
 
-  /** It does not serve: until then nobody need wait for it again to find that out. */
-  rest(endpoint: Endpoint, untilMs: number): void {
-    this.#restUntilMs.set(endpoint, untilMs);
+  /** It does not serve: for a while nobody need wait for it again to find that out. */
+  rest(endpoint: Endpoint): void {
+    const costMs = this.#costsMs.get(endpoint) ?? 0;
+    const restMs = Math.min(Math.max(MIN_REST_MS, costMs * REST_PER_COST), MAX_REST_MS);
+    const restUntilMs = this.#clock.monotonicMs() + restMs;
+    const trouble = this.#troubles.get(endpoint);
+    if (trouble === undefined) this.#troubles.set(endpoint, { restUntilMs, trials: 0 });
+    else trouble.restUntilMs = restUntilMs;
   }
 
+  /** After its rest one login tries it; all others need not wait for what comes of that. */
   isResting(endpoint: Endpoint, nowMs: number): boolean {
-    return nowMs < (this.#restUntilMs.get(endpoint) ?? 0);
+    const trouble = this.#troubles.get(endpoint);
+    return trouble !== undefined && (nowMs < trouble.restUntilMs || trouble.trials > 0);
   }
 
   /** As Dialer.cancel: on a line that is encrypted as the sessions' lines are. */
@@ -69,6 +94,22 @@ export class SessionPool {
 
   /** A connection that is logged in and ready. Throws LoginRefused or WeirError. */
   async acquire(endpoint: Endpoint, login: LoginRequest): Promise<{ lease: Lease; welcome: Welcome }> {
+    const startedMs = this.#clock.monotonicMs();
+    const trouble = this.#troubles.get(endpoint);
+    if (trouble !== undefined) trouble.trials++;
+    try {
+      const acquired = await this.#logIn(endpoint, login);
+      this.#troubles.delete(endpoint);
+      return acquired;
+    } catch (error) {
+      this.#costsMs.set(endpoint, this.#clock.monotonicMs() - startedMs);
+      throw error;
+    } finally {
+      if (trouble !== undefined) trouble.trials--;
+    }
+  }
+
+  async #logIn(endpoint: Endpoint, login: LoginRequest): Promise<{ lease: Lease; welcome: Welcome }> {
     const lease = await this.open(endpoint);
     try {
       const welcome = await logIn(lease, login);

@@ -82,6 +82,39 @@ describe('a replica that does not serve', () => {
     silent.close();
   });
 
+  test.each(['session', 'transaction'] as const)(
+    'and says nothing: few wait for it, and not often (mode %s)',
+    async (mode) => {
+      const silent: Server = createServer((socket) => {
+        socket.on('error', () => undefined).resume();
+      });
+      silent.listen(0, '127.0.0.1');
+      await once(silent, 'listening');
+      const address = silent.address();
+      const settings = unreachable(typeof address === 'object' && address !== null ? address.port : 0);
+      const lonely = await startTestWeir({ postgres, rules: ROUTING_RULES, settings: { ...settings, pool: { mode } } });
+      const clients = [await login(lonely), await WireClient.login(lonely), await WireClient.login(lonely)];
+      const askAll = (): Promise<number[]> =>
+        Promise.all(
+          clients.map(async (one) => {
+            const startMs = performance.now();
+            expect(await one.rows(WHERE)).toEqual([['f']]);
+            return performance.now() - startMs;
+          }),
+        );
+      await askAll();
+      // In vain they have waited for 400 ms: that is not to happen again for some time,
+      await sleep(2_100);
+      expect((await askAll()).filter((spentMs) => spentMs > 300)).toHaveLength(0);
+      await sleep(600);
+      // and then to one only.
+      expect((await askAll()).filter((spentMs) => spentMs > 300)).toHaveLength(1);
+      for (const one of clients) await one.end();
+      await lonely.stop();
+      silent.close();
+    },
+  );
+
   test('and says nothing: what waits for it can be cancelled', async () => {
     const silent: Server = createServer((socket) => {
       socket.on('error', () => undefined).resume();

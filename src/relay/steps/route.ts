@@ -36,7 +36,7 @@ const FIRST_ON_REPLICA = 'SELECT 1';
 const BEGIN_MS = 50;
 /** Settings repeated on a replica; a session that makes more of them stays on the primary. */
 const MAX_SETTINGS = 256;
-/** A replica that did not serve is not tried again for so long: each attempt may cost the whole connect timeout. */
+/** A session that got no replica does not try again for so long. */
 const REST_MS = 2_000;
 
 /**
@@ -339,7 +339,7 @@ export class OwnServers implements Routing {
         if (this.#connection.isClosing) return;
         lastError = error;
         // A user whom it refuses says nothing about the others.
-        if (!(error instanceof LoginRefused)) pool.rest(endpoint, clock.monotonicMs() + REST_MS);
+        if (!(error instanceof LoginRefused)) pool.rest(endpoint);
       }
     }
     throw lastError;

@@ -14,7 +14,7 @@ import type { ServerSide } from '../server-side.ts';
 import { wantsReplica } from './look-ahead.ts';
 import { mayRunElsewhere } from './route.ts';
 
-/** A replica that did not serve is not tried again for so long: each attempt may cost the whole connect timeout. */
+/** A replica that did not take this client is not tried again by it for so long. */
 const REST_MS = 2_000;
 
 export class SharedTargets {
@@ -51,9 +51,9 @@ export class SharedTargets {
 
   /** Nothing came of that one. Where the reason is this client's own, others need not stay away from it. */
   rest({ endpoint }: LoginClass<ServerSide>, error: unknown): void {
-    const untilMs = this.#context.clock.monotonicMs() + REST_MS;
-    if (isOfSession(error)) this.#restUntilMs.set(endpoint, untilMs);
-    else this.#context.pool.rest(endpoint, untilMs);
+    const { clock, pool } = this.#context;
+    if (isOfSession(error)) this.#restUntilMs.set(endpoint, clock.monotonicMs() + REST_MS);
+    else pool.rest(endpoint);
   }
 
   leave(): void {

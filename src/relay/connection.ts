@@ -387,12 +387,10 @@ export class Connection {
     this.login.abandon();
     this.#killGuard?.close();
     this.conduct.giveUp();
-    for (let { head } = this.session.owed; head !== null; head = this.session.owed.head) {
-      head.run?.hold?.release();
-      this.session.owed.shift();
-    }
     this.client.outlet.flush();
+    // What is still owed tells that the server has not done with this client.
     this.router.leave(this.client.isMidMessage);
+    this.session.owed.clear((run) => run.hold?.release());
     this.#active = null;
     endSocket(this.client.socket);
     this.#onClosed();

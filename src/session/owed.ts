@@ -209,6 +209,14 @@ export class OwedQueue<Run> {
     if (head === null) this.#last = null;
   }
 
+  /** Nothing of it is waited for any more; `leave` hears of each run among it. */
+  clear(leave: (run: Run) => void): void {
+    for (let head = this.#head; head !== null; head = this.#head) {
+      if (head.run !== null) leave(head.run);
+      this.shift();
+    }
+  }
+
   /**
    * The head has begun to take COPY data: the server ignores every Sync and Flush between it and the end of the copy, so those are
    * not owed; nor could it be reached behind another message, at which the server would close the connection. True when the

@@ -1,0 +1,60 @@
+// Clients that go while a server connection works for them: it answers nobody else before it has done with them, if ever.
+
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { waitFor } from '../support/deadline.ts';
+import * as frontend from '../support/frontend-messages.ts';
+import { sharedPostgres } from '../support/shared-postgres.ts';
+import { startTestWeir, type TestWeir } from '../support/weir.ts';
+import { WireClient } from '../support/wire-client.ts';
+
+const postgres = sharedPostgres();
+const SLOW = "SELECT pg_sleep(1), 'nobody''s'";
+
+let weir: TestWeir;
+beforeEach(async () => {
+  weir = await startTestWeir({ postgres, settings: { pool: { mode: 'transaction', size: 1 } } });
+});
+afterEach(() => weir.stop());
+
+const WORK: readonly [string, Buffer][] = [
+  ['a Query', frontend.query(SLOW)],
+  ['an extended statement', Buffer.concat([frontend.extendedQuery(SLOW), frontend.sync()])],
+  ['several statements', Buffer.concat([frontend.query(SLOW), frontend.query('SELECT 7'), frontend.query('SELECT 8')])],
+  [
+    'a result',
+    frontend.query("SELECT repeat('x', 1000) FROM generate_series(1, 100) WHERE pg_sleep(0.01) IS NOT NULL"),
+  ],
+];
+
+const SLOW_ROW: [string, Buffer] = ['a row of statements', Buffer.concat([frontend.query(SLOW), frontend.query(SLOW)])];
+
+test.each([...WORK, SLOW_ROW])(
+  '%s of a client that resets its connection is not answered to the next one',
+  async (_what, said) => {
+    const leaver = await WireClient.login(weir);
+    leaver.send(said);
+    await waitFor(
+      () => weir.control.sessions().some(({ state }) => state === 'active'),
+      2_000,
+      () => 'it does not run',
+    );
+    const next = await WireClient.login(weir);
+    leaver.socket.resetAndDestroy();
+    for (let number = 1; number <= 5; number++) expect(await next.rows(`SELECT ${number}`)).toEqual([[`${number}`]]);
+    await next.end();
+  },
+);
+
+test.each(WORK)('%s of a client that is sent home does not keep pgweir', async (_what, said) => {
+  const busy = await WireClient.login(weir);
+  busy.send(said);
+  await waitFor(
+    () => weir.control.sessions().some(({ state }) => state === 'active'),
+    2_000,
+    () => 'it does not run',
+  );
+  const startMs = performance.now();
+  await weir.stop();
+  expect(performance.now() - startMs).toBeLessThan(900);
+  busy.destroy();
+});

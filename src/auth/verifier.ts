@@ -44,6 +44,14 @@ export interface ScramKeys {
 
 export const NO_SECRET: LoginSecret = Object.freeze({ password: null, md5Hash: null, keys: null });
 
+/** Of both a server says the same. */
+export function isSameSecret(one: LoginSecret, other: LoginSecret): boolean {
+  if (one.password !== other.password || one.md5Hash !== other.md5Hash) return false;
+  const [near, far] = [one.keys, other.keys];
+  if (near === null || far === null) return near === far;
+  return near.salt === far.salt && near.iterations === far.iterations && near.clientKey.equals(far.clientKey);
+}
+
 /** Reads a verifier; null where it looks like a SCRAM verifier and is none. Source: PostgreSQL, get_password_type(). */
 export function parseVerifier(text: string): Verifier | null {
   if (/^md5[0-9a-f]{32}$/.test(text)) return { type: 'md5', hash: text.slice(3) };

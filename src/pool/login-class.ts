@@ -1,7 +1,7 @@
 // Server connections that are alike from their first byte: same target, user, database and startup packet, but for
 // application_name, which is set again for each client. Within a class RESET leads every client back to its own values.
 
-import type { LoginSecret } from '../auth/verifier.ts';
+import { isSameSecret, type LoginSecret } from '../auth/verifier.ts';
 import type { WeirError } from '../base/errors.ts';
 import type { Endpoint } from '../config/settings.ts';
 import { Backoff } from './backoff.ts';
@@ -30,6 +30,14 @@ export class LoginClass<Side> {
     this.pool = pool;
     this.startup = startup;
     this.secret = secret;
+  }
+
+  /** Where another one was refused, nobody need stay away with this. */
+  useSecret(secret: LoginSecret): void {
+    if (isSameSecret(secret, this.secret)) return;
+    this.secret = secret;
+    this.failure = null;
+    this.backoff.succeed();
   }
 
   isBackingOff(nowMs: number): boolean {

@@ -90,7 +90,7 @@ export class ServerPool<Side> {
       loginClass = new LoginClass(key, this, startup, secret);
       this.#classes.set(key, loginClass);
     }
-    loginClass.secret = secret;
+    loginClass.useSecret(secret);
     loginClass.users++;
     return loginClass;
   }

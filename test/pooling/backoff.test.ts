@@ -1,11 +1,15 @@
 // Logins to servers that fail are not tried again at once. Who need not wait for that does not.
 
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { ROUTING_RULES, WHERE } from '../relay/routed-client.ts';
 import { waitFor } from '../support/deadline.ts';
+import { ROLES } from '../support/postgres.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
@@ -84,6 +88,45 @@ test('options that the server refuses keep only those back who ask for them', as
     await sleep(20);
   }
   expect(await timeOf(() => client.rows('SELECT 1'))).toBeLessThan(1_000);
+});
+
+test('a password that has been set right is tried at once, though the wrong one has failed for long', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'pgweir-password-'));
+  const passwordFile = join(folder, 'password');
+  try {
+    const { user, password } = ROLES.scram;
+    await writeFile(passwordFile, password);
+    weir = await startTestWeir({
+      postgres,
+      settings: {
+        pool: { mode: 'transaction', size: 5 },
+        auth: { mode: 'trust', credentials: [{ user, password, passwordFile }] },
+      },
+    });
+    clients.push(await WireClient.login(weir, { user }));
+    await writeFile(passwordFile, 'wrong');
+    const isOut = async (): Promise<boolean> => {
+      // Nobody comes in on the word of a connection that is there.
+      await postgres.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '${user}'`);
+      const client = await WireClient.login(weir, { user }).catch(() => null);
+      client?.destroy();
+      return client === null;
+    };
+    await waitFor(isOut, 8_000, () => 'the wrong password is not used');
+    const untilMs = performance.now() + 3_300;
+    while (performance.now() < untilMs) {
+      await expect(WireClient.login(weir, { user })).rejects.toThrow('password authentication failed');
+      await sleep(20);
+    }
+    await writeFile(passwordFile, password);
+    const isIn = async (): Promise<boolean> => {
+      clients.push(await WireClient.login(weir, { user }));
+      return true;
+    };
+    await waitFor(isIn, 1_500, () => 'it is still refused');
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });
 
 test('who waits for a login that the server refuses costs nobody else a connection', async () => {

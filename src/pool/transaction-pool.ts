@@ -318,7 +318,8 @@ export class TransactionPool<Side> {
   rest(member: Member<Side>, mayLearn = true): void {
     const { pool } = member.loginClass;
     if (member.state === 'closed') return;
-    if (member.lease.socket.destroyed || this.#isOver(member)) {
+    // A client that left in the middle of a message has ended its input.
+    if (!member.lease.socket.writable || this.#isOver(member)) {
       this.close(member);
       return;
     }

@@ -58,3 +58,26 @@ test.each(WORK)('%s of a client that is sent home does not keep pgweir', async (
   expect(performance.now() - startMs).toBeLessThan(900);
   busy.destroy();
 });
+
+test.each([
+  ['a statement that leaves nothing', frontend.query('SELECT pg_sleep(0.1)')],
+  ['a setting', frontend.query("SET work_mem = '1234kB'; SELECT pg_sleep(0.1)")],
+  ['code of its own', frontend.query('DO $$ BEGIN PERFORM pg_sleep(0.1); END $$')],
+  ['a temporary table', frontend.query('CREATE TEMP TABLE left_behind AS SELECT 1 FROM pg_sleep(0.1)')],
+  ['an extended statement', Buffer.concat([frontend.extendedQuery('SELECT pg_sleep(0.1)'), frontend.sync()])],
+])('behind %s a client that ends in the middle of a message costs the next one nothing', async (_what, said) => {
+  const next = await WireClient.login(weir);
+  for (let round = 1; round <= 3; round++) {
+    const leaver = await WireClient.login(weir);
+    leaver.send(said, frontend.query('SELECT 123456').subarray(0, 9));
+    await waitFor(
+      () => weir.control.sessions().some(({ state }) => state === 'active'),
+      2_000,
+      () => 'it does not run',
+    );
+    leaver.socket.end();
+    expect(await next.rows("SELECT current_setting('work_mem')")).toEqual([['4MB']]);
+    leaver.destroy();
+  }
+  await next.end();
+});

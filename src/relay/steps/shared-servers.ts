@@ -328,7 +328,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   #leaveMember(member: Member<ServerSide>, isMidMessage: boolean): void {
     const { side } = member;
     member.lastGuest = null;
-    const isUsable = isAtRest(this.#connection) && !this.#isAsking && !isMidMessage && !member.lease.socket.destroyed;
+    const isUsable = isAtRest(this.#connection) && !this.#isAsking && !isMidMessage && member.lease.socket.writable;
     side?.unbind();
     if (!isUsable) {
       this.#pool.abort(member, isMidMessage);

@@ -81,3 +81,13 @@ test.each([
   }
   await next.end();
 });
+
+test('COPY data that is cut off behind a statement does not swallow what the next client says', async () => {
+  const next = await WireClient.login(weir, {}, 4_000);
+  const leaver = await WireClient.login(weir);
+  leaver.send(frontend.query('SELECT pg_sleep(0.1)'), frontend.messageWithLength('d', 5_000, Buffer.alloc(100)));
+  leaver.socket.end();
+  expect(await next.rows('SELECT 1')).toEqual([['1']]);
+  leaver.destroy();
+  await next.end();
+});

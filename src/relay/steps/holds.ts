@@ -9,14 +9,16 @@ import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
 
 /** Nothing of the client's is under way: what it has left behind is all that may keep the connection. */
-export function isAtRest({ session, copyIn, isCancelling }: Connection): boolean {
+export function isAtRest({ session, copyIn, isCancelling, client }: Connection): boolean {
   return (
     session.isQuiet &&
     !session.isUnitOpen &&
     !session.owed.isSkipping &&
     session.status === TRANSACTION.idle &&
     !copyIn.isRunning &&
-    !isCancelling
+    !isCancelling &&
+    // The server would take what comes next for the rest of the message.
+    !client.isMidMessage
   );
 }
 

@@ -299,10 +299,12 @@ const CLAIMED_PREFIXES = new Set(
 );
 
 /**
- * True where it shows which libraries the connection has loaded: LOAD, and settings of a library by name. A loaded library
- * never goes away again, so only a new connection answers such a statement as a new session would.
+ * True where it shows what others have done on the connection that never goes away again: libraries that are loaded (LOAD,
+ * settings of a library by name), and buffers for temporary tables, which keep their number once one was used, though that
+ * table was gone with its transaction. Only a new connection answers such a statement as a new session would.
  */
-export function showsLibraries(statement: StatementFacts): boolean {
-  if (statement.shape.kinds[0] === 'load') return true;
+export function showsOthersUse(statement: StatementFacts): boolean {
+  const { effect, shape } = statement;
+  if (shape.kinds[0] === 'load' || (effect?.type === 'set' && effect.name === 'temp_buffers')) return true;
   return customSettingsIn(statement).some((name) => CLAIMED_PREFIXES.has(name.slice(0, name.indexOf('.'))));
 }

@@ -56,3 +56,17 @@ test('a client that can have its state only on a connection that nobody has used
   expect(await wire.rows('SHOW temp_buffers')).toEqual([['2MB']]);
   expect(ground.pool().opened).toBe(2);
 });
+
+test('temp_buffers can be set by who has used no temporary table, though others had some on the connection', async () => {
+  ground = await startPoolGround(postgres, { size: 1, affinity: 'prefer' });
+  const { wire } = await ground.login();
+  const { wire: other } = await ground.login();
+  await other.rows(
+    'BEGIN; CREATE TEMPORARY TABLE passing (a int) ON COMMIT DROP; INSERT INTO passing VALUES (1); COMMIT',
+  );
+  await wire.rows('SELECT 1');
+  await wire.rows("SET temp_buffers = '2MB'");
+  expect(await wire.rows('SHOW temp_buffers')).toEqual([['2MB']]);
+  await other.rows('SELECT 1');
+  await ground.checkLedger();
+});

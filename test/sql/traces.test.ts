@@ -13,7 +13,7 @@ import {
   definedTraces,
   discardedBy,
   nameTraces,
-  showsLibraries,
+  showsOthersUse,
   TRACE,
   traceOf,
   UNASKABLE,
@@ -343,10 +343,12 @@ describe('the bits', () => {
     for (const sql of ['DISCARD TEMP', 'DISCARD PLANS', 'RESET ALL']) expect(discardedBy(read(sql))).toBe(0);
   });
 
-  test('apart, some statements show what is loaded', () => {
+  test('apart, some statements show what others have loaded, and that they had temporary tables', () => {
     for (const sql of ["LOAD 'x'", 'SET plpgsql.extra_warnings = 1', "SELECT set_config('pg_trgm.x', '1', true)"]) {
-      expect(showsLibraries(read(sql))).toBe(true);
+      expect(showsOthersUse(read(sql))).toBe(true);
     }
-    for (const sql of ['SET app.x = 1', 'SET work_mem = 1', 'SELECT 1']) expect(showsLibraries(read(sql))).toBe(false);
+    for (const sql of ['SET temp_buffers = 200', 'SET LOCAL Temp_Buffers TO 200'])
+      expect(showsOthersUse(read(sql))).toBe(true);
+    for (const sql of ['SET app.x = 1', 'SET work_mem = 1', 'SELECT 1']) expect(showsOthersUse(read(sql))).toBe(false);
   });
 });

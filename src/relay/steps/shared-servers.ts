@@ -17,7 +17,7 @@ import type { Circumstances } from '../../session/preparation.ts';
 import { resolveStatements } from '../../session/statements.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { isPlain } from '../../sql/plain.ts';
-import { showsLibraries, traceOf } from '../../sql/traces.ts';
+import { showsOthersUse, traceOf } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import type { Connection } from '../connection.ts';
@@ -133,7 +133,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   isReadyForQuery(run: Run): boolean {
     if (!run.isPlain && run.facts.some(touchesDefinitions) && this.#watchDefinitions().isWaiting(run.facts))
       return false;
-    return this.#isAt(this.#targets.forQuery(run, this.#settled), !run.isPlain && run.facts.some(showsLibraries));
+    return this.#isAt(this.#targets.forQuery(run, this.#settled), !run.isPlain && run.facts.some(showsOthersUse));
   }
 
   isReadyForUnit(): boolean {

@@ -63,6 +63,50 @@ test('who logs in after ALTER ROLE … SET has the new value, and who was there 
   }
 });
 
+test.each([
+  "DO $$BEGIN ALTER ROLE app SET work_mem = '7MB'; END$$",
+  "DO $$BEGIN EXECUTE format('ALTER ROLE %I SET work_mem = %L', 'app', '7MB'); END$$",
+])('so has who logs in after %s', async (sql) => {
+  ground = await startPoolGround(postgres, { size: 4 });
+  const weir = { host: ground.weir.host, port: ground.weir.port };
+  const keeper = await WireClient.login(weir);
+  const before = await WireClient.login(weir, { user: 'app' });
+  await before.end();
+  await keeper.rows(sql);
+  try {
+    const after = await WireClient.login(weir, { user: 'app' });
+    expect(await after.rows('SHOW work_mem')).toEqual([['7MB']]);
+    await after.end();
+  } finally {
+    await keeper.rows('ALTER ROLE app RESET work_mem');
+    await keeper.end();
+  }
+});
+
+test('who may not connect any more is refused, as by the server, and those who are there stay', async () => {
+  await postgres.query('CREATE ROLE leaving LOGIN');
+  await postgres.query('REVOKE CONNECT ON DATABASE weir FROM PUBLIC');
+  await postgres.query('GRANT CONNECT ON DATABASE weir TO leaving');
+  try {
+    ground = await startPoolGround(postgres, { size: 4 });
+    const weir = { host: ground.weir.host, port: ground.weir.port };
+    const keeper = await WireClient.login(weir);
+    const stays = await WireClient.login(weir, { user: 'leaving' });
+    const goes = await WireClient.login(weir, { user: 'leaving' });
+    await goes.end();
+    await keeper.rows('REVOKE CONNECT ON DATABASE weir FROM leaving');
+    await expect(WireClient.login(weir, { user: 'leaving' })).rejects.toMatchObject({ code: '42501' });
+    expect(await stays.rows('SELECT 1')).toEqual([['1']]);
+    await keeper.rows('GRANT CONNECT ON DATABASE weir TO leaving');
+    await stays.end();
+    await keeper.end();
+  } finally {
+    await postgres.query('GRANT CONNECT ON DATABASE weir TO PUBLIC');
+    await postgres.query('DROP OWNED BY leaving');
+    await postgres.query('DROP ROLE leaving');
+  }
+});
+
 test('logins share connections again after ALTER ROLE, and after an event trigger that is none of logins', async () => {
   ground = await startPoolGround(postgres, { size: 4 });
   const { wire } = await ground.login();

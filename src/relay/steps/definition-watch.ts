@@ -9,13 +9,33 @@ import { GATE, type Gate } from '../gate.ts';
 import type { ServerSide } from '../server-side.ts';
 
 /** What logins depend on: who comes after such a statement gets a connection that was opened after it. */
-const CHANGES_LOGINS = /^(?:alter|create|drop)_(?:role|database|event_trigger)$|^alter_system$/;
+const CHANGES_LOGINS =
+  /^(?:alter|create|drop)_(?:role|database|event_trigger)$|^alter_system$|^(?:drop|reassign)_owned$/;
+const GRANTS = /^(?:grant|revoke)$/;
+/** CONNECT, and membership in a role (it has no ON), which pg_hba.conf may ask for. */
+const GRANTS_LOGINS = /\bon\s+database\b|^(?!.*\bon\b)/is;
+/** The same in code, which may put it together out of strings. */
+const CHANGES_IN_CODE =
+  /\b(?:alter|create|drop)\s+(?:role|user|group|database|event\s+trigger)\b|\balter\s+system\b|\bon\s+database\b/i;
+const TRIGGER = /\bevent\s+trigger\b/i;
 
 /** They fail while anybody else is in the database that they are about. */
 const NEEDS_DATABASE = /^(?:drop|alter|create)_database$/;
 
-export function touchesDefinitions({ shape }: StatementFacts): boolean {
-  return shape.queryClass === 'ddl';
+export function touchesDefinitions(statement: StatementFacts): boolean {
+  return statement.shape.queryClass === 'ddl' || isCode(statement);
+}
+
+/** A text that runs code, or that is too long to be read. */
+function isCode({ shape }: StatementFacts): boolean {
+  return shape.kinds[0] === 'do' || shape.unparsed === 'too_long';
+}
+
+function changesLogins(statement: StatementFacts): boolean {
+  const { shape, text } = statement;
+  const [kind = ''] = shape.kinds;
+  if (isCode(statement)) return CHANGES_IN_CODE.test(text);
+  return GRANTS.test(kind) ? GRANTS_LOGINS.test(shape.normalized) : CHANGES_LOGINS.test(kind);
 }
 
 export class DefinitionWatch {
@@ -51,10 +71,11 @@ export class DefinitionWatch {
     for (const statement of statements) this.#catalog.noteChange(statement);
   }
 
-  complete({ shape }: StatementFacts): void {
-    const kind = shape.kinds[0] ?? '';
-    if (CHANGES_LOGINS.test(kind)) this.#hasChangedLogins = true;
-    if (kind.endsWith('_event_trigger')) this.#hasChangedTriggers = true;
+  complete(statement: StatementFacts): void {
+    if (!changesLogins(statement)) return;
+    this.#hasChangedLogins = true;
+    const { shape, text } = statement;
+    if (shape.kinds[0]?.endsWith('_event_trigger') === true || TRIGGER.test(text)) this.#hasChangedTriggers = true;
   }
 
   /** The transaction is over, or the client has gone. */

@@ -130,6 +130,8 @@ export const CATALOG_QUERY: string = [
   'SET LOCAL jit = off',
   'SET LOCAL max_parallel_workers_per_gather = 0',
   'SET LOCAL statement_timeout = 0',
+  // It ends the connection, and servers before PostgreSQL 17 do not know it.
+  "SELECT CASE WHEN current_setting('transaction_timeout', true) <> '0' THEN set_config('transaction_timeout', '0', true) END",
   ...Object.entries(SECTIONS).map(([name, query]) => `SELECT '${name}', (${query})`),
   'COMMIT',
 ].join(';\n');

@@ -245,6 +245,20 @@ describe('the catalog query', () => {
     line.close();
   });
 
+  test('may take longer than statements and transactions of its role', async () => {
+    await server.run('CREATE SCHEMA crowded');
+    await server.run(
+      "DO $$BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE crowded.t%s (a int DEFAULT 1)', i); END LOOP; END$$",
+    );
+    const line = await openLine(postgres.port);
+    await line.run("SET statement_timeout = '15ms'; SET transaction_timeout = '15ms'");
+    const { rows, sqlstate } = await line.ask(CATALOG_QUERY);
+    expect([sqlstate, readCatalog(rows).tracesOfRelation('t3000')]).toEqual([null, 0]);
+    expect(await line.value('SHOW transaction_timeout')).toBe('15ms');
+    line.close();
+    await server.run('DROP SCHEMA crowded CASCADE');
+  });
+
   test('of bodies too long to be read takes the worst', async () => {
     await server.run(`CREATE FUNCTION f_long() RETURNS int LANGUAGE sql AS $$SELECT 1 -- ${'x'.repeat(300_000)}\n$$`);
     const read = readCatalog(await server.run(CATALOG_QUERY));

@@ -3,6 +3,7 @@
 import { WeirError } from '../base/errors.ts';
 import type { Guest } from './guest.ts';
 import type { Welcome } from './login.ts';
+import { LoginRefused } from './login.ts';
 import type { LoginClass } from './login-class.ts';
 import type { Member } from './member.ts';
 import type { TransactionPool } from './transaction-pool.ts';
@@ -30,9 +31,9 @@ export async function admit<Side>(
   isNamed: boolean,
   signal: AbortSignal,
 ): Promise<Admission> {
-  const { pool, welcome } = loginClass;
-  const isNameKnown = isNamed || loginClass.defaultName !== null;
-  if (welcome !== null && isNameKnown && !pool.catalog.hasLoginTrigger) {
+  const { pool } = loginClass;
+  const welcome = knownWelcome(loginClass, isNamed);
+  if (welcome !== null) {
     const free = pool.findHomeless(loginClass, guest.generation);
     if (free !== null && pools.settings.logins === 'shared') {
       pools.settleHome(free, guest);
@@ -41,11 +42,28 @@ export async function admit<Side>(
     const hasRoom = pools.shares.hasRoom(pool) || (pools.settings.logins === 'own' && pool.hasHomeless);
     if (pool.waiters.size > 0 || pool.isPaused || !hasRoom) return { welcome, isFresh: false };
   }
-  const member = await awaitNew(pools, guest, loginClass, startup, signal);
+  let member: Member<Side>;
+  try {
+    member = await awaitNew(pools, guest, loginClass, startup, signal);
+  } catch (error) {
+    const known = isFull(error) && pool.serves(loginClass, guest.generation) ? knownWelcome(loginClass, isNamed) : null;
+    if (known === null) throw error;
+    return { welcome: known, isFresh: false };
+  }
   // Its client speaks in a moment, and would get another one while this one is asked for the definitions.
   pools.giveBack(member, false);
   if (!isNamed) loginClass.defaultName = member.welcome.parameters.get('application_name') ?? '';
   return { welcome: member.welcome, isFresh: true };
+}
+
+/** What a login of that class is told; null where only a new connection can tell. */
+function knownWelcome<Side>({ welcome, defaultName, pool }: LoginClass<Side>, isNamed: boolean): Welcome | null {
+  return (isNamed || defaultName !== null) && !pool.catalog.hasLoginTrigger ? welcome : null;
+}
+
+/** The server, or the role, has as many connections as it may have: there is room for a client, if not for a connection. */
+function isFull(error: unknown): boolean {
+  return error instanceof LoginRefused && error.sqlstate === '53300';
 }
 
 function awaitNew<Side>(

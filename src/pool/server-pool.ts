@@ -116,6 +116,12 @@ export class ServerPool<Side> {
     return false;
   }
 
+  /** There are connections of its class, free or not. */
+  serves(loginClass: LoginClass<Side>, generation: number): boolean {
+    for (const member of this.members) if (isOf(member, loginClass, generation)) return true;
+    return false;
+  }
+
   /** A connection of its class that is free and that no client comes back to. */
   findHomeless(loginClass: LoginClass<Side>, generation: number): Member<Side> | null {
     for (const member of this.members) {

@@ -107,6 +107,32 @@ test('who may not connect any more is refused, as by the server, and those who a
   }
 });
 
+test('a client shares the connections that there are where the server takes no more of them', async () => {
+  await postgres.query('CREATE ROLE limited LOGIN CONNECTION LIMIT 2');
+  try {
+    ground = await startPoolGround(postgres, { size: 4, queryWaitMs: 2_000 });
+    const clients: WireClient[] = [];
+    for (let count = 0; count < 5; count++) {
+      const { wire } = await ground.login({ user: 'limited' });
+      expect(await wire.rows('SELECT current_user')).toEqual([['limited']]);
+      clients.push(wire);
+    }
+    const pids = new Set(await Promise.all(clients.map(pidOf)));
+    expect(pids.size).toBeLessThanOrEqual(2);
+    expect(ground.pool().opened).toBe(2);
+    await postgres.query('ALTER ROLE limited CONNECTION LIMIT 0');
+    await clients[0]?.rows('SELECT 1');
+    // Of another class: nothing that there is would do.
+    const options = { user: 'limited', parameters: { options: '-c geqo=off' } };
+    await expect(ground.login(options)).rejects.toMatchObject({ code: '53300' });
+    await ground.checkLedger();
+  } finally {
+    await ground?.stop();
+    ground = null;
+    await postgres.query('DROP ROLE limited');
+  }
+});
+
 test('logins share connections again after ALTER ROLE, and after an event trigger that is none of logins', async () => {
   ground = await startPoolGround(postgres, { size: 4 });
   const { wire } = await ground.login();

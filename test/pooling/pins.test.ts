@@ -292,3 +292,26 @@ describe('under kill_after_ms', () => {
     });
   }
 });
+
+test('with sequences: discard nothing that draws pins, and the next client sees nothing of it', async () => {
+  const here = await startPoolGround(postgres, { size: 1, queryWaitMs: 2_000, sequences: 'discard' });
+  try {
+    const { wire: one } = await here.login();
+    const { wire: other } = await here.login();
+    await one.rows('CREATE TABLE drawn (id serial)');
+    for (const sql of [
+      'INSERT INTO drawn DEFAULT VALUES',
+      'DO $$BEGIN INSERT INTO drawn DEFAULT VALUES; END$$',
+      "DO $$BEGIN EXECUTE 'INSERT INTO drawn DEFAULT VALUES'; END$$",
+      "BEGIN; CREATE TABLE more (id serial); INSERT INTO more DEFAULT VALUES; DROP TABLE more; SELECT nextval('drawn_id_seq'); COMMIT",
+    ]) {
+      await one.rows(sql);
+      await expect(other.rows('SELECT lastval()')).rejects.toMatchObject({ code: '55000' });
+    }
+    expect(here.pool().pins).toEqual([]);
+    await here.checkLedger();
+  } finally {
+    await here.stop();
+    await postgres.query('DROP TABLE IF EXISTS drawn');
+  }
+});

@@ -36,5 +36,9 @@ export async function askWhatIsLeft(
   const { side } = member;
   const carried = side === null ? 0 : settleNames(traces, rows, side.names, connection.session.statements);
   const settlement = readSettlement(rows, traces, belongings);
-  return { ...settlement, found: settlement.found & ~carried };
+  const found = settlement.found & ~carried;
+  if (pool.settings.sequences === 'keep' || (found & TRACE.sequence) === 0) return { ...settlement, found };
+  // Whoever gets it next does not see what was drawn.
+  member.hasDrawn = true;
+  return { ...settlement, found: found & ~TRACE.sequence };
 }

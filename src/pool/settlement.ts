@@ -74,13 +74,13 @@ const hexOf = (expression: string): string =>
  *
  * @param customNames dotted settings that may have been made
  * @param previous what the connection carried when its client took it
- * @param hasPlpgsql DO is possible (CatalogKnowledge); without it drawing from a sequence by hidden code cannot be ruled out
+ * @param asksSequences by DO, where that is possible (CatalogKnowledge); else drawing by hidden code cannot be ruled out
  */
 export function makeSettlementQuery(
   traces: number,
   customNames: readonly string[],
   previous: Belongings,
-  hasPlpgsql = true,
+  asksSequences = true,
 ): string {
   const isHidden = (traces & TRACE.hidden) !== 0;
   // Not serializable, which a standby refuses; not deferrable, which may wait for others.
@@ -91,7 +91,7 @@ export function makeSettlementQuery(
     const parts = holdings.map(([bit, query]) => `CASE WHEN EXISTS (SELECT ${query}) THEN ${bit} END`);
     statements.push(`SELECT 'holdings', NULL, pg_catalog.array_to_string(ARRAY[${parts.join(',\n')}], ',')`);
   }
-  if (isHidden && hasPlpgsql) statements.push(ASK_SEQUENCE);
+  if (isHidden && asksSequences) statements.push(ASK_SEQUENCE);
   statements.push('COMMIT');
   return statements.join(';\n');
 }

@@ -20,14 +20,16 @@ export async function askWhatIsLeft(
 ): Promise<Settlement> {
   // What was found before may be there still.
   const traces = leavings.traces | (member.pins & ~UNASKABLE);
-  const { hasPlpgsql } = member.loginClass.pool.catalog.last;
+  const followsSequences = pool.settings.sequences === 'keep';
+  // Where nobody asks, something may have been drawn.
+  const asksSequences = followsSequences && member.loginClass.pool.catalog.last.hasPlpgsql;
   if ((traces & TRACE.hidden) !== 0) {
     member.isMixed = true;
     member.ranHidden = true;
   }
   const { rows, asides } = await pool.say(
     member,
-    makeSettlementQuery(traces, leavings.names(belongings), belongings, hasPlpgsql) + questionOfNames(traces),
+    makeSettlementQuery(traces, leavings.names(belongings), belongings, asksSequences) + questionOfNames(traces),
   );
   if (asides.length > 0 && !connection.isClosing) {
     connection.client.outlet.write(asides);
@@ -37,7 +39,7 @@ export async function askWhatIsLeft(
   const carried = side === null ? 0 : settleNames(traces, rows, side.names, connection.session.statements);
   const settlement = readSettlement(rows, traces, belongings);
   const found = settlement.found & ~carried;
-  if (pool.settings.sequences === 'keep' || (found & TRACE.sequence) === 0) return { ...settlement, found };
+  if (followsSequences || (found & TRACE.sequence) === 0) return { ...settlement, found };
   // Whoever gets it next does not see what was drawn.
   member.hasDrawn = true;
   return { ...settlement, found: found & ~TRACE.sequence };

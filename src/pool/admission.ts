@@ -42,18 +42,23 @@ export async function admit<Side>(
     const hasRoom = pools.shares.hasRoom(pool) || (pools.settings.logins === 'own' && pool.hasHomeless);
     if (pool.waiters.size > 0 || pool.isPaused || !hasRoom) return { welcome, isFresh: false };
   }
-  let member: Member<Side>;
-  try {
-    member = await awaitNew(pools, guest, loginClass, startup, signal);
-  } catch (error) {
-    const known = isFull(error) && pool.serves(loginClass, guest.generation) ? knownWelcome(loginClass, isNamed) : null;
-    if (known === null) throw error;
-    return { welcome: known, isFresh: false };
+  for (;;) {
+    try {
+      const member = await awaitNew(pools, guest, loginClass, startup, signal);
+      // Its client speaks in a moment, and would get another one while this one is asked for the definitions.
+      pools.giveBack(member, false);
+      if (!isNamed) loginClass.defaultName = member.welcome.parameters.get('application_name') ?? '';
+      return { welcome: member.welcome, isFresh: true };
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      const known = pool.serves(loginClass, guest.generation) ? knownWelcome(loginClass, isNamed) : null;
+      if (known !== null) return { welcome: known, isFresh: false };
+      const room = pools.makeRoom(pool);
+      if (room === null) throw error;
+      await room;
+      if (signal.aborted) throw error;
+    }
   }
-  // Its client speaks in a moment, and would get another one while this one is asked for the definitions.
-  pools.giveBack(member, false);
-  if (!isNamed) loginClass.defaultName = member.welcome.parameters.get('application_name') ?? '';
-  return { welcome: member.welcome, isFresh: true };
 }
 
 /** What a login of that class is told; null where only a new connection can tell. */

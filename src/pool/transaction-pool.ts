@@ -201,6 +201,18 @@ export class TransactionPool<Side> {
     if (member.state !== 'closed') void this.#retire(member, isMidMessage);
   }
 
+  /**
+   * The server takes no more: a free connection of the pool that is of no use to who waits is closed. Null where there is none;
+   * else it resolves when the server has let go of it.
+   */
+  makeRoom(pool: ServerPool<Side>): Promise<void> | null {
+    const spare = pool.findSpare();
+    if (spare === null) return null;
+    // What was refused for want of room is no word on the next attempt.
+    pool.backoff.succeed();
+    return this.#retire(spare, false);
+  }
+
   /** Resolves when the server has let go of it. */
   #retire(member: Member<Side>, isMidMessage: boolean): Promise<void> {
     const { pool } = member.loginClass;

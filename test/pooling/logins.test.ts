@@ -120,14 +120,41 @@ test('a client shares the connections that there are where the server takes no m
     const pids = new Set(await Promise.all(clients.map(pidOf)));
     expect(pids.size).toBeLessThanOrEqual(2);
     expect(ground.pool().opened).toBe(2);
-    await postgres.query('ALTER ROLE limited CONNECTION LIMIT 0');
-    await clients[0]?.rows('SELECT 1');
-    // Of another class: nothing that there is would do.
+    // Of another class nothing that there is would do: what is free makes room.
     const options = { user: 'limited', parameters: { options: '-c geqo=off' } };
-    await expect(ground.login(options)).rejects.toMatchObject({ code: '53300' });
+    const { wire: other } = await ground.login(options);
+    for (const wire of [other, ...clients, other]) expect((await wire.rows('SHOW geqo')).length).toBe(1);
+    const { wire: keeper } = await ground.login({ user: 'limited' });
+    await keeper.rows('BEGIN');
+    await other.rows('BEGIN');
+    await expect(ground.login({ ...options, parameters: { options: '-c geqo=on' } })).rejects.toMatchObject({
+      code: '53300',
+    });
+    await keeper.rows('COMMIT');
+    await other.rows('COMMIT');
     await ground.checkLedger();
   } finally {
     await ground?.stop();
+    ground = null;
+    await postgres.query('DROP ROLE limited');
+  }
+});
+
+test('a login after ALTER ROLE does not find the server full of free connections that were opened before', async () => {
+  await postgres.query('CREATE ROLE limited LOGIN CONNECTION LIMIT 1');
+  ground = await startPoolGround(postgres, { size: 4 });
+  const weir = { host: ground.weir.host, port: ground.weir.port };
+  const keeper = await WireClient.login(weir);
+  try {
+    const before = await WireClient.login(weir, { user: 'limited' });
+    await before.end();
+    await keeper.rows("ALTER ROLE limited SET work_mem = '7MB'");
+    const after = await WireClient.login(weir, { user: 'limited' });
+    expect(await after.rows('SHOW work_mem')).toEqual([['7MB']]);
+    await after.end();
+    await keeper.end();
+  } finally {
+    await ground.stop();
     ground = null;
     await postgres.query('DROP ROLE limited');
   }

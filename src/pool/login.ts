@@ -59,7 +59,11 @@ export function logIn(lease: Lease, request: LoginRequest): Promise<Welcome> {
   return new Promise((resolve, reject) => {
     const conversation = new Conversation(lease, request);
     const messages = new BackendMessages();
+    let isDone = false;
     const finish = (act: () => void): void => {
+      // The server's last words may stand right behind the login: by then the socket is somebody else's.
+      if (isDone) return;
+      isDone = true;
       clearTimeout(timer);
       socket.pause();
       inlet.receive = () => undefined;

@@ -159,6 +159,11 @@ export class Seating<Side> {
     member.loginClass.pool.ledger.handovers++;
     this.#opener.say(member, text).then(
       () => {
+        // The server's last words may stand right behind its answer: then it has been closed already.
+        if (member.state === 'closed') {
+          this.#waitAgain(waiter);
+          return;
+        }
         member.belongings = guest.belongings;
         member.hasDrawn = false;
         member.ranHidden = false;

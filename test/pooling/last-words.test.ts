@@ -91,3 +91,16 @@ test('behind a login they hold up nobody who has waited for it', async () => {
   expect(await next.rows('SELECT 1')).toEqual([['1']]);
   await ground.checkLedger();
 });
+
+test('behind what makes a connection ready for a client they only cost that connection', async () => {
+  ender = await startEnder({ host: postgres.host, port: postgres.primaryPort });
+  ground = await startPoolGround(ender, { size: 1 });
+  const { wire: one } = await ground.login();
+  const { wire: other } = await ground.login();
+  await one.rows("SET work_mem = '5MB'");
+  await other.rows('SELECT 1');
+  ender.endBehind("'work_mem'");
+  expect(await one.rows('SHOW work_mem')).toEqual([['5MB']]);
+  expect(await other.rows('SHOW work_mem')).toEqual([['4MB']]);
+  await ground.checkLedger();
+});

@@ -1,8 +1,10 @@
 // Routes to a replica where server connections are shared: they hold on when definitions and logins change.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ROUTING_RULES, WHERE } from '../relay/routed-client.ts';
 import { waitFor } from '../support/deadline.ts';
+import * as frontend from '../support/frontend-messages.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
@@ -42,3 +44,47 @@ test('connections to a replica that is reached after ALTER ROLE are used again b
     for (const client of clients) expect(await client.rows(WHERE)).toEqual([['t']]);
   expect(weir.control.pools().find(({ target }) => target === 'replica1')?.opened).toBeLessThan(4);
 });
+
+for (const [what, leave] of [
+  ['nothing', 'SELECT 1'],
+  ['a name that has to be closed first', 'PREPARE left_behind AS SELECT 1'],
+] as const) {
+  test(`a unit whose rest comes while it waits for the primary goes to the replica, where another client has left ${what}`, async () => {
+    await withPool(1);
+    const holder = await WireClient.login(weir);
+    const client = await WireClient.login(weir);
+    await holder.rows(leave);
+    await holder.rows('BEGIN');
+    client.send(frontend.parse(WHERE));
+    await waitFor(
+      () => weir.control.pools().some(({ waiting }) => waiting === 1),
+      5_000,
+      () => 'it does not wait',
+      5,
+    );
+    client.send(frontend.bind(), frontend.execute(), frontend.sync());
+    // It has been read before the connection comes free.
+    await sleep(50);
+    await holder.rows('COMMIT');
+    const row = (await client.readUntilReady()).find(({ type }) => type === 'D');
+    expect(row?.body.toString('latin1').endsWith('t')).toBe(true);
+    expect(await holder.rows('SELECT 2')).toEqual([['2']]);
+  });
+}
+
+for (const mode of ['session', 'transaction'] as const) {
+  test(`a Query behind an extended message without a Sync runs where that has run, in mode ${mode}`, async () => {
+    weir = await startTestWeir({ postgres, rules: ROUTING_RULES, settings: { pool: { mode, size: 1 } } });
+    const client = await WireClient.login(weir);
+    expect(await client.rows(WHERE)).toEqual([['t']]);
+    await client.rows(`CREATE TABLE unsynced_${mode} (a int)`);
+    client.send(frontend.extendedQuery(`INSERT INTO unsynced_${mode} VALUES (1)`), frontend.flush());
+    await client.readUntil('C');
+    client.send(frontend.query(WHERE));
+    const row = (await client.readUntilReady()).find(({ type }) => type === 'D');
+    expect(row?.body.toString('latin1').endsWith('f')).toBe(true);
+    client.send(frontend.sync());
+    await client.readUntilReady();
+    expect(await client.rows(`SELECT count(*) FROM unsynced_${mode} /* stay */`)).toEqual([['1']]);
+  });
+}

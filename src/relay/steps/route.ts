@@ -105,7 +105,8 @@ export class OwnServers implements Routing {
   /** May this Query go now, and to the server that is active? `false`: the gate is closed until it may. */
   isReadyForQuery(run: Run): boolean {
     const target = run.verdict?.route?.target;
-    if (target === undefined && this.#replica === null) return true;
+    // Behind an extended message without a Sync it belongs to what that has begun.
+    if ((target === undefined && this.#replica === null) || this.#connection.session.isInUnit) return true;
     return this.#prepareServer(target === 'replica' && this.#isRoutable(run.facts));
   }
 

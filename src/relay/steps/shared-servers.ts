@@ -20,6 +20,7 @@ import { isPlain } from '../../sql/plain.ts';
 import { showsOthersUse, traceOf } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
+import { FLUSH } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
@@ -148,20 +149,27 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     if (member === null) return this.#take(loginClass, isForNew);
     if (this.#isAsking) return false;
     const { session, gate } = this.#connection;
-    const isFixed = session.isTransactionAhead || member.pins !== 0 || this.#leavings.unaskable !== 0;
+    const isInside = session.isTransactionAhead || session.isInUnit;
     const isRight = member.loginClass === loginClass && !(isForNew && member.isMixed && isAtRest(this.#connection));
-    if (isRight || isFixed) {
+    if (isRight || isInside || member.pins !== 0 || this.#leavings.unaskable !== 0) {
       member.isReclaimable = false;
       return true;
     }
     // What runs elsewhere has to end first, and what it leaves behind comes along.
-    if (isAtRest(this.#connection)) {
-      this.#pool.reclaim(member);
-    } else {
+    if (!isAtRest(this.#connection)) {
       this.#isWaitingForQuiet = true;
+      // It may be a Close of pgweir's own that nothing follows.
+      member.side?.outlet.write(FLUSH);
       gate.close(GATE.route);
+      return false;
     }
-    return false;
+    if (member.isReclaimable) {
+      this.#pool.reclaim(member);
+      return false;
+    }
+    // Nothing has run there yet: while it was waited for, the rest of the unit, a rule or a replica has come.
+    this.#giveBack(member);
+    return this.#take(loginClass, isForNew);
   }
 
   #take(loginClass: LoginClass<ServerSide>, isForNew: boolean): boolean {
@@ -250,17 +258,13 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
 
   #endUse(member: Member<ServerSide>): void {
     const { ledger } = this.#targets.primary.pool;
-    if (member.pins === 0 && (this.#isClean || (this.#leavings.unaskable === 0 && this.#leavings.traces === 0))) {
-      ledger.sharedStatements += this.#ran;
-      this.#ran = 0;
-      this.#giveBack(member);
-      return;
-    }
-    if (this.#leavings.unaskable !== 0) this.#pool.setPins(member, member.pins | this.#leavings.unaskable);
-    if (member.pins === 0) ledger.sharedStatements += this.#ran;
-    else ledger.pinnedStatements += this.#ran;
+    const isPinned = member.pins !== 0 || (!this.#isClean && this.#leavings.unaskable !== 0);
+    if (isPinned) ledger.pinnedStatements += this.#ran;
+    else ledger.sharedStatements += this.#ran;
     this.#ran = 0;
-    if (this.#leavings.unaskable === 0 && this.#leavings.traces !== 0) this.#pool.keep(member);
+    if (!isPinned && (this.#isClean || this.#leavings.traces === 0)) this.#giveBack(member);
+    else if (this.#leavings.unaskable !== 0) this.#pool.setPins(member, member.pins | this.#leavings.unaskable);
+    else if (this.#leavings.traces !== 0) this.#pool.keep(member);
   }
 
   /** Somebody needs the connection: what has been left on it? */
@@ -347,8 +351,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     this.#nameApart = null;
     this.#isClean = true;
     const { side, lease } = member;
-    const { primary } = this.#context.settings.targets;
-    if (side === null) member.side = connection.attach(lease, lease.endpoint === primary);
+    if (side === null) member.side = connection.attach(lease, member.loginClass === this.#targets.primary);
     else side.bind(connection);
     const isAgain = member.lastGuest === this;
     member.lastGuest = this;

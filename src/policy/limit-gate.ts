@@ -79,9 +79,10 @@ export class LimitGate {
   }
 
   /**
-   * Asks the limits of a verdict that does not refuse, on that message. `owner`: whose statements wait for each other anyway; without one it is a statement by itself. `isResumed`: it has been
-   * admitted before and goes on now, so it needs its slots again, but no more tokens.
-   * Throws Error for a refused verdict: nothing may run on it.
+   * Asks the limits of a verdict that does not refuse, on that message. Throws Error for a refused one: nothing may run on it.
+   *
+   * @param owner whose statements wait for each other anyway; without one it is a statement by itself
+   * @param isResumed it has been admitted before and goes on now, so it needs its slots again, but no more tokens
    */
   admit(verdict: Verdict, message: AskedMessage, nowMs: number, owner: SlotOwner = {}, isResumed = false): Admission {
     if (verdict.limits.length === 0 && verdict.observedLimits.length === 0) {

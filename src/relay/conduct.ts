@@ -311,7 +311,7 @@ export class Conduct {
     return true;
   }
 
-  /** What was decided about a message that had to wait; null where the rules have changed meanwhile, and it is theirs to decide. */
+  /** What was decided about a message that had to wait; null where the rules of now decide otherwise. */
   #stillDecided(kept: Run | null, facts: TextFacts): Run | null {
     if (kept === null || !this.#decider.isOutdated(kept)) return kept;
     return this.#decider.hasLapsed(kept, facts, facts.length > 1) ? null : kept;

@@ -296,7 +296,8 @@ export function findByText<T>(names: { find(name: string): T | null }, name: str
 
 /**
  * What a message really runs: its statements, and with each EXECUTE or FETCH the statement behind the name, with each PREPARE
- * the statement it prepares, with a COMMIT the cursors WITH HOLD whose rows it stores. Text without such indirection comes back as it is, so its identity stays known to the judge.
+ * the statement it prepares, with a COMMIT the cursors WITH HOLD whose rows it stores. Text without such indirection comes back
+ * as it is, so its identity stays known to the judge.
  */
 export function resolveStatements(
   facts: TextFacts,

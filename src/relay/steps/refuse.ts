@@ -45,7 +45,10 @@ export function makeRefusedFunctionCall(): Buffer {
   return makeImpossibleFunctionCall();
 }
 
-/** The error that the client sees. Of what is no decision of the rules there is no id. `isUtf8`: its encoding can show any character; others get `?` for what is not ASCII. */
+/**
+ * The error that the client sees. `decisionId`: empty for what is no decision of the rules. `isUtf8`: the client's encoding can
+ * show any character; others get `?` for what is not ASCII.
+ */
 export function wordRefusal(refusal: Refusal, decisionId: string, isUtf8: boolean): Buffer {
   const detail: Record<string, string | number> = { rule: refusal.rule };
   if (decisionId !== '') detail.decision_id = decisionId;

@@ -1,7 +1,7 @@
 // Takes clients in, on TCP and on a Unix socket: carries cancels to the session they mean, and makes a connection of every
 // client that wants a session.
 
-import { chmodSync, existsSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { describeError } from '../base/errors.ts';
 import { ListenError, nameListenSetting } from '../base/listen-error.ts';
@@ -153,14 +153,21 @@ function bind(
   });
 }
 
-/** A socket file on which nobody listens was left by a process that died. Throws where somebody does. */
+/** A socket on which nobody listens was left by a process that died. Throws for anything else. */
 async function removeStaleSocket(path: string): Promise<void> {
-  if (!existsSync(path)) return;
-  const isServed = await new Promise<boolean>((resolve) => {
-    const probe = connect({ path });
-    probe.on('connect', () => resolve(true)).on('error', () => resolve(false));
-    probe.on('connect', () => probe.destroy());
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return;
+  if (!stats.isSocket()) throw new Error(`${path} is no socket`);
+  const isServed = await new Promise<boolean>((resolve, reject) => {
+    const probe = connect({ path }, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') resolve(false);
+      else reject(error);
+    });
   });
   if (isServed) throw new Error(`another process listens on ${path}`);
-  unlinkSync(path);
+  rmSync(path, { force: true });
 }

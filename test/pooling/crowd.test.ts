@@ -1,5 +1,5 @@
-// PGWEIR_CROWD_SECONDS says how long (10), with 200 clients.
+// PGWEIR_CROWD_SECONDS says how long (6), with 200 clients.
 
 import { defineCrowdTests } from './crowd-suite.ts';
 
-defineCrowdTests({ clients: 200, seconds: Number(process.env.PGWEIR_CROWD_SECONDS ?? 10) });
+defineCrowdTests({ clients: 200, seconds: Number(process.env.PGWEIR_CROWD_SECONDS ?? 6) });

@@ -3,7 +3,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -378,6 +378,13 @@ describe('the Unix socket of the listener', () => {
     expect((await tellLogin({ host: folder, port })).at(-1)).toBe('ReadyForQuery I');
     await weir.stop();
     expect(existsSync(socketPath(port))).toBe(false);
+  });
+
+  test('that is no socket at all is left where it is, and the start refused', async () => {
+    const port = await findFreePort();
+    await writeFile(socketPath(port), 'kept');
+    await expect(start(port)).rejects.toThrow(`${socketPath(port)} is no socket`);
+    expect(await readFile(socketPath(port), 'utf8')).toBe('kept');
   });
 
   test('that another process serves is left to it, and the start refused', async () => {

@@ -41,6 +41,13 @@ const post = (text: string): void => {
   weir.control.rules.post(text, 'test', { actor: 'test' });
 };
 
+const untilState = (wanted: string, count: number): Promise<unknown> =>
+  waitFor(
+    () => weir.control.sessions().filter(({ state }) => state === wanted).length === count,
+    5_000,
+    () => `not ${count} sessions are ${wanted}`,
+  );
+
 interface Refused {
   readonly decisionId: string;
   readonly message: string;
@@ -196,12 +203,6 @@ describe('one statement', () => {
   ])('that waits for a place is judged again by the rules under which it would run: %s', async (_, say) => {
     const LIMIT = `{ name: place, match: { query_regex: 'marked' }, action: max_concurrent, limit: 1, wait_ms: 20000 }`;
     const limited = (more: string): string => `traffic_control: { rules: [${LIMIT}${more}] }`;
-    const untilState = (wanted: string, count: number): Promise<unknown> =>
-      waitFor(
-        () => weir.control.sessions().filter(({ state }) => state === wanted).length === count,
-        5_000,
-        () => `not ${count} sessions are ${wanted}`,
-      );
     post(limited(''));
     const [busy, refused, patient] = await Promise.all([1, 2, 3].map(() => WireClient.login(weir)));
     if (busy === undefined || refused === undefined || patient === undefined) throw new Error('no clients');
@@ -216,6 +217,27 @@ describe('one statement', () => {
     expect(codesOf(await patient.readUntilReady())).toEqual([]);
     expect(codesOf(await refused.query("SELECT 'marked'"))).toEqual([]);
     await Promise.all([busy, refused, patient].map((client) => client.end()));
+  });
+
+  test('that waited for a place goes on, as a portal, under the rules by which it began', async () => {
+    post(`traffic_control:
+  rules:
+    - { name: place, match: { query_regex: 'marked' }, action: max_concurrent, limit: 1, wait_ms: 20000 }
+    - { name: short, match: { query_regex: 'slow' }, action: kill_after_ms, timeout_ms: 400 }`);
+    const [busy, patient] = await Promise.all([1, 2].map(() => WireClient.login(weir)));
+    if (busy === undefined || patient === undefined) throw new Error('no clients');
+    await patient.query('BEGIN');
+    busy.send(frontend.query("SELECT pg_sleep(1), 'marked'"));
+    await untilState('active', 1);
+    patient.send(frontend.parse("SELECT pg_sleep(0.25), 'marked', 'slow' FROM generate_series(1, 3)"));
+    patient.send(frontend.bind({ portal: 'begun' }), frontend.execute('begun', 1), frontend.sync());
+    await untilState('waiting', 1);
+    post(NO_RULES);
+    expect(codesOf(await patient.readUntilReady())).toEqual([]);
+    patient.send(frontend.execute('begun'), frontend.sync());
+    expect(codesOf(await patient.readUntilReady())).toEqual([]);
+    expect(codesOf(await busy.readUntilReady())).toEqual([]);
+    await Promise.all([busy.end(), patient.end()]);
   });
 
   test('that waits for a shared server connection is judged again, too', async () => {

@@ -131,8 +131,11 @@ export class Decider {
       return resumed;
     }
     const run = this.decide(facts, false);
-    if (portal !== null && run.verdict !== null && (hasLimits(run.verdict) || run.verdict.hits.some(isKill)))
+    if (portal === null) return run;
+    if (run.verdict !== null && (hasLimits(run.verdict) || run.verdict.hits.some(isKill)))
       this.#resumable.set(portal, run.verdict);
+    // What was decided before, under other rules, did not come to run.
+    else this.#resumable.delete(portal);
     return run;
   }
 

@@ -124,8 +124,9 @@ export class Conduct {
     // What was read under other rules may be the text of a twin.
     const facts =
       kept !== null && !isOutdated ? kept.facts : this.#decider.read(buffer, start + 5, end - 1, isOutdated);
-    if (facts === null) return kept === null ? false : this.#waiting.keep(kept);
-    if (kept === null && (this.#isPortalInDoubt(null, facts) || this.#decider.mustWait())) return false;
+    if (facts === null) return this.#waiting.keep(kept);
+    if (kept === null && this.#isPortalInDoubt(null, facts)) return false;
+    if (this.#decider.mustWait(kept)) return this.#waiting.keep(kept);
     const run = this.#stillDecided(kept, facts) ?? this.#decider.decide(facts, facts.length > 1);
     if (this.#isRefusedHere(run)) {
       this.#session.statements.forget('', Number.POSITIVE_INFINITY);
@@ -202,7 +203,7 @@ export class Conduct {
     const portal = this.#session.portals.find(readName(buffer, start + 5, nameEnd));
     if (portal !== null && this.#isPortalInDoubt(portal, portal.hasRun ? NO_STATEMENTS : portal.facts)) return false;
     const kept = this.#waiting.take();
-    if (kept === null && portal?.hasRun !== true && this.#decider.mustWait()) return false;
+    if (portal?.hasRun !== true && this.#decider.mustWait(kept)) return this.#waiting.keep(kept);
     const run =
       (portal?.hasRun ? kept : this.#stillDecided(kept, portal?.facts ?? NOT_PREPARED)) ??
       this.#decider.decideExecute(portal);
@@ -230,7 +231,7 @@ export class Conduct {
 
   functionCall(buffer: Buffer, start: number, end: number, remaining: number): boolean {
     const kept = this.#waiting.take();
-    if (kept === null && this.#decider.mustWait()) return false;
+    if (this.#decider.mustWait(kept)) return this.#waiting.keep(kept);
     const run = this.#stillDecided(kept, FUNCTION_CALL) ?? this.#decider.decide(FUNCTION_CALL, false);
     if (this.#isRefusedHere(run)) return true;
     if (run.refusal === null && (!this.#isCleared(run) || !this.#isRouted(run))) return this.#waiting.keep(run);

@@ -51,7 +51,7 @@ export class StatementMessages {
     const textEnd = nameEnd < 0 ? -1 : findNulFar(buffer, nameEnd + 1, end);
     if (textEnd < 0) return this.#sender.sendUnread(OWED.parse, buffer, start, end);
     const facts = this.#decider.read(buffer, nameEnd + 1, textEnd, true);
-    if (facts === null || this.#decider.mustWait()) return false;
+    if (facts === null || this.#decider.mustWait(null)) return false;
     const { router } = this.#connection;
     if (!router.isReadyForUnit()) return false;
     const isPlain = router.isPlain(facts);

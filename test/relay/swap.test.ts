@@ -240,6 +240,24 @@ describe('one statement', () => {
     await Promise.all([busy.end(), patient.end()]);
   });
 
+  test('that waits for a place is judged again when it is known whether it runs in a transaction, where the new rules ask', async () => {
+    post(
+      `traffic_control: { rules: [{ name: place, match: { query_regex: 'marked' }, action: max_concurrent, limit: 1, wait_ms: 20000 }] }`,
+    );
+    const [busy, patient] = await Promise.all([1, 2].map(() => WireClient.login(weir)));
+    if (busy === undefined || patient === undefined) throw new Error('no clients');
+    busy.send(frontend.query("SELECT pg_sleep(0.5), 'marked'"));
+    await untilState('active', 1);
+    // Its BEGIN never runs.
+    patient.send(frontend.query('SELECT pg_sleep(1); SELECT 1/0; BEGIN'), frontend.query("SELECT 'marked'"));
+    await untilState('waiting', 1);
+    post(DENY_MARKED.replace('match: {', 'match: { in_transaction: false,'));
+    expect(codesOf(await patient.readUntilReady())).toEqual(['22012']);
+    expect(codesOf(await patient.readUntilReady())).toEqual(['42501']);
+    await busy.readUntilReady();
+    await Promise.all([busy.end(), patient.end()]);
+  });
+
   test('that waits for a shared server connection is judged again, too', async () => {
     const pool = { mode: 'transaction' as const, size: 1 };
     const crowded = await startTestWeir({ postgres, rules: NO_RULES, settings: { pool } });

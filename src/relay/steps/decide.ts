@@ -65,9 +65,9 @@ export class Decider {
     return !this.#connection.copyIn.isRunning;
   }
 
-  /** The same, and then the gate is closed until they are there. */
-  mustWait(): boolean {
-    if (!this.isTooEarly) return false;
+  /** The same of a message that is not decided yet, or under other rules; then the gate is closed until they are there. */
+  mustWait(kept: Run | null): boolean {
+    if ((kept !== null && !this.isOutdated(kept)) || !this.isTooEarly) return false;
     awaitAnswers(this.#connection);
     return true;
   }

@@ -68,8 +68,8 @@ export class WaitingRoom {
     return this.#waiting?.run !== run;
   }
 
-  /** Keeps what was decided until the same message is offered again. */
-  keep(run: Run): false {
+  /** Keeps what was decided, if anything, until the same message is offered again. */
+  keep(run: Run | null): false {
     this.#kept = run;
     return false;
   }

@@ -24,6 +24,8 @@ export interface Admitted {
   readonly type: 'admitted';
   /** Null where there is nothing to release. */
   readonly hold: Hold | null;
+  /** For what does not run after all. Null where it took none. */
+  readonly giveTokensBack: (() => void) | null;
 }
 
 export interface LimitRefused {
@@ -63,7 +65,7 @@ export const systemScheduler: Scheduler = {
 /** Fits the recorder's `recordLimit`. */
 export type LimitReport = (verdict: Verdict, hit: RuleHit, outcome: 'waited' | 'would_refuse') => void;
 
-const ADMITTED: Admitted = Object.freeze({ type: 'admitted', hold: null });
+const ADMITTED: Admitted = Object.freeze({ type: 'admitted', hold: null, giveTokensBack: null });
 
 export class LimitGate {
   readonly scheduler: Scheduler;
@@ -253,8 +255,12 @@ class Passage implements Hold {
   }
 
   #giveBack(nowMs: number): void {
-    for (const { limiter, key } of this.#tokens) limiter.giveBack(key);
+    this.#giveTokensBack();
     this.#endHeld(nowMs);
+  }
+
+  #giveTokensBack(): void {
+    for (const { limiter, key } of this.#tokens.splice(0)) limiter.giveBack(key);
   }
 
   /** The virtual ones first: who takes over an enforced slot asks at once for those of rules that are observed. */
@@ -271,9 +277,15 @@ class Passage implements Hold {
   #pass(nowMs: number): Admitted {
     for (const hit of this.#delayed) this.#report(hit, 'waited');
     this.#pretend(nowMs);
-    if (this.#held.length === 0) return ADMITTED;
-    this.#gate.held += 1;
-    return { type: 'admitted', hold: this };
+    const isHolding = this.#held.length > 0;
+    const hasTokens = this.#tokens.length > 0;
+    if (!isHolding && !hasTokens) return ADMITTED;
+    if (isHolding) this.#gate.held += 1;
+    return {
+      type: 'admitted',
+      hold: isHolding ? this : null,
+      giveTokensBack: hasTokens ? () => this.#giveTokensBack() : null,
+    };
   }
 
   #report(hit: RuleHit, outcome: 'waited' | 'would_refuse'): void {

@@ -240,6 +240,29 @@ describe('one statement', () => {
     await Promise.all([busy.end(), patient.end()]);
   });
 
+  test('that waits for a place and is judged again is one statement, and takes one token', async () => {
+    const match = `match: { query_regex: 'marked' }`;
+    const rules = (more: string): string => `traffic_control:
+  rules:
+    - { name: place, ${match}, action: max_concurrent, limit: 1, wait_ms: 20000 }
+    - { name: pace, ${match}, action: rate_limit, rate_per_sec: 0.001, burst: 3 }${more}`;
+    post(rules(''));
+    const [busy, patient] = await Promise.all([1, 2].map(() => WireClient.login(weir)));
+    if (busy === undefined || patient === undefined) throw new Error('no clients');
+    const { statements } = weir.control.counters;
+    busy.send(frontend.query("SELECT pg_sleep(0.5), 'marked'"));
+    await untilState('active', 1);
+    patient.send(frontend.query("SELECT 'marked'"));
+    await untilState('waiting', 1);
+    post(rules(`\n    - { name: short, ${match}, action: kill_after_ms, timeout_ms: 60000 }`));
+    expect(codesOf(await busy.readUntilReady())).toEqual([]);
+    expect(codesOf(await patient.readUntilReady())).toEqual([]);
+    expect(weir.control.counters.statements).toBe(statements + 2);
+    expect(codesOf(await patient.query("SELECT 'marked'"))).toEqual([]);
+    expect(codesOf(await patient.query("SELECT 'marked'"))).toEqual(['53400']);
+    await Promise.all([busy.end(), patient.end()]);
+  });
+
   test('that waits for a place is judged again when it is known whether it runs in a transaction, where the new rules ask', async () => {
     post(
       `traffic_control: { rules: [{ name: place, match: { query_regex: 'marked' }, action: max_concurrent, limit: 1, wait_ms: 20000 }] }`,

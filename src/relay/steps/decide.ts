@@ -148,7 +148,9 @@ export class Decider {
   hasLapsed(run: Run, facts: TextFacts, isImplicitBlock: boolean): boolean {
     if (run.verdict === null || isSameTreatment(run.verdict, this.judge(facts, isImplicitBlock, run.isPlain)))
       return false;
-    run.hold?.release();
+    this.#waiting.undo(run);
+    // It is one statement, though decided twice.
+    this.#context.counters.statements--;
     return true;
   }
 

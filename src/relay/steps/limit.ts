@@ -17,6 +17,8 @@ export class WaitingRoom {
   #kept: Run | null = null;
   /** The statement that has given its place back while it waits for a server. */
   #placeless: { readonly run: Run; readonly hold: Hold } | null = null;
+  /** The statement that was let through last, where it took tokens. */
+  #tokens: { readonly run: Run; readonly giveBack: () => void } | null = null;
   #waiting: { readonly run: Run; readonly sinceMs: number; readonly abandon: () => void } | null = null;
 
   constructor(connection: Connection, context: RelayContext) {
@@ -63,6 +65,13 @@ export class WaitingRoom {
     this.#apply(run, hold.askAgain(nowMs), nowMs);
   }
 
+  /** The statement does not run on what it was given: it is asked for anew. */
+  undo(run: Run): void {
+    run.hold?.release();
+    if (this.#tokens?.run === run) this.#tokens.giveBack();
+    this.#tokens = null;
+  }
+
   /** False while it waits. */
   isCleared(run: Run): boolean {
     return this.#waiting?.run !== run;
@@ -96,6 +105,7 @@ export class WaitingRoom {
     switch (admission.type) {
       case 'admitted':
         run.hold = admission.hold;
+        if (admission.giveTokensBack !== null) this.#tokens = { run, giveBack: admission.giveTokensBack };
         return;
       case 'refused':
         run.refusal = admission.refusal;

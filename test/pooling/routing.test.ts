@@ -88,3 +88,22 @@ for (const mode of ['session', 'transaction'] as const) {
     expect((await client.readUntilReady()).map(({ type }) => type)).toEqual(['Z']);
   });
 }
+
+test('what a statement has left stays with its client, whose next one waits for its end and goes to the replica', async () => {
+  weir = await startTestWeir({
+    postgres,
+    rules: `
+traffic_control:
+  rules:
+    - { name: reads, match: { query_regex: pg_is_in_recovery }, action: route, target: replica }
+    - { name: short, match: { query_regex: pg_is_in_recovery }, action: kill_after_ms, timeout_ms: 20000 }`,
+    settings: { pool: { mode: 'transaction', size: 1 } },
+  });
+  const client = await WireClient.login(weir);
+  const other = await WireClient.login(weir);
+  client.send(frontend.query("SET work_mem = '7MB'"), frontend.query(WHERE));
+  await client.readUntilReady();
+  await client.readUntilReady();
+  expect(await other.rows('SHOW work_mem')).toEqual([['4MB']]);
+  expect(await client.rows('SHOW work_mem')).toEqual([['7MB']]);
+});

@@ -163,13 +163,12 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
       gate.close(GATE.route);
       return false;
     }
-    if (member.isReclaimable) {
-      this.#pool.reclaim(member);
-      return false;
-    }
+    // What has run there has ended in this very turn, and may have left something.
+    if (this.#ran > 0) this.endTurn();
+    else if (member.isReclaimable) this.#pool.reclaim(member);
     // Nothing has run there yet: while it was waited for, the rest of the unit, a rule or a replica has come.
-    this.#giveBack(member);
-    return this.#take(loginClass, isForNew);
+    else this.#giveBack(member);
+    return this.#isAt(loginClass, isForNew);
   }
 
   #take(loginClass: LoginClass<ServerSide>, isForNew: boolean): boolean {

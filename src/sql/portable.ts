@@ -66,9 +66,8 @@ export function suggestPortable(text: string): PortableSuggestion | null {
 function suggest(text: string): PortableSuggestion | null {
   const original = readTrees(text);
   if (original === null) return null;
-  const statements = readStatements(text);
-  // What it cannot print back unchanged it has not understood.
-  if (statements === null || readTrees(print(statements)) !== original) return null;
+  const statements = readStatements(text, original);
+  if (statements === null) return null;
   const changes = new Set<string>();
   const rewritten = print(statements.map((statement) => rewrite(statement, text, changes)));
   if (changes.size === 0) return null;
@@ -78,9 +77,11 @@ function suggest(text: string): PortableSuggestion | null {
   return { text: readTrees(tidied) === trees ? tidied : rewritten, changes: [...changes] };
 }
 
-function readStatements(text: string): Statement[] | null {
+/** Null for what the second parser cannot read: what it cannot even print, or not unchanged, it has not understood. */
+function readStatements(text: string, original: string): Statement[] | null {
   try {
-    return parse(text);
+    const statements = parse(text);
+    return readTrees(print(statements)) === original ? statements : null;
   } catch {
     return null;
   }

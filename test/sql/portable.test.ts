@@ -105,6 +105,10 @@ const LEFT_ALONE: readonly (readonly [string, string])[] = [
   ['only a comment', 'select 1 /* from dual */ -- rownum <= 1'],
   ['no SQL', 'select nvl(a, from dual'],
   ['no text', ''],
+  [
+    'what the second parser reads, but cannot print',
+    "insert into t values/* it's */('-- x'/* it's */,nvl(a, 1)/* it's */,E'\\'')",
+  ],
 ];
 
 describe('what is rewritten', () => {

@@ -60,7 +60,7 @@ async function work(isOver: () => boolean, log: { done: number; losses: string[]
     const seen: string[] = [];
     try {
       while (!isOver()) {
-        client.send(frontend.query('SELECT pg_sleep(0.004)'));
+        client.send(frontend.query('SELECT pg_sleep(0.02)'));
         for (;;) {
           const message = await client.readMessage();
           if (message.type === 'E') seen.push(readFields(message.body).C ?? '');
@@ -92,9 +92,9 @@ async function runWith(disturb: () => Promise<void>): Promise<Worker> {
       () => `the crowd stands still after ${log.done} statements: ${JSON.stringify(weir.control.pools())}`,
     );
   try {
-    await reach(200);
+    await reach(100);
     await disturb();
-    await reach(log.done + 400);
+    await reach(log.done + 200);
   } finally {
     isOver = true;
   }

@@ -2,8 +2,7 @@
 
 import { WeirError } from '../base/errors.ts';
 import type { Guest } from './guest.ts';
-import type { Welcome } from './login.ts';
-import { LoginRefused } from './login.ts';
+import { LoginRefused, type Welcome } from './login.ts';
 import type { LoginClass } from './login-class.ts';
 import type { Member } from './member.ts';
 import type { TransactionPool } from './transaction-pool.ts';

@@ -315,7 +315,7 @@ export class Conduct {
   /** What was decided about a message that had to wait; null where the rules of now decide otherwise. */
   #stillDecided(kept: Run | null, facts: TextFacts): Run | null {
     if (kept === null || !this.#decider.isOutdated(kept)) return kept;
-    return this.#decider.hasLapsed(kept, facts, facts.length > 1) ? null : kept;
+    return this.#decider.takeBack(kept, facts, facts.length > 1) ? null : kept;
   }
 
   /** The limits let it through, and under kill_after_ms nothing sent before it is still at work: a cancel would hit that. */

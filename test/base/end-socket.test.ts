@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { endSocket } from '../../src/base/end-socket.ts';
 import { waitFor, withDeadline } from '../support/deadline.ts';
+import { makeSocketPair, type SocketPair } from '../support/socket-pair.ts';
 
 const STALLED_MS = 200;
 const LAST_WORDS = Buffer.alloc(32 << 20, 'x');
@@ -13,19 +13,10 @@ afterEach(() => {
   for (const one of open.splice(0)) one.destroy();
 });
 
-/** Two ends of one connection; the far one is not read. */
-async function makePair(): Promise<{ near: Socket; far: Socket }> {
-  const server = createServer({ pauseOnConnect: true });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const near = connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1');
-  const [far] = (await withDeadline(once(server, 'connection'), 5_000, () => 'no connection')) as [Socket];
-  server.close();
-  open.push(near, far);
-  for (const socket of [near, far]) socket.on('error', () => undefined);
-  if (near.connecting) await once(near, 'connect');
-  return { near, far };
+async function makePair(): Promise<SocketPair> {
+  const pair = await makeSocketPair();
+  open.push(pair.near, pair.far);
+  return pair;
 }
 
 describe('a socket that is ended', () => {

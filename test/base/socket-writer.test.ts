@@ -1,28 +1,19 @@
 import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Inlet, keepBytes } from '../../src/base/inlet.ts';
 import { SocketWriter } from '../../src/base/socket-writer.ts';
 import { waitFor, withDeadline } from '../support/deadline.ts';
+import { makeSocketPair, type SocketPair } from '../support/socket-pair.ts';
 
 const open: { destroy(): void }[] = [];
 afterEach(() => {
   for (const one of open.splice(0)) one.destroy();
 });
 
-/** Two ends of one connection. */
-async function makePair(): Promise<{ near: Socket; far: Socket }> {
-  const server = createServer({ pauseOnConnect: true });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  const near = connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1');
-  const [far] = (await withDeadline(once(server, 'connection'), 5_000, () => 'no connection')) as [Socket];
-  server.close();
-  open.push(near, far);
-  for (const socket of [near, far]) socket.on('error', () => undefined);
-  if (near.connecting) await once(near, 'connect');
-  return { near, far };
+async function makePair(): Promise<SocketPair> {
+  const pair = await makeSocketPair();
+  open.push(pair.near, pair.far);
+  return pair;
 }
 
 /** Bytes in a buffer that sockets are read into: the writer may not rely on them after the call. */

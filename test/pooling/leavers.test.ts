@@ -16,6 +16,14 @@ beforeEach(async () => {
 });
 afterEach(() => weir.stop());
 
+async function waitUntilActive(): Promise<void> {
+  await waitFor(
+    () => weir.control.sessions().some(({ state }) => state === 'active'),
+    2_000,
+    () => 'it does not run',
+  );
+}
+
 const WORK: readonly [string, Buffer][] = [
   ['a Query', frontend.query(SLOW)],
   ['an extended statement', Buffer.concat([frontend.extendedQuery(SLOW), frontend.sync()])],
@@ -33,11 +41,7 @@ test.each([...WORK, SLOW_ROW])(
   async (_what, said) => {
     const leaver = await WireClient.login(weir);
     leaver.send(said);
-    await waitFor(
-      () => weir.control.sessions().some(({ state }) => state === 'active'),
-      2_000,
-      () => 'it does not run',
-    );
+    await waitUntilActive();
     const next = await WireClient.login(weir);
     leaver.socket.resetAndDestroy();
     for (let number = 1; number <= 5; number++) expect(await next.rows(`SELECT ${number}`)).toEqual([[`${number}`]]);
@@ -48,11 +52,7 @@ test.each([...WORK, SLOW_ROW])(
 test.each(WORK)('%s of a client that is sent home does not keep pgweir', async (_what, said) => {
   const busy = await WireClient.login(weir);
   busy.send(said);
-  await waitFor(
-    () => weir.control.sessions().some(({ state }) => state === 'active'),
-    2_000,
-    () => 'it does not run',
-  );
+  await waitUntilActive();
   const startMs = performance.now();
   await weir.stop();
   expect(performance.now() - startMs).toBeLessThan(1_800);
@@ -70,11 +70,7 @@ test.each([
   for (let round = 1; round <= 3; round++) {
     const leaver = await WireClient.login(weir);
     leaver.send(said, frontend.query('SELECT 123456').subarray(0, 9));
-    await waitFor(
-      () => weir.control.sessions().some(({ state }) => state === 'active'),
-      2_000,
-      () => 'it does not run',
-    );
+    await waitUntilActive();
     leaver.socket.end();
     expect(await next.rows("SELECT current_setting('work_mem')")).toEqual([['4MB']]);
     leaver.destroy();

@@ -144,8 +144,11 @@ export class Decider {
     return verdict !== null && refusal === null && verdict.ruleset !== this.#context.rules.active;
   }
 
-  /** The rules of now would treat its statements otherwise: what it holds is given back, and it has to be decided anew. */
-  hasLapsed(run: Run, facts: TextFacts, isImplicitBlock: boolean): boolean {
+  /**
+   * Takes back what was decided, and what that holds, where the rules of now would treat the statements otherwise: they have to
+   * be decided anew. False: it stands.
+   */
+  takeBack(run: Run, facts: TextFacts, isImplicitBlock: boolean): boolean {
     if (run.verdict === null || isSameTreatment(run.verdict, this.judge(facts, isImplicitBlock, run.isPlain)))
       return false;
     this.#waiting.undo(run);

@@ -23,7 +23,7 @@ const BROUGHT_BY_THE_STORM = new Set([
 const NO_SUCH_TABLE = '42P01';
 /** Each wait for one message: nothing that the storm does may take so long. */
 const PATIENCE_MS = 30_000;
-/** A cancel that comes so late finds the statement at work. */
+/** A cancel that comes so late mostly finds the statement at work. */
 const CANCEL_AFTER_MS = 400;
 const LONG_SLEEP = 'SELECT pg_sleep(20)';
 
@@ -215,18 +215,26 @@ export class StormClient {
     if (!(answer instanceof ServerError) || answer.code !== '22012') throw answer;
   }
 
+  /** Again and again: one that comes before the server has read the statement does nothing, as without a pool. */
   async #cancelItself(): Promise<void> {
-    const asleep = this.#say(LONG_SLEEP);
-    asleep.catch(() => undefined);
-    await sleep(CANCEL_AFTER_MS);
-    await sendCancel(this.#address, this.#wire.processId, this.#wire.secretKey).catch((error: unknown) => {
-      if (!isBroughtByTheStorm(error)) throw error;
-    });
-    const answer = await asleep.then(
-      () => new StormFault('a cancel that nothing came of'),
-      (error: unknown) => error,
-    );
-    if (!(answer instanceof ServerError) || answer.code !== '57014') throw answer;
+    let isAsleep = true;
+    const answer = this.#say(LONG_SLEEP)
+      .then(
+        () => new StormFault('cancels that nothing came of'),
+        (error: unknown) => error,
+      )
+      .finally(() => {
+        isAsleep = false;
+      });
+    while (isAsleep) {
+      await Promise.race([answer, sleep(CANCEL_AFTER_MS)]);
+      if (!isAsleep) break;
+      await sendCancel(this.#address, this.#wire.processId, this.#wire.secretKey).catch((error: unknown) => {
+        if (!isBroughtByTheStorm(error)) throw error;
+      });
+    }
+    const end = await answer;
+    if (!(end instanceof ServerError) || end.code !== '57014') throw end;
   }
 
   async #discard(): Promise<void> {

@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// The quick suite: every test file but the long ones, two files at a time, on one PostgreSQL for all (globalSetup).
+// The quick suite: every test file but the long ones, three files at a time (they wait as much as they work), on one
+// PostgreSQL for all (globalSetup).
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
@@ -8,7 +9,7 @@ export default defineConfig({
     globalSetup: ['test/support/global-postgres.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    maxWorkers: 2,
+    maxWorkers: 3,
     reporters: ['default'],
   },
 });

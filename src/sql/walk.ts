@@ -5,6 +5,7 @@ import type { QueryClass } from './facts.ts';
 import { classOfFunction, givesRow } from './function-class.ts';
 import { kindOf, namedTables, ownClassOf } from './statement-kinds.ts';
 import { bodyOf, isTreeNode, listOf, nameParts, nodeTypeOf, type TreeNode, textOf } from './tree.ts';
+import { WholeRows } from './whole-rows.ts';
 
 export interface TreeFindings {
   readonly queryClass: QueryClass;
@@ -58,6 +59,7 @@ class Walk {
   readonly #tables = new Set<string>();
   readonly #functions = new Set<string>();
   readonly #columns = new Set<string>();
+  readonly #wholeRows = new WholeRows();
   readonly #stack: Visit[] = [];
   #strength = 0;
   #isMissingWhere = false;
@@ -69,6 +71,7 @@ class Walk {
       const body = type === null ? next.node : next.node[type];
       if (isTreeNode(body)) this.#visit(type, body, next.scope, next.role);
     }
+    if (this.#wholeRows.areRead) this.#columns.add('*');
     const isOpaque = OPAQUE.has(nodeTypeOf(tree) ?? '');
     return {
       queryClass: isOpaque ? 'unknown' : (STRENGTH[this.#strength] ?? 'unknown'),
@@ -106,6 +109,7 @@ class Walk {
       case 'CopyStmt':
       case 'CreateTableAsStmt':
         for (const column of nameParts(body.attlist)) this.#columns.add(column);
+        if (type === 'CopyStmt') this.#wholeRows.addCopy(body);
         this.#push(body.query, scope, role);
         this.#pushFields(body, scope, inner, SKIP_QUERY);
         return;
@@ -133,10 +137,11 @@ class Walk {
         return;
       case 'A_Indirection':
         this.#addAttributes(body, role);
-        this.#pushFields(body, scope, inner, NO_SKIP);
+        this.#pushFields(body, scope, inner, bodyOf(body.arg, 'ColumnRef') === null ? NO_SKIP : SKIP_ARGUMENT);
         return;
       case 'JoinExpr':
         for (const column of nameParts(body.usingClause)) this.#columns.add(column);
+        if (isTreeNode(body.alias)) this.#wholeRows.addAlias(body.alias);
         this.#pushFields(body, scope, inner, NO_SKIP);
         return;
       case 'IndexElem':
@@ -152,6 +157,7 @@ class Walk {
         return;
       case 'ColumnRef':
         this.#columns.add(columnName(body));
+        this.#wholeRows.addColumn(body);
         return;
       default:
         // A relation whose field has only that type is not wrapped; it is always a target, never a CTE's name.
@@ -174,6 +180,7 @@ class Walk {
     if (hasOptionalWhere && role !== 'quiet' && body.whereClause === undefined) this.#isMissingWhere = true;
     // The target is a real table even where a CTE has its name (setTargetTable, parse_clause.c).
     if (isTreeNode(body.relation)) this.#addTable(body.relation, null);
+    this.#wholeRows.addReturned(body.returningClause);
     this.#addTargetColumns(body.cols);
     if (type === 'UpdateStmt') this.#addTargetColumns(body.targetList);
     if (isTreeNode(body.onConflictClause)) this.#addTargetColumns(body.onConflictClause.targetList);
@@ -209,8 +216,10 @@ class Walk {
     const name = textOf(body.relname);
     if (name === null) return;
     const schema = textOf(body.schemaname);
-    if (schema !== null) this.#tables.add(`${schema}.${name}`);
-    else if (!isVisible(name, scope)) this.#tables.add(name);
+    // The columns of a common table expression are named in it.
+    if (schema === null && isVisible(name, scope)) return;
+    this.#tables.add(schema === null ? name : `${schema}.${name}`);
+    this.#wholeRows.addRelation(body);
   }
 
   #addFunction(parts: readonly string[], role: Role, known: ReadonlySet<string> | null = null): void {
@@ -224,6 +233,9 @@ class Walk {
    * the type of x, so it counts as both, but as no call where x is surely a row.
    */
   #addAttributes(body: TreeNode, role: Role): void {
+    const row = bodyOf(body.arg, 'ColumnRef');
+    // Of (t).a only a is read.
+    if (row !== null) this.#columns.add(columnName(row));
     let isRow = givesRow(nameParts(bodyOf(body.arg, 'FuncCall')?.funcname));
     for (const step of listOf(body.indirection)) {
       if (bodyOf(step, 'A_Star') !== null) this.#columns.add('*');
@@ -273,6 +285,7 @@ class Walk {
 }
 
 const NO_SKIP: ReadonlySet<string> = new Set();
+const SKIP_ARGUMENT: ReadonlySet<string> = new Set(['arg']);
 const SKIP_QUERY: ReadonlySet<string> = new Set(['query', 'attlist']);
 // FOR UPDATE OF names aliases of FROM, not tables.
 const SKIP_IN_QUERY: ReadonlySet<string> = new Set(['withClause', 'larg', 'rarg', 'lockingClause']);

@@ -261,7 +261,7 @@ describe('for any text', () => {
         const again = suggestPortable(suggestion.text);
         expect(again?.changes.filter((change) => suggestion.changes.includes(change)) ?? []).toEqual([]);
       }),
-      { numRuns: 600, verbose: 1 },
+      { numRuns: 2000, verbose: 1 },
     );
     expect(suggested).toBeGreaterThan(20);
   });

@@ -3,6 +3,7 @@
 
 import type { QueryClass } from './facts.ts';
 import { classOfFunction, givesRow } from './function-class.ts';
+import { namedColumns, targetColumns } from './named-columns.ts';
 import { kindOf, namedTables, ownClassOf } from './statement-kinds.ts';
 import { bodyOf, isTreeNode, listOf, nameParts, nodeTypeOf, type TreeNode, textOf } from './tree.ts';
 import { WholeRows } from './whole-rows.ts';
@@ -89,6 +90,7 @@ class Walk {
       if (role !== 'quiet') this.#strengthen(ownClassOf(type, body));
       for (const name of namedTables(type, body)) this.#tables.add(name);
     }
+    if (type !== null) for (const name of namedColumns(type, body)) this.#columns.add(name);
     const inner: Role = role === 'quiet' ? 'quiet' : 'part';
     switch (type) {
       case 'SelectStmt':
@@ -108,7 +110,6 @@ class Walk {
       case 'DeclareCursorStmt':
       case 'CopyStmt':
       case 'CreateTableAsStmt':
-        for (const column of nameParts(body.attlist)) this.#columns.add(column);
         if (type === 'CopyStmt') this.#wholeRows.addCopy(body);
         this.#push(body.query, scope, role);
         this.#pushFields(body, scope, inner, SKIP_QUERY);
@@ -140,14 +141,11 @@ class Walk {
         this.#pushFields(body, scope, inner, bodyOf(body.arg, 'ColumnRef') === null ? NO_SKIP : SKIP_ARGUMENT);
         return;
       case 'JoinExpr':
-        for (const column of nameParts(body.usingClause)) this.#columns.add(column);
         if (isTreeNode(body.alias)) this.#wholeRows.addAlias(body.alias);
         this.#pushFields(body, scope, inner, NO_SKIP);
         return;
-      case 'IndexElem':
-        // Of an index, or of ON CONFLICT.
-        if (typeof body.name === 'string') this.#columns.add(body.name);
-        this.#pushFields(body, scope, inner, NO_SKIP);
+      case 'RangeFunction':
+        this.#pushFields(body, scope, inner, SKIP_ALIASES);
         return;
       case 'A_Expr':
       case 'SubLink':
@@ -252,10 +250,7 @@ class Walk {
   }
 
   #addTargetColumns(targets: unknown): void {
-    for (const target of listOf(targets)) {
-      const name = bodyOf(target, 'ResTarget')?.name;
-      if (typeof name === 'string') this.#columns.add(name);
-    }
+    for (const target of listOf(targets)) for (const name of targetColumns(target)) this.#columns.add(name);
   }
 
   #strengthen(queryClass: QueryClass): void {
@@ -290,6 +285,8 @@ const SKIP_QUERY: ReadonlySet<string> = new Set(['query', 'attlist']);
 // FOR UPDATE OF names aliases of FROM, not tables.
 const SKIP_IN_QUERY: ReadonlySet<string> = new Set(['withClause', 'larg', 'rarg', 'lockingClause']);
 const SKIP_IN_DML: ReadonlySet<string> = new Set(['withClause', 'relation']);
+// Names and types that a function's result is given.
+const SKIP_ALIASES: ReadonlySet<string> = new Set(['coldeflist']);
 const SAMPLING: ReadonlySet<string> = new Set(['system', 'bernoulli']);
 
 function isVisible(name: string, scope: Scope | null): boolean {

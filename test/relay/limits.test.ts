@@ -374,6 +374,23 @@ describe('max_concurrent', () => {
     await crowded.stop();
   });
 
+  test.each(['enforce', 'observe'])(
+    'in mode %s counts none of those who wait for a shared server connection',
+    async (mode) => {
+      const few = await startTestWeir({
+        postgres,
+        rules: `traffic_control: { rules: [{ name: two, mode: ${mode}, action: max_concurrent, limit: 2 }] }`,
+        settings: { pool: { mode: 'transaction', size: 1 } },
+      });
+      const clients = await Promise.all(Array.from({ length: 6 }, () => WireClient.login(few)));
+      const answers = await Promise.all(clients.map((client) => client.query('SELECT pg_sleep(0.05)')));
+      expect(answers.map(codeOf)).toEqual(clients.map(() => 'ok'));
+      expect(few.control.rules.active.rules[0]?.counters).toMatchObject({ matched: 6, refused: 0, wouldRefuse: 0 });
+      await Promise.all(clients.map((client) => client.end()));
+      await few.stop();
+    },
+  );
+
   /** How a statement that has the only place may end; afterwards the next one must pass at once. */
   const ENDINGS: readonly { readonly name: string; end(client: WireClient): Promise<unknown> }[] = [
     { name: 'is answered', end: (client) => client.query('SELECT 1') },

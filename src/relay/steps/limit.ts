@@ -50,7 +50,7 @@ export class WaitingRoom {
    * takes a place again when it has one.
    */
   giveBack(run: Run): void {
-    if (run.hold === null || run.verdict?.limits.length === 0) return;
+    if (run.hold === null) return;
     run.hold.release();
     this.#placeless = { run, hold: run.hold };
     run.hold = null;

@@ -229,15 +229,15 @@ export class Connection {
     this.#killGuard.watch(run, timeoutMs, nowMs);
   }
 
-  /** What ran has been answered in full. Returns how long it took, in ms. */
+  /** What ran is answered in full, or never will be. Returns how long it took, in ms: pipelined, from the end of what was before. */
   finishRun(run: Run): number {
     const nowMs = this.#context.clock.monotonicMs();
-    const ranMs = nowMs - run.sentAtMs;
+    const ranMs = nowMs - Math.max(run.sentAtMs, this.#lastEndMs);
     this.#lastEndMs = nowMs;
     run.hold?.release();
-    if (run.verdict !== null && run.refusal === null && run.verdict.hits.length > 0)
+    if (run.verdict !== null && run.refusal === null)
       this.#context.recorder.recordEnd(run.verdict, ranMs - run.dataMs, run.addServerTime(ranMs));
-    if (run.kill !== null) this.#killGuard?.settle(run, run.kill);
+    if (run.kill !== null && !this.isClosing) this.#killGuard?.settle(run, run.kill);
     return ranMs;
   }
 
@@ -390,7 +390,8 @@ export class Connection {
     this.client.outlet.flush();
     // What is still owed tells that the server has not done with this client.
     this.router.leave(this.client.isMidMessage);
-    this.session.owed.clear((run) => run.hold?.release());
+    this.copyIn.end();
+    this.session.owed.clear((run) => this.finishRun(run));
     this.#active = null;
     endSocket(this.client.socket);
     this.#onClosed();

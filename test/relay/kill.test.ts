@@ -356,6 +356,65 @@ describe('a rule that observes', () => {
     await client.end();
     await observing.stop();
   });
+
+  test.each(['session', 'transaction'] as const)(
+    'in mode %s what is pipelined is late by its own time alone',
+    async (mode) => {
+      const observing = await startTestWeir({
+        postgres,
+        rules: RULES.replace('name: timed', 'name: timed\n      mode: observe'),
+        settings: { pool: { mode } },
+      });
+      const [rule] = observing.control.rules.active.rules;
+      const client = await WireClient.login(observing);
+      const sql = `SELECT pg_sleep(${(KILL_MS * 0.4) / 1_000}), 'timed'`;
+      const unit = Buffer.concat([frontend.extendedQuery(sql), frontend.sync()]);
+      client.send(...Array.from({ length: 5 }, () => frontend.query(sql)), ...Array.from({ length: 5 }, () => unit));
+      await client.readUntilReady(10);
+      expect(rule?.counters).toMatchObject({ matched: 10, wouldKill: 0 });
+      client.send(frontend.query(sql), frontend.query(sql.replace('0.', '1.')), frontend.query(sql));
+      await client.readUntilReady(3);
+      expect(rule?.counters).toMatchObject({ matched: 13, wouldKill: 1 });
+      await client.end();
+      await observing.stop();
+    },
+  );
+
+  test.each<[string, (client: WireClient) => unknown]>([
+    ['its client is reset', (client) => client.socket.resetAndDestroy()],
+    ['its server process ends', (client) => postgres.query(`SELECT pg_terminate_backend(${client.processId})`)],
+  ])('counts a statement that is late already when %s', async (_who, end) => {
+    const observing = await startTestWeir({
+      postgres,
+      rules: RULES.replace('name: timed', 'name: timed\n      mode: observe'),
+    });
+    const [rule] = observing.control.rules.active.rules;
+    for (const [waitMs, wouldKill] of [
+      [KILL_MS * 0.3, 0],
+      [KILL_MS * 1.5, 1],
+    ] as const) {
+      const client = await WireClient.login(observing);
+      client.send(frontend.query("SELECT pg_sleep(2), 'timed'"), frontend.query("SELECT 'timed'"));
+      await waitFor(
+        () => countActive("'timed'"),
+        5_000,
+        () => 'the statement does not reach the server',
+      );
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      await end(client);
+      await client.readUntilEnd().catch(() => []);
+      await waitFor(
+        () => observing.control.sessions().length === 0,
+        5_000,
+        () => 'the session does not end',
+      );
+      expect(rule?.counters).toMatchObject({ wouldKill, killed: 0 });
+      client.destroy();
+      await postgres.query(`SELECT pg_terminate_backend(${client.processId})`);
+    }
+    expect(rule?.counters.matched).toBe(4);
+    await observing.stop();
+  });
 });
 
 describe('near the deadline', () => {

@@ -313,7 +313,9 @@ class Passage implements Hold {
       if (limiter === null) continue;
       const key = this.#keyFor(limiter, hit);
       if (limiter.kind === 'rate') {
-        if (!this.#isResumed && limiter.take(key, nowMs) < 0) this.#report(hit, 'would_refuse');
+        if (this.#isResumed) continue;
+        if (limiter.take(key, nowMs) < 0) this.#report(hit, 'would_refuse');
+        else this.#tokens.push({ limiter, key });
       } else if (!seen.some((other) => other.limiter === limiter && other.key === key)) {
         seen.push({ hit, limiter, key });
         this.#pretendSlot(hit, limiter, key, nowMs);

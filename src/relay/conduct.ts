@@ -78,7 +78,7 @@ export class Conduct {
   /** The connection closes: what waits or is kept will not run. */
   giveUp(): void {
     this.#waiting.abandon();
-    this.#waiting.take()?.hold?.release();
+    this.#waiting.drop();
   }
 
   /**
@@ -279,7 +279,7 @@ export class Conduct {
 
   /** The server skips all up to the next Sync: neither judged nor owed, and a statement that waited will not run. */
   skip(buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    this.#waiting.take()?.hold?.release();
+    this.#waiting.drop();
     this.#sender.forward(buffer, start, end, remaining);
     return true;
   }
@@ -334,7 +334,7 @@ export class Conduct {
     if (this.#connection.hasServer) return false;
     const denied = this.#connection.router.takeRefusal();
     if (denied !== null) {
-      run.hold?.release();
+      this.#waiting.undo(run);
       run.refusal = denied;
     }
     if (run.refusal === null) return false;

@@ -24,6 +24,7 @@ traffic_control:
       rate_per_sec: ${RATE}
       burst: ${BURST}
     - { name: patient, match: { application_name: patient }, action: rate_limit, rate_per_sec: 20, burst: 1, wait_ms: 5000 }
+    - { name: patient_too, match: { query_regex: patient_too }, action: rate_limit, rate_per_sec: 1, burst: 1, wait_ms: 5000 }
     - { name: strict, match: { application_name: strict }, action: rate_limit, rate_per_sec: 5, burst: 1 }
     - name: keyed
       match: { application_name: 'keyed*' }
@@ -217,6 +218,76 @@ describe('rate_limit', () => {
     expect(codeOf(await client.readUntilReady())).toBe('57014');
     expect(client.status).toBe('I');
     client.destroy();
+  });
+
+  describe('takes no token for a statement that never runs, as', () => {
+    const WAYS: readonly [string, (client: WireClient, scarce: TestWeir) => Promise<string>][] = [
+      [
+        'one that waits for a server connection too long',
+        async (client) => codeOf(await client.query("SELECT 'scarce'")),
+      ],
+      [
+        'one that is cancelled meanwhile',
+        async (client, scarce) => {
+          client.send(frontend.query("SELECT 'scarce'"));
+          await untilOneWaits(scarce);
+          await sendCancel(scarce, client.processId, client.secretKey);
+          return codeOf(await client.readUntilReady());
+        },
+      ],
+      [
+        'one whose client leaves meanwhile',
+        async (client, scarce) => {
+          client.send(frontend.query("SELECT 'scarce'"));
+          await untilOneWaits(scarce);
+          await client.end();
+          return 'left';
+        },
+      ],
+    ];
+    const untilOneWaits = (scarce: TestWeir): Promise<unknown> =>
+      waitFor(
+        () => scarce.control.sessions().some(({ holds }) => holds.includes('waiting')),
+        5_000,
+        () => 'nobody waits for a server connection',
+      );
+
+    test.each(WAYS)('%s, enforced or observed', async (_what, end) => {
+      const scarce = await startTestWeir({
+        postgres,
+        rules: `
+traffic_control:
+  rules:
+    - { name: one, match: { query_regex: scarce }, action: rate_limit, rate_per_sec: 0.01, burst: 1 }
+    - { name: watched, mode: observe, match: { query_regex: scarce }, action: rate_limit, rate_per_sec: 0.01, burst: 1 }
+`,
+        settings: { pool: { mode: 'transaction', size: 1, queryWaitMs: 500 } },
+      });
+      const [holder, client, next] = await Promise.all(Array.from({ length: 3 }, () => WireClient.login(scarce)));
+      if (holder === undefined || client === undefined || next === undefined)
+        throw new Error('three clients are needed');
+      await holder.query('BEGIN');
+      expect(await end(client, scarce)).toMatch(/^(53300|57014|left)$/);
+      await holder.query('COMMIT');
+      expect(codeOf(await next.query("SELECT 'scarce'"))).toBe('ok');
+      expect(codeOf(await next.query("SELECT 'scarce'"))).toBe('53400');
+      const [one, watched] = scarce.control.rules.active.rules;
+      expect([one?.counters.refused, watched?.counters.wouldRefuse]).toEqual([1, 0]);
+      for (const one of [holder, client, next]) one.destroy();
+      await scarce.stop();
+    });
+
+    test('one that waits for its token while a statement before it fails', async () => {
+      const client = await login('patient_too');
+      expect(codeOf(await client.query("SELECT 'patient_too'"))).toBe('ok');
+      const failing = 'SELECT 1 / (SELECT 0 FROM pg_sleep(0.1))';
+      client.send(frontend.extendedQuery(failing), frontend.extendedQuery("SELECT 'patient_too'"), frontend.sync());
+      expect(codeOf(await client.readUntilReady())).toBe('22012');
+      const startedAtMs = performance.now();
+      expect(codeOf(await client.query("SELECT 'patient_too'"))).toBe('ok');
+      expect(performance.now() - startedAtMs).toBeLessThan(500);
+      await client.end();
+    });
   });
 });
 

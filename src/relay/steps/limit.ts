@@ -65,7 +65,7 @@ export class WaitingRoom {
     this.#apply(run, hold.askAgain(nowMs), nowMs);
   }
 
-  /** The statement does not run on what it was given: it is asked for anew. */
+  /** The statement does not run on what it was given. */
   undo(run: Run): void {
     run.hold?.release();
     if (this.#tokens?.run === run) this.#tokens.giveBack();
@@ -88,6 +88,12 @@ export class WaitingRoom {
     const run = this.#kept;
     this.#kept = null;
     return run;
+  }
+
+  /** What was kept, if anything, will not run. */
+  drop(): void {
+    const run = this.take();
+    if (run !== null) this.undo(run);
   }
 
   /** The waiting statement will not run. True where there was one: it is refused with 57014 when it is offered again. */

@@ -79,6 +79,23 @@ describe('application_name', () => {
     expect(await nameOf(wire)).toBe('set');
   });
 
+  test('after RESET ALL leaves its client the statement without a name, in a transaction too', async () => {
+    ground = await startPoolGround(postgres, { size: 1 });
+    await ground.login({ parameters: { application_name: 'first' } });
+    const { wire } = await ground.login({ parameters: { application_name: 'second' } });
+    const say = async (...parts: readonly Buffer[]): Promise<string[]> => {
+      wire.send(...parts, frontend.sync());
+      return transcribe(await wire.readUntilReady());
+    };
+    const run = (statement: string): Buffer => Buffer.concat([frontend.bind({ statement }), frontend.execute()]);
+    await say(frontend.parse('BEGIN', 'begin'), frontend.parse('RESET ALL', 'reset'), frontend.parse('SELECT 1'));
+    for (const before of ['reset', 'begin']) {
+      await say(run(before));
+      await say(run('reset'));
+      expect(await say(run(''))).toContain('BindComplete');
+    }
+  });
+
   // Behind a savepoint an error undoes what was done since then, and the end of the transaction the rest.
   const FAILED = ['SAVEPOINT a', 'SELECT 1/0'];
   test.each([

@@ -104,6 +104,9 @@ export class ClientView {
     this.#isCommitted = false;
     // Not by a query, behind which the transaction's isolation could not be set any more.
     await pool.say(member, nameText(this.applicationName, isLocal), session.status);
+    // A statement that the client has without a name is made again where it is used.
+    member.side?.names.loseUnnamed();
+    member.wasAsked = false;
     // As the server has it in the end: it drops what it cannot show.
     session.setParameter('application_name', member.applicationName);
   }

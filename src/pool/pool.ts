@@ -67,9 +67,14 @@ export class SessionPool {
     return trouble !== undefined && (nowMs < trouble.restUntilMs || trouble.trials > 0);
   }
 
-  /** As Dialer.cancel: on a line that is encrypted as the sessions' lines are. */
+  /** As Dialer.cancel: on a line that is encrypted as the sessions' lines are. For what does not run on a lease of pgweir's. */
   cancel(endpoint: Endpoint, key: string): Promise<void> {
     return this.#dialer.cancel(endpoint, key);
+  }
+
+  /** The same for what runs there, and nowhere else. Resolves at once where the server gave no key. */
+  async cancelOn({ endpoint, host, key }: Lease): Promise<void> {
+    if (key !== null) await this.#dialer.cancel(endpoint, key, host);
   }
 
   /** A connection on which nothing has been said yet: the client's own login is relayed over it. */

@@ -1,19 +1,28 @@
 // A connection to one server, and the lease by which a session holds it. In session mode a connection lives as long as
 // its lease: another client would find the first one's settings in it.
 
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { endSocket } from '../base/end-socket.ts';
-import { WeirError } from '../base/errors.ts';
+import { describeError, WeirError } from '../base/errors.ts';
 import { Inlet } from '../base/inlet.ts';
 import { PLAIN_TRANSPORT, type Transport } from '../base/transport.ts';
 import type { Endpoint } from '../config/settings.ts';
 import type { ServerLine, TlsConnector } from '../tls/connector.ts';
 import { makeCancelRequest, TERMINATE } from '../wire/writer.ts';
 
-/** Opens a socket to the endpoint, paused; what it says goes to `inlet`. Throws WeirError target_unreachable with the reason. */
-export function openSocket(endpoint: Endpoint, timeoutMs: number, inlet: Inlet): Promise<Socket> {
+/**
+ * Opens a socket to the endpoint, paused; what it says goes to `inlet`. Throws WeirError target_unreachable with the reason.
+ *
+ * @param host the endpoint's, or one address of several that it stands for
+ */
+export function openSocket(
+  endpoint: Endpoint,
+  timeoutMs: number,
+  inlet: Inlet,
+  host: string = endpoint.host,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ ...socketAddress(endpoint), onread: inlet.onread });
+    const socket = connect({ ...socketAddress({ ...endpoint, host }), onread: inlet.onread });
     socket.setNoDelay(true);
     const finish = (act: () => void): void => {
       clearTimeout(timer);
@@ -25,7 +34,7 @@ export function openSocket(endpoint: Endpoint, timeoutMs: number, inlet: Inlet):
         socket.on('error', () => undefined).destroy();
         reject(new WeirError('target_unreachable', `${endpoint.name} at ${describeEndpoint(endpoint)}: ${reason}`));
       });
-    const onError = (error: Error): void => fail(error.message);
+    const onError = (error: Error): void => fail(reasonOf(error));
     const onConnect = (): void =>
       finish(() => {
         socket.pause();
@@ -34,6 +43,11 @@ export function openSocket(endpoint: Endpoint, timeoutMs: number, inlet: Inlet):
     const timer = setTimeout(() => fail(`no connection within ${timeoutMs} ms`), timeoutMs);
     socket.on('error', onError).on('connect', onConnect);
   });
+}
+
+/** Where a name stands for several addresses each of them has failed for a reason of its own. */
+function reasonOf(error: Error): string {
+  return error instanceof AggregateError ? error.errors.map(describeError).join(', ') : error.message;
 }
 
 function socketAddress(endpoint: Endpoint): { path: string } | { host: string; port: number; keepAlive: boolean } {
@@ -59,9 +73,9 @@ export class Dialer {
   }
 
   /** A line on which nothing has been said yet. Throws WeirError target_unreachable or target_tls_failed with the reason. */
-  async open(endpoint: Endpoint): Promise<ServerLine> {
+  async open(endpoint: Endpoint, host: string = endpoint.host): Promise<ServerLine> {
     const inlet = new Inlet();
-    const socket = await openSocket(endpoint, this.#connectTimeoutMs, inlet);
+    const socket = await openSocket(endpoint, this.#connectTimeoutMs, inlet, host);
     // An error without a listener would end the process; whoever waits hears of the end by 'close'.
     socket.on('error', () => undefined);
     const where = `${endpoint.name} at ${describeEndpoint(endpoint)}`;
@@ -86,8 +100,8 @@ export class Dialer {
    * Sends a real CancelRequest on a connection of its own. Resolves when the server has closed that connection: only then
    * is the signal on its way, and until then no other statement may start. Throws as `open`.
    */
-  async cancel(endpoint: Endpoint, key: string): Promise<void> {
-    const { socket } = await this.open(endpoint);
+  async cancel(endpoint: Endpoint, key: string, host: string = endpoint.host): Promise<void> {
+    const { socket } = await this.open(endpoint, host);
     await new Promise<void>((resolve) => {
       const finish = (): void => {
         clearTimeout(timer);
@@ -113,6 +127,8 @@ export class Lease {
   readonly socket: Socket;
   readonly inlet: Inlet;
   readonly endpoint: Endpoint;
+  /** Where the server is, among several that the endpoint's host may be a name of. */
+  readonly host: string;
   readonly transport: Transport;
   /** For a CancelRequest; set when the server tells it. */
   key: string | null = null;
@@ -122,6 +138,8 @@ export class Lease {
     this.socket = socket;
     this.inlet = inlet;
     this.endpoint = endpoint;
+    const isName = !endpoint.host.startsWith('/') && isIP(endpoint.host) === 0;
+    this.host = (isName ? socket.remoteAddress : undefined) ?? endpoint.host;
     this.transport = transport;
     this.#onRelease = onRelease;
     // Whoever holds the lease hears of the end by 'close'; an error without a listener would end the process.

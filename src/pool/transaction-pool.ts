@@ -188,11 +188,11 @@ export class TransactionPool<Side> {
   /** The client has left in the middle of something: what runs is cancelled, and the connection ends. */
   abort(member: Member<Side>, isMidMessage: boolean): void {
     const { lease } = member;
-    const isRunning = lease.key !== null && !lease.socket.destroyed;
+    const isRunning = !lease.socket.destroyed;
     this.close(member, isMidMessage);
-    if (!isRunning || lease.key === null) return;
+    if (!isRunning) return;
     this.#parts.dialing
-      .cancel(lease.endpoint, lease.key)
+      .cancelOn(lease)
       .catch((error: unknown) => this.#parts.log.debug({ reason: describeError(error) }, 'a cancel was not delivered'));
   }
 

@@ -72,7 +72,7 @@ export async function cancelRunning(connection: Connection, pool: SessionPool): 
   if (released !== null) await released;
   const lease = connection.hasServer ? connection.active.lease : null;
   if (lease === null || lease.key === null || connection.session.isQuiet) return false;
-  await pool.cancel(lease.endpoint, lease.key);
+  await pool.cancelOn(lease);
   return true;
 }
 

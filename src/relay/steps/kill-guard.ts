@@ -85,12 +85,12 @@ export class KillGuard {
 
   #fire(watch: KillWatch, server: ServerSide): void {
     const { pool, counters, log } = this.#context;
-    const { endpoint, key } = server.lease;
-    if (key === null) return;
+    const { lease } = server;
+    if (lease.key === null) return;
     this.#isCancelInFlight = true;
     counters.cancelsFromRules++;
     pool
-      .cancel(endpoint, key)
+      .cancelOn(lease)
       .catch((error: unknown) => {
         counters.cancelsFailed++;
         log.warn(

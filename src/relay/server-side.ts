@@ -8,10 +8,11 @@ import { endsWithReady, OWED, type OwedReply } from '../session/owed.ts';
 import { ServerNames } from '../session/server-names.ts';
 import type { Session } from '../session/session.ts';
 import type { PreparedStatement } from '../session/statements.ts';
-import { readDescription, readErrorField, readParameterStatus } from '../wire/backend.ts';
+import { readErrorField, readParameterStatus } from '../wire/backend.ts';
 import { BACKEND, BACKEND_TABLE } from '../wire/codes.ts';
 import { Framer, type FrameSink } from '../wire/framer.ts';
 import { makeParameterStatus, SYNC } from '../wire/writer.ts';
+import { Asides } from './asides.ts';
 import type { Connection } from './connection.ts';
 import { Outlet } from './outlet.ts';
 import { restoreName } from './renaming.ts';
@@ -33,6 +34,7 @@ export class ServerSide implements FrameSink {
   readonly names = new ServerNames();
   /** How many of the session's settings have been repeated here. */
   settingsSeen = 0;
+  readonly asides = new Asides();
   #connection: Connection;
   #session: Session<Run>;
   #isBound = true;
@@ -100,7 +102,9 @@ export class ServerSide implements FrameSink {
     if (this.#connection.isClosing) return;
     this.#connection.beginServerTurn();
     try {
+      this.asides.begin(this, this.#connection);
       this.#framer.consume(buffer, 0, length);
+      if (this.asides.isOn) this.asides.passOn(this, this.#connection);
       this.#connection.endServerTurn(this, length, this.#framer.broken);
     } catch (error) {
       // A mistake of pgweir's own ends this connection, not the process with all the others.
@@ -111,10 +115,12 @@ export class ServerSide implements FrameSink {
   }
 
   rest(buffer: Buffer, start: number, end: number): void {
-    if (this.#isRestForwarded) this.#connection.client.outlet.append(buffer, start, end);
+    if (this.asides.isOn) this.asides.rest(buffer, start, end);
+    else if (this.#isRestForwarded) this.#connection.client.outlet.append(buffer, start, end);
   }
 
   frame(type: number, buffer: Buffer, start: number, end: number): number {
+    if (this.asides.isOn) return this.asides.frame(this, type, buffer, start, end);
     const isForwarded = this.#answer(type, buffer, start, end);
     if (isForwarded) this.#connection.client.outlet.append(buffer, start, end);
     this.#isRestForwarded = isForwarded;
@@ -156,7 +162,7 @@ export class ServerSide implements FrameSink {
       case BACKEND.error:
         return this.#fail(buffer, start, end);
       case BACKEND.parameterStatus:
-        return this.#setParameter(buffer, start, end);
+        return this.setParameter(buffer, start, end);
       case BACKEND.copyInResponse:
       case BACKEND.copyBothResponse:
         this.#connection.beginCopyIn(type === BACKEND.copyBothResponse);
@@ -197,19 +203,14 @@ export class ServerSide implements FrameSink {
 
   #takeParameters(buffer: Buffer, start: number, end: number): boolean {
     const { head } = this.#session.owed;
-    if (head?.kind === OWED.describe && head.slot !== null && head.slot.description === null)
-      this.names.parameters = Buffer.from(buffer.subarray(start + 5, end));
+    if (head?.kind === OWED.describe) this.names.takeParameters(head.slot, buffer, start, end);
     return !this.#isHeadSwallowed();
   }
 
   /** RowDescription or NoData. */
   #takeColumns(buffer: Buffer, start: number, end: number): boolean {
     const { head } = this.#session.owed;
-    if (head?.kind === OWED.describe && head.slot !== null && this.names.parameters !== null) {
-      const description = readDescription(this.names.parameters, buffer, start, end);
-      this.names.parameters = null;
-      if (description !== null) this.names.describe(head.slot, description);
-    }
+    if (head?.kind === OWED.describe) this.names.takeColumns(head.slot, buffer, start, end);
     return this.#shift(OWED.describe);
   }
 
@@ -383,7 +384,7 @@ export class ServerSide implements FrameSink {
     undoDeclared(failed, this.#session);
   }
 
-  #setParameter(buffer: Buffer, start: number, end: number): boolean {
+  setParameter(buffer: Buffer, start: number, end: number): boolean {
     const parameter = readParameterStatus(buffer, start, end);
     if (parameter === null) return this.isPrimary;
     const { name, value } = parameter;

@@ -6,7 +6,7 @@
 // A slot says what the server has as far as it has answered. Names that it may have, because a message that makes them is in
 // flight, have a slot too: a name without one is surely free.
 
-import type { StatementDescription } from '../wire/backend.ts';
+import { readDescription, type StatementDescription } from '../wire/backend.ts';
 import { MAX_NAME_BYTES } from '../wire/reader.ts';
 import type { Circumstances, Preparation } from './preparation.ts';
 import type { PreparedStatement } from './statements.ts';
@@ -204,6 +204,19 @@ export class ServerNames {
     this.rank(slot, sequence);
     this.fill(slot, statement, statement.circumstances);
     this.bind(statement.name, slot);
+  }
+
+  /** The first answer to a Describe. */
+  takeParameters(slot: Slot | null, buffer: Buffer, start: number, end: number): void {
+    if (slot !== null && slot.description === null) this.parameters = Buffer.from(buffer.subarray(start + 5, end));
+  }
+
+  /** RowDescription or NoData, the second one. */
+  takeColumns(slot: Slot | null, buffer: Buffer, start: number, end: number): void {
+    if (slot === null || this.parameters === null) return;
+    const description = readDescription(this.parameters, buffer, start, end);
+    this.parameters = null;
+    if (description !== null) this.describe(slot, description);
   }
 
   /** A Describe of it has been answered. */

@@ -129,6 +129,7 @@ export class OwnServers implements Routing {
 
   /** With everything owed answered, a waiting unit may change servers. */
   endTurn(): void {
+    if (this.#primary !== null && this.#replica !== null) this.#primary.asides.passOn(this.#primary, this.#connection);
     if (!this.#isWaitingForQuiet || !this.#connection.session.isQuiet) return;
     this.#isWaitingForQuiet = false;
     if (this.#isReplicaUnfit) {

@@ -1,0 +1,45 @@
+// What a server says while its client's statements run on another one: it answers nothing, and must not get into the middle of
+// what that one says. So it is kept until the client is between two messages.
+
+import { keepBytes } from '../base/inlet.ts';
+import { BACKEND } from '../wire/codes.ts';
+import type { Connection } from './connection.ts';
+import type { ServerSide } from './server-side.ts';
+
+export class Asides {
+  /** The client's statements run on another server. */
+  isOn = false;
+  #parts: Buffer[] = [];
+  #isRestKept = false;
+
+  /** The server is about to speak. */
+  begin(server: ServerSide, connection: Connection): void {
+    this.isOn = connection.hasServer && connection.active !== server;
+    if (!this.isOn && this.#parts.length > 0) this.#say(connection.client.outlet);
+  }
+
+  /** A replica's notices, and its end, are nobody's business while the primary serves. The primary's are the client's. */
+  frame(server: ServerSide, type: number, buffer: Buffer, start: number, end: number): number {
+    if (type === BACKEND.error) server.hasSaidFatal = true;
+    const isHeard = type === BACKEND.parameterStatus ? server.setParameter(buffer, start, end) : server.isPrimary;
+    this.#isRestKept = isHeard;
+    if (isHeard) this.#parts.push(keepBytes(buffer, start, end));
+    return end;
+  }
+
+  rest(buffer: Buffer, start: number, end: number): void {
+    if (this.#isRestKept) this.#parts.push(keepBytes(buffer, start, end));
+  }
+
+  /** It goes to the client now, unless that is in the middle of a message. */
+  passOn(server: ServerSide, { active, client }: Connection): void {
+    if (this.#parts.length === 0 || server.isMidMessage || active.isMidMessage) return;
+    this.#say(client.outlet);
+    client.outlet.flush();
+  }
+
+  #say(outlet: { write(message: Buffer): void }): void {
+    for (const part of this.#parts) outlet.write(part);
+    this.#parts = [];
+  }
+}

@@ -1,0 +1,110 @@
+// Two servers of one client's own: what the one says while the statements run on the other. A replica's end is not the client's
+// business, what the primary says by itself is, and neither gets into the middle of a message.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { waitFor } from '../support/deadline.ts';
+import * as frontend from '../support/frontend-messages.ts';
+import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { startTestWeir, type TestWeir } from '../support/weir.ts';
+import { WireClient } from '../support/wire-client.ts';
+import { ROUTING_RULES, WHERE } from './routed-client.ts';
+
+const LONG = 20_000_000;
+const ROW = Buffer.alloc(LONG, 'x');
+
+let postgres: TestPostgres;
+let weir: TestWeir;
+let client: WireClient;
+
+beforeAll(async () => {
+  postgres = await startPostgres({ standbys: 1 });
+  weir = await startTestWeir({ postgres, rules: ROUTING_RULES });
+});
+afterAll(async () => {
+  await weir?.stop();
+  await postgres?.stop();
+});
+beforeEach(async () => {
+  client = await WireClient.login(weir, { user: 'app' });
+  expect(await client.rows(WHERE)).toEqual([['t']]);
+});
+afterEach(() => client.end());
+
+const standby = () => {
+  const [first] = postgres.standbys;
+  if (first === undefined) throw new Error('there is no standby');
+  return first;
+};
+
+/** The server process of the client's on the replica is gone. */
+async function endReplicaSession(signal: 'terminate' | 'kill'): Promise<void> {
+  const ofClient = "FROM pg_stat_activity WHERE usename = 'app'";
+  if (signal === 'terminate') await standby().query(`SELECT pg_terminate_backend(pid) ${ofClient}`);
+  else {
+    // Of another session: the postmaster then sends all others away.
+    const other = await WireClient.login({ host: standby().host, port: standby().port });
+    process.kill(other.processId, 'SIGKILL');
+    other.destroy();
+  }
+  await waitFor(
+    async () =>
+      standby()
+        .query(`SELECT 1 ${ofClient}`)
+        .then(
+          ({ rows }) => rows.length === 0,
+          () => false,
+        ),
+    20_000,
+    () => 'the session on the replica does not end',
+    100,
+  );
+}
+
+/** Types of what comes until ReadyForQuery, while something is done about half a second into it. */
+async function typesWhile(said: Buffer, doing: () => Promise<unknown>): Promise<string> {
+  client.send(said);
+  await sleep(300);
+  await doing();
+  return (await client.readUntilReady()).map(({ type }) => type).join('');
+}
+
+test.each(['terminate', 'kill'] as const)(
+  'a replica that ends while the primary is at work is nothing that the client hears of (%s)',
+  async (signal) => {
+    const said = frontend.query('SELECT pg_sleep(3) /* stay */');
+    expect(await typesWhile(said, () => endReplicaSession(signal))).toBe('TDCZ');
+    await waitFor(
+      async () => (await client.rows(WHERE))[0]?.[0] === 't',
+      10_000,
+      () => 'the replica is never tried again',
+      100,
+    );
+  },
+);
+
+test('nor does that get into the middle of a row', async () => {
+  client.send(frontend.query(`SELECT repeat('x', ${LONG}) /* stay */`));
+  client.socket.pause();
+  await sleep(300);
+  await endReplicaSession('terminate');
+  client.socket.resume();
+  const messages = await client.readUntilReady();
+  expect(messages.map(({ type }) => type).join('')).toBe('TDCZ');
+  expect(messages[1]?.body.subarray(6).equals(ROW)).toBe(true);
+});
+
+test('a notification of the primary comes while a replica is at work, and not into the middle of its row', async () => {
+  await client.rows('LISTEN aside');
+  const notify = (): Promise<unknown> => postgres.query("NOTIFY aside, 'heard'");
+  expect(await typesWhile(frontend.query('SELECT pg_sleep(1)'), notify)).toBe('ATDCZ');
+  client.send(frontend.query(`SELECT repeat('x', ${LONG})`));
+  client.socket.pause();
+  await sleep(300);
+  await notify();
+  await sleep(300);
+  client.socket.resume();
+  const messages = [...(await client.readUntil('Z')), ...(await client.readUntil('A'))];
+  expect(messages.map(({ type }) => type).join('')).toBe('TDCZA');
+  expect(messages[1]?.body.subarray(6).equals(ROW)).toBe(true);
+});

@@ -22,6 +22,9 @@ import { addSessionRoutes } from './routes/sessions.ts';
 import { addShutdownRoute } from './routes/shutdown.ts';
 import { addStateRoutes } from './routes/state.ts';
 
+/** A rule's name has up to 128 characters, each of which can come as %2F. */
+const MAX_NAME_IN_PATH = 3 * 128;
+
 /**
  * Not yet listening: the caller gives host and port. Throws Error for a listener off loopback without a token; `settings`
  * that loadSettings made never are one.
@@ -70,6 +73,7 @@ function createServer(log: Log): FastifyInstance {
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
+    routerOptions: { maxParamLength: MAX_NAME_IN_PATH },
     ajv: {
       customOptions: {
         removeAdditional: false,

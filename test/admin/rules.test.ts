@@ -134,6 +134,19 @@ test('If-Match lets the holder of the active version through and refuses a stale
   expect((await post('*')).statusCode).toBe(200);
 });
 
+test.each([
+  ['the longest name', 'n'.repeat(128)],
+  ['a name of characters that are percent-encoded', ':/'.repeat(63)],
+])('a rule with %s can be named in a path', async (_what, end) => {
+  const name = `r${end}`.slice(0, 128);
+  const document = { traffic_control: { rules: [{ name, match: { user: 'nobody' }, action: 'deny' }] } };
+  await server.inject({ method: 'POST', url: '/rules', headers: json, body: JSON.stringify(document) });
+  const url = `/rules/${encodeURIComponent(name)}`;
+  const switched = await server.inject({ method: 'PATCH', url, headers: json, body: '{"mode":"off"}' });
+  expect(switched.json()).toMatchObject({ outcome: 'swapped', diff: { changed: [name] } });
+  expect((await server.inject(`${url}/observations`)).statusCode).toBe(200);
+});
+
 test('PATCH switches the mode of one rule as a new version and keeps the comments', async () => {
   const patch = (name: string, body: unknown) =>
     server.inject({ method: 'PATCH', url: `/rules/${name}`, headers: json, body: JSON.stringify(body) });

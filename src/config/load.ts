@@ -241,7 +241,7 @@ function completeSettings(
   const merged = new PositionedDocument(JSON.stringify(value), 'settings');
   refuse(
     findSchemaProblems(merged, validate).map((problem) => {
-      const override = overrides.find((candidate) => candidate.path === problem.path);
+      const override = overrides.findLast((candidate) => candidate.path === problem.path);
       return { ...problem, line: 1, column: 1, source: override?.origin ?? 'settings' };
     }),
   );

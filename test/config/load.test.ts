@@ -291,6 +291,11 @@ test.each<[string, SettingsSources, string]>([
   ],
   ['a bad flag', { overrides: { 'listen.port': -1 } }, 'flag for listen.port:1:1 listen.port must be >= 0'],
   [
+    'a bad flag where a variable says it too',
+    { environment: { PGWEIR_LISTEN_PORT: '6500' }, overrides: { 'listen.port': 99_999 } },
+    'flag for listen.port:1:1 listen.port must be <= 65535',
+  ],
+  [
     'a flag of no setting',
     { overrides: { 'listen.prot': 1 } },
     'flag for listen.prot:1:1 listen.prot there is no such setting',

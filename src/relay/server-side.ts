@@ -283,14 +283,14 @@ export class ServerSide implements FrameSink {
     return !isSwallowed;
   }
 
-  /** What ran has ended, well or not. */
-  #finish(head: OwedReply<Run>): void {
+  /** What ran has ended, well or not; what was skipped has not run. */
+  #finish(head: OwedReply<Run>, isSkipped = false): void {
     const { run } = head;
     if (run === null) return;
     this.#session.portals.confirm(head.portal);
     head.run = null;
     const ranMs = this.#connection.finishRun(run);
-    if (run.refusal === null) this.#durations.observe(ranMs / 1000);
+    if (run.refusal === null && !isSkipped) this.#durations.observe(ranMs / 1000);
   }
 
   #fail(buffer: Buffer, start: number, end: number): boolean {
@@ -373,7 +373,7 @@ export class ServerSide implements FrameSink {
         if (head.slot !== null) this.names.stopClosing(head.slot);
       }
       head.run?.fail();
-      this.#finish(head);
+      this.#finish(head, head.run?.sqlstate === null);
       if (head.kind === OWED.unit) head.kind = OWED.sync;
       else owed.shift();
     }

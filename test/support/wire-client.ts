@@ -49,9 +49,10 @@ export class WireClient {
   /** As last reported by ReadyForQuery. */
   status = '';
   #chunks: Buffer[] = [];
-  /** Framed so far up to its start; joined with what arrived only when it is too short, so that reading stays linear. */
+  /** Framed so far up to its start; joined with what arrived only when that is enough, so that reading stays linear. */
   #pending: Buffer = Buffer.alloc(0);
   #arrived: Buffer[] = [];
+  #arrivedBytes = 0;
   #ended: string | null = null;
   #wake: (() => void) | null = null;
 
@@ -61,6 +62,7 @@ export class WireClient {
     socket.on('data', (chunk: Buffer) => {
       this.#chunks.push(chunk);
       this.#arrived.push(chunk);
+      this.#arrivedBytes += chunk.length;
       this.#wake?.();
     });
     socket.on('error', (error: NodeJS.ErrnoException) => this.#markEnded(error.code ?? error.message));
@@ -149,7 +151,7 @@ export class WireClient {
 
   /** The one byte that answers SSLRequest or GSSENCRequest. */
   async readByte(): Promise<string> {
-    await this.#waitForBytes(() => this.#pending.length >= 1, 'one byte');
+    await this.#waitForBytes(() => 1, 'one byte');
     const byte = this.#pending.toString('latin1', 0, 1);
     this.#pending = this.#pending.subarray(1);
     return byte;
@@ -157,10 +159,7 @@ export class WireClient {
 
   /** The next message. Rejects with ConnectionEnded at the end of the stream, and with a plain Error at the deadline. */
   async readMessage(): Promise<BackendMessage> {
-    await this.#waitForBytes(
-      () => this.#pending.length >= 5 && this.#pending.length >= 1 + this.#pending.readInt32BE(1),
-      'a message',
-    );
+    await this.#waitForBytes(() => (this.#pending.length < 5 ? 5 : 1 + this.#pending.readInt32BE(1)), 'a message');
     const length = this.#pending.readInt32BE(1);
     if (length < 4) throw new Error(`message with length ${length}`);
     const message = {
@@ -269,11 +268,13 @@ export class WireClient {
     this.#wake?.();
   }
 
-  async #waitForBytes(isEnough: () => boolean, what: string): Promise<void> {
+  async #waitForBytes(wanted: () => number, what: string): Promise<void> {
     const endsAt = performance.now() + this.deadlineMs;
-    while (!isEnough()) {
-      if (this.#arrived.length > 0) {
+    while (this.#pending.length < wanted()) {
+      const isOver = this.#ended !== null || performance.now() >= endsAt;
+      if (this.#arrivedBytes > 0 && (isOver || this.#pending.length + this.#arrivedBytes >= wanted())) {
         this.#pending = Buffer.concat([this.#pending, ...this.#arrived.splice(0)]);
+        this.#arrivedBytes = 0;
         continue;
       }
       if (this.#ended !== null) throw new ConnectionEnded(this.#ended, this.#pending);

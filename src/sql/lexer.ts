@@ -52,7 +52,9 @@ export function lexSql(text: string): LexedText {
       isGap = true;
     } else if (character === '/' && text.charCodeAt(at + 1) === 42) {
       end = blockCommentEnd(text, at);
-      commentRanges.push(at, end);
+      // One without an end is a fault, and no comment.
+      if (end < 0) end = text.length;
+      else commentRanges.push(at, end);
       isGap = true;
     } else if (reaches(STRING_START)) {
       end = stringEnd(text, end, character === 'e' || character === 'E');
@@ -118,7 +120,7 @@ function blockCommentEnd(text: string, start: number): number {
     depth += found[0] === '/*' ? 1 : -1;
     if (depth === 0) return mark.lastIndex;
   }
-  return text.length;
+  return -1;
 }
 
 /** Where the string ends whose body begins at `start`, continuation lines included. */

@@ -4,6 +4,7 @@
 import { setFlagsFromString } from 'node:v8';
 import createInstance, { type LibPgQueryInstance } from 'libpg-query/wasm/libpg-query.js';
 import type { UnparsedReason } from './facts.ts';
+import { lexSql } from './lexer.ts';
 import { isTreeNode, type TreeNode } from './tree.ts';
 
 /** One statement of a text: its tree, `{ SelectStmt: { … } }`, and where it ends. Offsets are UTF-8 bytes. */
@@ -66,6 +67,14 @@ export function parserStats(): Readonly<ParserStats> {
 
 /** Reads a text of any number of statements. Reasons: `nul_byte`, `syntax`, `too_deep`. */
 export function parseSql(text: string): ParseOutcome {
+  let outcome = parseAsIs(text);
+  const withoutComments = !outcome.isParsed && outcome.reason === 'syntax' ? blankComments(text) : null;
+  if (withoutComments !== null) outcome = parseAsIs(withoutComments);
+  if (!outcome.isParsed) stats.failures++;
+  return outcome;
+}
+
+function parseAsIs(text: string): ParseOutcome {
   // libpg-query takes a C string: what stands behind a NUL would go unread.
   if (text.includes('\0')) return failWith('nul_byte');
   const instance = loadedInstance();
@@ -84,6 +93,12 @@ export function parseSql(text: string): ParseOutcome {
 
 /** The public pg_query fingerprint of a text: 16 hex digits, or the empty string when it cannot be read. */
 export function fingerprintSql(text: string): string {
+  const fingerprint = fingerprintAsIs(text);
+  const withoutComments = fingerprint === '' ? blankComments(text) : null;
+  return withoutComments === null ? fingerprint : fingerprintAsIs(withoutComments);
+}
+
+function fingerprintAsIs(text: string): string {
   if (text.includes('\0') || isTooRisky(text)) return '';
   const instance = loadedInstance();
   try {
@@ -102,6 +117,24 @@ export function scanSql(text: string): string {
   return callForString(instance, instance._wasm_scan, text);
 }
 
+/**
+ * A text with spaces for its comments, byte by byte; null where it has none. PostgreSQL's grammar never sees comments, but here they
+ * are tokens, and where it looks ahead by one token (NOT IN, NULLS FIRST, WITH TIME, U&'…' UESCAPE …) a comment between the two
+ * is a syntax error.
+ */
+function blankComments(text: string): string | null {
+  const { commentRanges } = lexSql(text);
+  if (commentRanges.length === 0) return null;
+  let blanked = '';
+  let from = 0;
+  for (let index = 0; index < commentRanges.length; index += 2) {
+    const [start = 0, end = 0] = commentRanges.slice(index, index + 2);
+    blanked += text.slice(from, start) + ' '.repeat(Buffer.byteLength(text.slice(start, end)));
+    from = end;
+  }
+  return blanked + text.slice(from);
+}
+
 function loadedInstance(): LibPgQueryInstance {
   if (current === null) throw new Error('the SQL parser is not loaded: await loadParser() first');
   return current;
@@ -116,7 +149,6 @@ function isTooRisky(text: string): boolean {
 }
 
 function failWith(reason: UnparsedReason): ParseOutcome {
-  stats.failures++;
   return { isParsed: false, reason };
 }
 

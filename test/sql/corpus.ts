@@ -63,6 +63,9 @@ const DELETES_IN_DISGUISE = cases('write', [
   ['nested comment', '/* /* */ select 1 */ delete from t', unboundedDelete],
   ['comment that opens with /*/', '/*/ select 1 */ delete from t', unboundedDelete],
   ['MySQL executable comment is only a comment', '/*! select 1 */ delete from t', unboundedDelete],
+  ['comment inside NOT IN', 'delete from t where a not/**/in (1)', { ...del, isMissingWhere: false }],
+  ['line comment inside NOT LIKE', "delete from t where a::text not--\nlike 'x'", { ...del, isMissingWhere: false }],
+  ['comment before UESCAPE', 'delete from U&"!0074"/* é */uescape \'!\'', unboundedDelete],
   ['newlines and tabs', 'delete\n\t\r\n from\f\v t\n;\n', unboundedDelete],
   ['several semicolons', ';;; delete from t;;;', unboundedDelete],
   ['quoted table', 'delete from "t"', unboundedDelete],
@@ -336,6 +339,13 @@ const DDL = cases('ddl', [
 ]);
 
 const LOOK_ALIKES = cases('read', [
+  [
+    'comment inside NULLS FIRST',
+    'select a from t order by a nulls /* delete */ first',
+    { tables: ['t'], columns: ['a'] },
+  ],
+  ['comment inside WITH TIME ZONE', "select '0:00'::time with/**/time zone", select],
+  ['comment inside WITH ORDINALITY', 'select * from unnest(array[1]) with--\n ordinality', select],
   ['alias delete', 'select 1 as delete', { kinds: ['select'], tables: [] }],
   ['alias without AS', 'select a "delete from t" from u', { tables: ['u'] }],
   ['delete in a string', "select 'delete from t'", { tables: [] }],

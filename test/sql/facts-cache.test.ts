@@ -43,6 +43,20 @@ describe('identity', () => {
     expect(cache.stats).toMatchObject({ misses: 1, shapeHits: 1 });
   });
 
+  test.each([
+    ["select a from t where b not/*route='x'*/in (1)", 'select a from t where b not in (2)'],
+    ['select 1; select a from t order by b nulls/* é */first; delete from u', 'select a from t order by b nulls first'],
+  ])('a comment where the grammar looks ahead by a token spoils nothing: %s', (commented, plain) => {
+    const cache = newCache();
+    const facts = read(cache, commented);
+    const alike = facts.find(({ shape }) => shape.tables[0] === 't');
+    expect(alike?.shape).toMatchObject({ unparsed: null, queryClass: 'read', columns: ['a', 'b'] });
+    expect(facts.map(({ text }) => text)).toEqual(commented.split('; '));
+    expect(shapeOf(read(cache, plain))).toEqual(alike?.shape);
+    expect(alike?.shape.fingerprint).toMatch(/^[0-9a-f]{16}$/);
+    expect(cache.stats.unparsed).toBe(0);
+  });
+
   test('a shape is one object by whichever road its texts came', () => {
     const cache = newCache();
     expect(shapeOf(read(cache, "select E'\\n' from t"))).toBe(shapeOf(read(cache, "select E'\\t' from t")));

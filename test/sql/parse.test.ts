@@ -25,6 +25,14 @@ describe('hostile text', () => {
     expect(fingerprintSql('select 1')).toBe('50fde20626009aba');
   });
 
+  test('a text that is read without its comments counts as read, a syntax error with comments once as one', () => {
+    const { failures } = parserStats();
+    expect(reasonFor('select 1 where 1 not/**/in (2)')).toBeNull();
+    expect(parserStats().failures).toBe(failures);
+    expect(reasonFor('selec/**/ 1')).toBe('syntax');
+    expect(parserStats().failures).toBe(failures + 1);
+  });
+
   test('wide text is read: a 10,000-element IN list and a sum of 500 terms', () => {
     expect(reasonFor(`select 1 where 1 in (${'1,'.repeat(10_000)}1)`)).toBeNull();
     expect(reasonFor(sum(500))).toBeNull();

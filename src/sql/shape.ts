@@ -32,6 +32,10 @@ const DOT = 11;
 
 /** What an ASCII character may begin. Not listed and so refused: control characters, backslash, `?` (it is a literal's sign). */
 const CHARACTER_CLASS = makeCharacterClasses();
+const CLOCK_WORDS: ReadonlySet<string> = new Set(['current_time', 'current_timestamp', 'localtime', 'localtimestamp']);
+const CLOCK_WORD_LENGTHS: ReadonlySet<number> = new Set([...CLOCK_WORDS].map(({ length }) => length));
+/** Behind such a word: a bracket, or a comment that may stand before one. */
+const NUMBER_AHEAD = /\s*(?:\(|--|\/\*)/y;
 const FIRST_WORDS = ['select', 'insert', 'update', 'delete', 'values', 'merge', 'table', 'with'];
 
 /** Reused for every text: read its fields before the next `scan`. Not re-entrant. */
@@ -96,7 +100,7 @@ export class ShapeScanner {
           do {
             out[written++] = text.charCodeAt(at++);
           } while (at < length && isWordCharacter(text.charCodeAt(at)));
-          if (start === at - 5 && isFloat(text, start)) return false;
+          if (takesNumber(text, start, at)) return false;
           if (written === at - start && !isFirstWord(text, start, at)) return false;
           // E'', B'', X'', N'' and type names glued to a string.
           if (at < length && text.charCodeAt(at) === 39) return false;
@@ -255,9 +259,14 @@ function isAfterNumber(code: number): boolean {
   );
 }
 
-/** float(n): the grammar refuses some n. */
-function isFloat(text: string, start: number): boolean {
-  return (text.charCodeAt(start) | 32) === 102 && text.slice(start, start + 5).toLowerCase() === 'float';
+/** `float`: the grammar refuses some n of float(n). And `current_time` and its kin, where n is no literal but one of their own. */
+function takesNumber(text: string, start: number, end: number): boolean {
+  const length = end - start;
+  if (length === 5) return (text.charCodeAt(start) | 32) === 102 && text.slice(start, end).toLowerCase() === 'float';
+  if (length < 9 || !CLOCK_WORD_LENGTHS.has(length) || !CLOCK_WORDS.has(text.slice(start, end).toLowerCase()))
+    return false;
+  NUMBER_AHEAD.lastIndex = end;
+  return NUMBER_AHEAD.test(text);
 }
 
 function isFirstWord(text: string, start: number, end: number): boolean {

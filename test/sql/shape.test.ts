@@ -117,6 +117,7 @@ test('plain queries are taken', () => {
     ['select /* a /* b */ c */ 1', 'select ?'],
     ["insert into t values ('ü', -1)", 'insert into t values (?, -?)'],
     ['select "a b", \'x\'::text', 'select "a b", ?::text'],
+    ['select current_timestamp, localtime - a, 1', 'select current_timestamp, localtime - a, ?'],
   ] as const) {
     expect(scanned(text), text).not.toBeNull();
     expect(normalizedFromKey(scanner.key)).toBe(normalized);
@@ -158,6 +159,10 @@ test('what PostgreSQL might read differently is left to the grammar', () => {
     ...[
       'select 00000000001',
       'select float(3)',
+      'select current_timestamp(3)',
+      'select 1 > CURRENT_TIME (3)',
+      'select localtime/**/(3)',
+      'select localtimestamp -- n\n(3)',
       'select a ? b',
       'select ä',
       'select "ä"',

@@ -105,6 +105,7 @@ export class OwnServers implements Routing {
   /** May this Query go now, and to the server that is active? `false`: the gate is closed until it may. */
   isReadyForQuery(run: Run): boolean {
     const target = run.verdict?.route?.target;
+    this.#isInUnit = false;
     // Behind an extended message without a Sync it belongs to what that has begun.
     if ((target === undefined && this.#replica === null) || this.#connection.session.isInUnit) return true;
     return this.#prepareServer(target === 'replica' && this.#isRoutable(run.facts));
@@ -113,11 +114,13 @@ export class OwnServers implements Routing {
   /** The same for an extended message; only the first of a unit decides. */
   isReadyForUnit(): boolean {
     if (this.#replicas.length === 0 || this.#isInUnit) return true;
-    const { ruleset } = this.#connection.view();
-    if (!ruleset.hasRoutes && this.#replica === null) return true;
-    const isForReplica =
-      ruleset.hasRoutes && wantsReplica(this.#connection, this.#context, (facts) => this.#isRoutable(facts));
-    if (!this.#prepareServer(isForReplica)) return false;
+    const { hasRoutes } = this.#connection.view().ruleset;
+    if (hasRoutes || this.#replica !== null) {
+      const isForReplica =
+        hasRoutes && wantsReplica(this.#connection, this.#context, (facts) => this.#isRoutable(facts));
+      if (!this.#prepareServer(isForReplica)) return false;
+    }
+    // It ends where it has begun, whatever the rules say by then.
     this.#isInUnit = true;
     return true;
   }
@@ -195,7 +198,8 @@ export class OwnServers implements Routing {
   /** A replica's socket ended: the session can go on without it. */
   canLose(server: ServerSide): boolean {
     if (server === this.#primary || server !== this.#replica) return server !== this.#primary;
-    if (this.#connection.active === server && !this.#connection.session.isQuiet) return false;
+    const { isQuiet, isUnitOpen } = this.#connection.session;
+    if (this.#connection.active === server && (!isQuiet || isUnitOpen)) return false;
     this.#dropReplica();
     return true;
   }

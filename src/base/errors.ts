@@ -18,6 +18,12 @@ const MAN_IN_THE_MIDDLE =
 /** SQLSTATEs from PostgreSQL's own table (errcodes.txt); a client library maps them to its exception classes. */
 export const ERRORS = {
   protocol_violation: { sqlstate: '08P01', severity: 'FATAL', level: 'info', text: 'protocol violation' },
+  unknown_message_type: {
+    sqlstate: '08P01',
+    severity: 'FATAL',
+    level: 'info',
+    text: 'invalid frontend message type',
+  },
   bad_startup_layout: {
     sqlstate: '08P01',
     severity: 'FATAL',
@@ -155,11 +161,14 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** What a client is told. Of a version the words are PostgreSQL's own. */
+/** Their words and the detail are one sentence of PostgreSQL's own. */
+const ONE_SENTENCE: ReadonlySet<ErrorCode> = new Set(['unsupported_protocol', 'unknown_message_type']);
+
+/** What a client is told. */
 export function wordError(code: ErrorCode, detail: string | null): string {
   const { text } = ERRORS[code];
   if (detail === null) return text;
-  return code === 'unsupported_protocol' ? `${text} ${detail}` : `${text}: ${detail}`;
+  return ONE_SENTENCE.has(code) ? `${text} ${detail}` : `${text}: ${detail}`;
 }
 
 /** An error with an entry in the registry. `detail` may be shown to the client; it never holds a literal or a credential. */

@@ -5,7 +5,7 @@ import { WeirError } from '../base/errors.ts';
 import { type Inlet, keepBytes } from '../base/inlet.ts';
 import { readErrorField, readParameterStatus } from '../wire/backend.ts';
 import { BACKEND, BACKEND_TABLE, type MessageTable, TRANSACTION } from '../wire/codes.ts';
-import { Framer, type FrameSink } from '../wire/framer.ts';
+import { describeBroken, Framer, type FrameSink } from '../wire/framer.ts';
 import { makeQuery } from '../wire/writer.ts';
 
 export interface Inquiry {
@@ -124,7 +124,7 @@ class Answer implements FrameSink {
     if (this.#takenBytes > MAX_ANSWER_BYTES) this.#break('it says too much');
     const taken = this.#framer.consume(buffer, 0, length);
     const { broken } = this.#framer;
-    if (broken !== null) this.#break(`message type ${broken.type}, length ${broken.length}`);
+    if (broken !== null) this.#break(describeBroken(broken));
     return taken;
   }
 

@@ -8,7 +8,7 @@ import type { Transport } from '../base/transport.ts';
 import type { SubjectView } from '../policy/ruleset.ts';
 import type { Lease } from '../pool/server-connection.ts';
 import { Session } from '../session/session.ts';
-import type { Broken } from '../wire/framer.ts';
+import { type Broken, describeBroken } from '../wire/framer.ts';
 import { makeBrokenHead, makeErrorResponse, TERMINATE } from '../wire/writer.ts';
 import { CancelLane, cancelRunning } from './cancels.ts';
 import { ClientLogin } from './client-login.ts';
@@ -185,7 +185,7 @@ export class Connection {
     this.client.outlet.flush();
     server.outlet.flush();
     if (broken !== null) {
-      this.fail('target_protocol_violation', `message type ${broken.type}, length ${broken.length}`);
+      this.fail('target_protocol_violation', describeBroken(broken));
       return;
     }
     if (this.client.outlet.isCongested) server.pause();
@@ -331,18 +331,18 @@ export class Connection {
     this.close();
   }
 
-  /**
-   * Framing of the client is lost. The server hears of it as it would without pgweir, and says what it says then: nothing, or
-   * that it knows no such type, and in its turn, behind the answers to what came before. Of a message of unknown type it
-   * gets the type alone: whatever that type may mean to it, nothing of it can run.
-   */
+  /** Framing of the client is lost: the server at work has the last word. An unknown type it gets alone, so that nothing can run. */
   clientBroke(broken: Broken): void {
     if (this.isClosing || this.isClientDone) return;
+    const isHeard = this.#active !== null && !isDoneWithShared(this);
+    if (this.router.isShared && !isHeard && broken.reason === 'unknown_type') {
+      this.fail('unknown_message_type', String(broken.type));
+      return;
+    }
     this.countError(ERRORS.protocol_violation.sqlstate);
     this.#context.log.info({ session: this.session.id, ...broken }, 'the client broke the protocol');
     if (this.login.dialogue !== null) this.login.dialogue.breakOff(broken);
-    else if (this.#active !== null) this.#endInput(makeBrokenHead(broken));
-    else if (this.router.isShared) this.fail('protocol_violation', `message type ${broken.type}`);
+    else if (isHeard) this.#endInput(makeBrokenHead(broken));
     else this.close();
   }
 

@@ -8,7 +8,12 @@ import { readInt32 } from './reader.ts';
 export interface Broken {
   readonly reason: 'unknown_type' | 'bad_length';
   readonly type: number;
-  readonly length: number;
+  /** Null with an unknown type: what follows that is nobody's length. */
+  readonly length: number | null;
+}
+
+export function describeBroken({ type, length }: Broken): string {
+  return length === null ? `message type ${type}` : `message type ${type}, length ${length}`;
 }
 
 export interface FrameSink {
@@ -81,11 +86,16 @@ export class Framer {
     if (this.#remaining > 0) at = this.#flowBy(buffer, at, end);
     if (this.#heldBytes > 0) at = this.#completeHeld(buffer, at, end);
     while (at < end && this.#heldBytes === 0 && this.#broken === null) {
+      const type = buffer[at] as number;
       if (end - at < HEADER_BYTES) {
+        // As for the server, the type alone is enough to say so.
+        if (this.#table[type] === undefined) {
+          this.#broken = { reason: 'unknown_type', type, length: null };
+          return at;
+        }
         this.#hold(buffer, at, end);
         return end;
       }
-      const type = buffer[at] as number;
       const length = readInt32(buffer, at + 1);
       const wanted = this.#wantedBytes(type, length);
       if (wanted === 0) return at;
@@ -107,8 +117,12 @@ export class Framer {
   /** Bytes that must be there before the message can be shown; 0 when framing is lost. */
   #wantedBytes(type: number, length: number): number {
     const rule = this.#table[type];
-    if (rule === undefined || length < rule.minLength || length > rule.maxLength) {
-      this.#broken = { reason: rule === undefined ? 'unknown_type' : 'bad_length', type, length };
+    if (rule === undefined) {
+      this.#broken = { reason: 'unknown_type', type, length: null };
+      return 0;
+    }
+    if (length < rule.minLength || length > rule.maxLength) {
+      this.#broken = { reason: 'bad_length', type, length };
       return 0;
     }
     if (rule.reading === 'stream') return HEADER_BYTES;

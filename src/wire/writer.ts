@@ -98,7 +98,7 @@ export const TERMINATE = makeMessage(FRONTEND.terminate, EMPTY);
 /** How the message began that could not be framed: as much of it as a server reads before it gives up. */
 export function makeBrokenHead({ reason, type, length }: Broken): Buffer {
   const head = Buffer.from([type, 0, 0, 0, 0]);
-  head.writeInt32BE(length, 1);
+  head.writeInt32BE(length ?? 0, 1);
   return reason === 'unknown_type' ? head.subarray(0, 1) : head;
 }
 

@@ -110,6 +110,12 @@ describe('while logged in', () => {
     },
   );
 
+  test('a byte that is no type ends it at once, without more behind it', async () => {
+    const client = await WireClient.login(weir);
+    client.send(Buffer.from('?'));
+    expect((await client.readUntilEnd()).map(({ body }) => readFields(body).C)).toEqual(['08P01']);
+  });
+
   test('a length beyond its type is refused before its bytes come', async () => {
     const client = await WireClient.login(weir);
     expect(await sendAndReadEnd(client, frontend.messageWithLength('S', 10_001))).toMatchObject(WITHOUT_A_WORD);
@@ -127,6 +133,21 @@ describe('while logged in', () => {
       () => 'the server still has the session',
     );
   });
+});
+
+test('while no shared server connection is at work it ends alike', async () => {
+  const pooling = await startTestWeir({ postgres, settings: { pool: { mode: 'transaction' } } });
+  const bare = { host: postgres.host, port: postgres.primaryPort };
+  for (const bytes of [
+    Buffer.from('?'),
+    frontend.messageWithLength('Q', -1),
+    frontend.messageWithLength('S', 10_001),
+  ]) {
+    const said = await sendAndReadEnd(await WireClient.login(pooling), bytes);
+    expect(said).toEqual(await sendAndReadEnd(await WireClient.login(bare), bytes));
+  }
+  expect(pooling.control.counters.errors.get('08P01')).toBe(3);
+  await pooling.stop();
 });
 
 describe('messages whose inside is wrong are answered as the bare server answers them', () => {

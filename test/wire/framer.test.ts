@@ -247,6 +247,15 @@ describe('hostile frames', () => {
     }
   });
 
+  test('such a byte needs no length behind it to be none', () => {
+    const sink = new KeepingSink();
+    const framer = new Framer(FRONTEND_TABLE, sink, LIMIT);
+    const stream = Buffer.concat([makeMessage(FRONTEND.sync, 0), Buffer.from('?')]);
+    expect(framer.consume(stream, 0, stream.length)).toBe(5);
+    expect(sink.seen).toHaveLength(1);
+    expect(framer.broken).toMatchObject({ reason: 'unknown_type', type: 0x3f });
+  });
+
   test('before the login is over only the answer to its questions is a message', () => {
     expect(breakWith(LOGIN_TABLE, header(FRONTEND.query, 10), false)).toMatchObject({ reason: 'unknown_type' });
     expect(breakWith(LOGIN_TABLE, header(FRONTEND.authentication, 70_000), false)).toMatchObject({

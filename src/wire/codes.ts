@@ -123,7 +123,7 @@ export const BACKEND_TABLE = makeTable([
   [BACKEND.backendKeyData, 'BackendKeyData', 'whole', 12, 264],
   [BACKEND.notice, 'NoticeResponse', 'stream', 4, ANY],
   [BACKEND.authentication, 'Authentication', 'whole', 8, 65_535],
-  [BACKEND.parameterStatus, 'ParameterStatus', 'whole', 6, 1 << 20],
+  [BACKEND.parameterStatus, 'ParameterStatus', 'whole', 6, ANY],
   [BACKEND.rowDescription, 'RowDescription', 'whole', 4, ANY],
   [BACKEND.functionCallResponse, 'FunctionCallResponse', 'stream', 4, ANY],
   [BACKEND.copyBothResponse, 'CopyBothResponse', 'stream', 4, ANY],

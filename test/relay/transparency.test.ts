@@ -2,6 +2,7 @@
 // document of 100 rules loaded, as on the bare server, byte for byte.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
 import type { TestWeir } from '../support/weir.ts';
 import { type Program, runProgram } from './differential.ts';
@@ -43,6 +44,14 @@ describe.each(PROGRAMS)('$name', (program) => {
     await compare('under a kill rule', killing);
     await compare('under a kill rule, in pieces', killing, Math.max(7, pieceBytesOf(program)));
   });
+});
+
+test('a setting of two megabytes that the server reports is set and told as by the bare server', async () => {
+  const long = `'${'x'.repeat(2 << 20)}'`;
+  const steps = [`SET search_path = ${long}`, 'RESET search_path', 'SELECT 1'];
+  const program = { name: 'a long path', steps: steps.map((sql) => ({ send: frontend.query(sql), until: 1 })) };
+  const expected = await runProgram(bare, program);
+  for (const weir of proxies.weirs.slice(0, 2)) expect(await runProgram(weir, program)).toEqual(expected);
 });
 
 test('random programs are answered as by the bare server, refused statements among them', async () => {

@@ -4,6 +4,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import * as frontend from '../support/frontend-messages.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import { transcribe } from '../support/transcript.ts';
 import { WireClient } from '../support/wire-client.ts';
 import { type PoolGround, startPoolGround } from './pool-ground.ts';
 
@@ -317,5 +318,23 @@ test('who brings no application_name has that of the role, whoever logged in bef
     }
   } finally {
     await postgres.query('ALTER ROLE app RESET application_name');
+  }
+});
+
+test('an application_name that the server keeps otherwise is told, and told after RESET, as by the bare server', async () => {
+  ground = await startPoolGround(postgres, { size: 1 });
+  const bare = { host: postgres.host, port: postgres.port };
+  const hear = async (wire: WireClient): Promise<string[]> => {
+    const heard = [wire.parameters.get('application_name') ?? ''];
+    for (const text of ['SELECT 1', 'RESET ALL', "SET application_name = 'other'", 'DISCARD ALL'])
+      heard.push(...transcribe(await wire.query(text)));
+    return heard;
+  };
+  for (const name of ['b\u00fcro', 'x'.repeat(80), 'tab\there']) {
+    const options = { parameters: { application_name: name } };
+    const direct = await WireClient.login(bare, options);
+    const expected = await hear(direct);
+    await direct.end();
+    for (let round = 0; round < 2; round++) expect(await hear((await ground.login(options)).wire)).toEqual(expected);
   }
 });

@@ -7,6 +7,7 @@ import { admit } from '../../pool/admission.ts';
 import type { Welcome } from '../../pool/login.ts';
 import type { LoginClass } from '../../pool/login-class.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
+import { keepApplicationName } from '../../session/application-name.ts';
 import { readParameterStatus } from '../../wire/backend.ts';
 import { BACKEND } from '../../wire/codes.ts';
 import type { StartupPacket } from '../../wire/startup.ts';
@@ -50,7 +51,7 @@ export async function joinPool(
   try {
     const { welcome, isFresh } = await admit(pool, servers, loginClass, packet, ownName !== null, pending.signal);
     told = welcome.parameters;
-    name = ownName ?? loginClass.defaultName ?? '';
+    name = ownName === null ? (loginClass.defaultName ?? '') : keepApplicationName(ownName, welcome.parameters);
     if (connection.isClosing) {
       servers.leave(false);
       return welcome;

@@ -76,9 +76,13 @@ export class Sender {
   replace(kind: OwedKind, standIn: Buffer, run: Run): OwedReply<Run> {
     this.#connection.active.outlet.write(standIn);
     this.rest = null;
-    const { session } = this.#connection;
+    const { session, copyIn } = this.#connection;
     const owed = session.owed.push(kind);
-    if (kind !== OWED.query && kind !== OWED.functionCall) session.isUnitOpen = true;
+    if (kind !== OWED.query && kind !== OWED.functionCall) {
+      session.isUnitOpen = true;
+      // It must fail, and what follows be skipped: that is neither judged nor owed. Syncs that a COPY keeps back go before it.
+      session.owed.isSkipping ||= !copyIn.isRunning;
+    }
     owed.run = run;
     run.sentAtMs = this.#clock.monotonicMs();
     return owed;

@@ -61,3 +61,55 @@ test.each(MODES)('in mode %s what the server skips behind an error has run for n
   expect(readDurations().count).toBe(1);
   await client.end();
 });
+
+const ALLOW_LIST = `
+traffic_control:
+  default_action: deny
+  on_unparsed: deny
+  rules:
+    - { name: harmless, match: { functions: 'to_hex' }, action: allow }
+    - { name: refused, match: { query_regex: refused }, action: deny }
+`;
+
+/** Each refused by the first of its messages, but for what follows its Sync. */
+const REFUSED_UNITS = [
+  ['with a name', frontend.parse('SELECT 1 /* refused */', 's'), frontend.bind({ statement: 's' }), frontend.execute()],
+  ['without a name', frontend.parse('SELECT 1 /* refused */'), frontend.bind(), frontend.execute()],
+  [
+    'with a second statement',
+    frontend.parse('SELECT 1 /* refused */', 's'),
+    frontend.extendedQuery('SELECT to_hex(1)'),
+  ],
+  ['with a Query', frontend.parse('SELECT 1 /* refused */', 's'), frontend.query('SELECT to_hex(1)')],
+  ['with a Flush', frontend.parse('SELECT 1 /* refused */'), frontend.flush(), frontend.bind(), frontend.execute()],
+] as const;
+
+test.each(MODES.flatMap((mode) => REFUSED_UNITS.map(([how, ...messages]) => ({ mode, how, messages }))))(
+  'in mode $mode a refused statement $how is one decision, and what is skipped behind it is none',
+  async ({ mode, messages }) => {
+    const client = await startIn(mode, ALLOW_LIST);
+    client.send(...messages, frontend.sync(), frontend.extendedQuery("SELECT to_hex(255), 'ran'"), frontend.sync());
+    const [refusal, ...rest] = transcribe(await client.readUntilReady(2));
+    expect(refusal).toContain('refused');
+    expect(rest.join(' ')).toContain('ff');
+    expect(rest.filter((line) => line.startsWith('ReadyForQuery'))).toHaveLength(2);
+    const { recorder } = weir.control;
+    expect(recorder.decisions.list(10).map(({ rule }) => rule)).toEqual(['refused']);
+    expect([recorder.judged, recorder.unparsed, readDurations().count]).toEqual([2, 0, 1]);
+    expect([...recorder.rulelessRefusals()]).toEqual([]);
+    await client.end();
+  },
+);
+
+test('behind a COPY that fails a refused Parse leaves nobody waiting', async () => {
+  const client = await startIn('session', ALLOW_LIST.replace('deny\n  on_unparsed: deny', 'allow'));
+  await client.query('CREATE TEMP TABLE copied (a int)');
+  client.send(frontend.query('COPY copied FROM STDIN'));
+  await client.readUntil('G');
+  const refused = frontend.parse('SELECT 1 /* refused */', 's');
+  const bad = frontend.copyData(Buffer.from('no number\n'));
+  client.send(bad, refused, frontend.bind({ statement: 's' }), frontend.sync(), frontend.query('SELECT 2'));
+  const heard = transcribe(await client.readUntilReady(3)).join(' ');
+  expect(heard).toMatch(/22P02.*refused.*SELECT 1/);
+  await client.end();
+});

@@ -96,7 +96,14 @@ export class PositionedDocument {
     const start = pair.key.range?.[0] ?? 0;
     const end = isNode(pair.value) ? (pair.value.range?.[1] ?? start) : (pair.key.range?.[1] ?? start) + 1;
     const blank = (part: string): string => part.replace(/[^\r\n]/g, ' ');
-    return blank(this.#text.slice(0, start)) + this.#text.slice(start, end) + blank(this.#text.slice(end));
+    const before = blank(this.#text.slice(0, start));
+    const behind = blank(this.#text.slice(end));
+    const own = this.#text.slice(start, end);
+    if (contents.flow !== true) return before + own + behind;
+    // Only between its braces may a line begin anywhere, as those of JSON do.
+    const first = contents.range[0];
+    const last = contents.range[1] - 1 - end;
+    return `${before.slice(0, first)}{${before.slice(first + 1)}${own}${behind.slice(0, last)}}${behind.slice(last + 1)}`;
   }
 
   /** The first alias without an anchor above it. The library refuses it too, but does not say where it stands. */

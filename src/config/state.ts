@@ -83,10 +83,10 @@ export class RuleStore {
 
 /**
  * Identifies the text of the settings' rules. Those of a settings file come with blanks where the rest of it was, which are
- * more or fewer when another setting changes: they do not count.
+ * more or fewer when another setting changes: they do not count, between the braces of JSON neither.
  */
 export function hashSettingsRules(text: string): string {
-  return hashRuleText(text.trim());
+  return hashRuleText(text.trim().replace(/^\{\s+|\s+\}$/g, (ends) => ends.trim()));
 }
 
 function hashRuleText(text: string): string {

@@ -145,6 +145,11 @@ test('one top-level key can be cut out with every line and column in place', () 
   expect(isolated?.split('\n')[2]).toBe('  - b  # comment');
   const flow = new PositionedDocument('{"one": 1, "two": {"b": [1]}, "three": 3}', 'x').isolateTopLevel('two');
   expect(new PositionedDocument(flow ?? '', 'x').value).toEqual({ two: { b: [1] } });
+  const braces = '{\n"one": 1,\n"two": [\n{ "b": 1 }\n],\n"three": {\n}\n}\n';
+  const between = new PositionedDocument(braces, 'x').isolateTopLevel('two');
+  expect(between?.length).toBe(braces.length);
+  expect(JSON.parse(between ?? '')).toEqual({ two: [{ b: 1 }] });
+  expect(between?.split('\n')[3]).toBe('{ "b": 1 }');
   expect(new PositionedDocument(text, 'x').isolateTopLevel('four')).toBeNull();
   expect(new PositionedDocument('- a', 'x').isolateTopLevel('two')).toBeNull();
 });

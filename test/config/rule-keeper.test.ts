@@ -230,6 +230,23 @@ test('posted rules outlive a change of other settings in the file that holds the
   expect(lines).toEqual([{ level: 'info', words: expect.stringContaining('stored rules give way'), reason: null }]);
 });
 
+test('the same of settings in JSON, however that is indented', async () => {
+  const write = (name: string, more: object): void => {
+    const traffic_control = { rules: [{ name, match: { user: 'nobody' }, action: 'deny' }] };
+    const settings = { state_directory: 'state', ...more, traffic_control, limits: {} };
+    writeFileSync(settingsFile(), JSON.stringify(settings, null, '\t'));
+  };
+  write('first', {});
+  const keeper = startByInline(silentLog);
+  expect(namesOf(keeper)).toEqual(['first']);
+  expect(JSON.parse(keeper.book.current.text)).toMatchObject({ traffic_control: { rules: [{ name: 'first' }] } });
+  await post(keeper, 'posted');
+  write('first', { log: { level: 'warn' } });
+  expect(namesOf(startByInline(silentLog))).toEqual(['posted']);
+  write('second', {});
+  expect(namesOf(startByInline(silentLog))).toEqual(['second']);
+});
+
 test.each([
   ['rules that are no good', 'traffic_control: { rulez: [] }', 'error', expect.stringContaining('pgweir.yaml:1:20')],
   ['what is no YAML', 'traffic_control: {', 'error', expect.stringContaining('pgweir.yaml:1:')],

@@ -45,6 +45,19 @@ test('connections to a replica that is reached after ALTER ROLE are used again b
   expect(weir.control.pools().find(({ target }) => target === 'replica1')?.opened).toBeLessThan(4);
 });
 
+test('a statement is counted in the pool of the target that it ran on', async () => {
+  await withPool(2);
+  const client = await WireClient.login(weir);
+  for (let round = 0; round < 3; round++) expect(await client.rows(WHERE)).toEqual([['t']]);
+  await client.rows('CREATE TEMP TABLE counted_here ()');
+  expect(await client.rows(WHERE)).toEqual([['f']]);
+  const counted = weir.control.pools().map(({ target, statements }) => [target, statements] as const);
+  expect(Object.fromEntries(counted)).toEqual({
+    primary: { shared: 1, pinned: 1 },
+    replica1: { shared: 3, pinned: 0 },
+  });
+});
+
 for (const [what, leave] of [
   ['nothing', 'SELECT 1'],
   ['a name that has to be closed first', 'PREPARE left_behind AS SELECT 1'],

@@ -256,7 +256,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   }
 
   #endUse(member: Member<ServerSide>): void {
-    const { ledger } = this.#targets.primary.pool;
+    const { ledger } = member.loginClass.pool;
     const isPinned = member.pins !== 0 || (!this.#isClean && this.#leavings.unaskable !== 0);
     if (isPinned) ledger.pinnedStatements += this.#ran;
     else ledger.sharedStatements += this.#ran;

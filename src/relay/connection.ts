@@ -9,7 +9,7 @@ import type { SubjectView } from '../policy/ruleset.ts';
 import type { Lease } from '../pool/server-connection.ts';
 import { Session } from '../session/session.ts';
 import { type Broken, describeBroken } from '../wire/framer.ts';
-import { makeBrokenHead, makeErrorResponse, TERMINATE } from '../wire/writer.ts';
+import { makeErrorResponse, TERMINATE } from '../wire/writer.ts';
 import { CancelLane, cancelRunning } from './cancels.ts';
 import { ClientLogin } from './client-login.ts';
 import { ClientSide } from './client-side.ts';
@@ -22,7 +22,7 @@ import { RulesView } from './rules-view.ts';
 import type { Run } from './run.ts';
 import { ServerSide } from './server-side.ts';
 import { describeSession } from './steps/describe.ts';
-import { endInput, isDoneWithShared, loseClient } from './steps/end-input.ts';
+import { breakInput, closeAnswered, endInput, isDoneWithShared, loseClient } from './steps/end-input.ts';
 import { KillGuard } from './steps/kill-guard.ts';
 import { answerLoginMessage } from './steps/login.ts';
 import { OwnServers } from './steps/route.ts';
@@ -57,6 +57,8 @@ export class Connection {
   isClosing = false;
   /** The client has said goodbye, closed its half or broken the protocol: the server's last answers still go out. */
   isClientDone = false;
+  /** Type of the message at which it broke a protocol that pgweir alone speaks with it; it hears of that behind the last answers. */
+  brokenType: number | null = null;
   #unheardBytes = 0;
   /** Close as soon as the session is outside a transaction with nothing owed. */
   #isDraining = false;
@@ -204,7 +206,7 @@ export class Connection {
       this.#mustProceed = false;
       this.client.proceed();
     }
-    if (this.isClientDone && isDoneWithShared(this)) this.close();
+    if (this.isClientDone && isDoneWithShared(this)) closeAnswered(this);
     else if (this.#isDraining) this.#closeWhenQuiet();
   }
 
@@ -331,19 +333,12 @@ export class Connection {
     this.close();
   }
 
-  /** Framing of the client is lost: the server at work has the last word. An unknown type it gets alone, so that nothing can run. */
+  /** Framing of the client is lost. */
   clientBroke(broken: Broken): void {
     if (this.isClosing || this.isClientDone) return;
-    const isHeard = this.#active !== null && !isDoneWithShared(this);
-    if (this.router.isShared && !isHeard && broken.reason === 'unknown_type') {
-      this.fail('unknown_message_type', String(broken.type));
-      return;
-    }
-    this.countError(ERRORS.protocol_violation.sqlstate);
     this.#context.log.info({ session: this.session.id, ...broken }, 'the client broke the protocol');
     if (this.login.dialogue !== null) this.login.dialogue.breakOff(broken);
-    else if (isHeard) this.#endInput(makeBrokenHead(broken));
-    else this.close();
+    else this.#endInput(breakInput(this, broken));
   }
 
   /** Terminate: the server may finish what it was given, as without a proxy. */

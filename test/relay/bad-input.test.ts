@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
-import { readFields } from '../support/transcript.ts';
+import { readFields, transcribe } from '../support/transcript.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
 
@@ -146,8 +146,53 @@ test('while no shared server connection is at work it ends alike', async () => {
     const said = await sendAndReadEnd(await WireClient.login(pooling), bytes);
     expect(said).toEqual(await sendAndReadEnd(await WireClient.login(bare), bytes));
   }
-  expect(pooling.control.counters.errors.get('08P01')).toBe(3);
+  expect(pooling.control.counters.errors.get('08P01')).toBe(1);
   await pooling.stop();
+});
+
+describe('in mode transaction, while logged in', () => {
+  let pooled: TestWeir;
+  beforeAll(async () => {
+    pooled = await startTestWeir({ postgres, settings: { pool: { mode: 'transaction', size: 1 } } });
+  });
+  afterAll(() => pooled.stop());
+
+  const unknown = frontend.message('Z', Buffer.from('x'));
+  const badLength = frontend.messageWithLength('Q', 0, Buffer.alloc(8));
+  const before: [string, Buffer][] = [
+    ['nothing', Buffer.alloc(0)],
+    ['an open transaction', frontend.query('BEGIN')],
+    ['a Query', frontend.query('SELECT pg_sleep(0.05)')],
+    [
+      'two units of work',
+      Buffer.concat([frontend.extendedQuery('SELECT 1'), frontend.sync(), frontend.query('SELECT 2')]),
+    ],
+    ['what stays in the session', frontend.query('CREATE TEMP TABLE stays_in_session ()')],
+  ];
+  test.each(
+    before.flatMap(([what, bytes]) => [
+      { kind: 'of an unknown type', what, bytes: Buffer.concat([bytes, unknown]), isSaid: 1 },
+      { kind: 'of a bad length', what, bytes: Buffer.concat([bytes, badLength]), isSaid: 0 },
+    ]),
+  )(
+    'a message $kind behind $what is answered as by a server of its own, and others go on',
+    async ({ bytes, isSaid }) => {
+      const { errors } = pooled.control.counters;
+      const counted = errors.get('08P01') ?? 0;
+      const [expected, heard] = await Promise.all(
+        [{ host: postgres.host, port: postgres.primaryPort }, pooled].map(async (address) => {
+          const client = await WireClient.login(address);
+          client.send(bytes);
+          return transcribe(await client.readUntilEnd(), { leaveOut: ['ParameterStatus'] });
+        }),
+      );
+      expect(heard).toEqual(expected);
+      expect((errors.get('08P01') ?? 0) - counted).toBe(isSaid);
+      const next = await WireClient.login(pooled);
+      expect(await next.rows('SELECT 1')).toEqual([['1']]);
+      await next.end();
+    },
+  );
 });
 
 describe('messages whose inside is wrong are answered as the bare server answers them', () => {

@@ -1,6 +1,7 @@
 // Nothing more comes from the client. What it has sent is still answered, so only the servers' input ends, not the connection.
 
-import { TERMINATE } from '../../wire/writer.ts';
+import type { Broken } from '../../wire/framer.ts';
+import { makeBrokenHead, TERMINATE } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import { GATE } from '../gate.ts';
 
@@ -10,7 +11,7 @@ import { GATE } from '../gate.ts';
  */
 export function endInput(connection: Connection, lastWords: Buffer | null): void {
   if (!connection.hasServer || isDoneWithShared(connection)) {
-    connection.close();
+    closeAnswered(connection);
     return;
   }
   if (connection.router.isShared && (lastWords === null || lastWords === TERMINATE)) return;
@@ -20,6 +21,25 @@ export function endInput(connection: Connection, lastWords: Buffer | null): void
     server.outlet.flush();
     server.lease.socket.end();
   });
+}
+
+/**
+ * Framing of the client is lost. The server hears of it as it would without pgweir, and says what it says then: nothing, or
+ * that it knows no such type, and in its turn, behind the answers to what came before. Of a message of unknown type it
+ * gets the type alone: whatever that type may mean to it, nothing of it can run. For a shared one pgweir says it, as that is
+ * there for others too. Returns the last words to the server.
+ */
+export function breakInput(connection: Connection, broken: Broken): Buffer | null {
+  if (!connection.router.isShared) return makeBrokenHead(broken);
+  if (broken.reason === 'unknown_type') connection.brokenType = broken.type;
+  return null;
+}
+
+/** All that the client has sent is answered. */
+export function closeAnswered(connection: Connection): void {
+  const { brokenType } = connection;
+  if (brokenType === null) connection.close();
+  else connection.fail('unknown_message_type', String(brokenType));
 }
 
 /**

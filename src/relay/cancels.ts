@@ -112,6 +112,7 @@ export class CancelCarrier {
     this.#strangers++;
     try {
       await pool.cancel(settings.targets.primary, key);
+      counters.cancelsFromClients++;
     } finally {
       this.#strangers--;
     }

@@ -88,12 +88,14 @@ describe('a CancelRequest', () => {
       [client.processId + 1, client.secretKey],
       [client.processId, Buffer.concat([client.secretKey, Buffer.alloc(28)])],
     ];
+    const counted = weir.control.counters.cancelsFromClients;
     for (const [processId, key] of keys) {
       const stranger = await WireClient.connect(weir);
       stranger.send(frontend.cancelRequest(processId, key));
       expect(await stranger.readUntilEnd()).toEqual([]);
       expect(stranger.received()).toHaveLength(0);
     }
+    expect(weir.control.counters.cancelsFromClients - counted).toBe(keys.length);
     expect(await isRunning(client)).toBe(true);
     await sendCancel(weir, client.processId, client.secretKey);
     expect(transcribeCancelled(await running)).toEqual(CANCELLED);

@@ -1,6 +1,8 @@
 // `pgweir wait` and `pgweir shutdown`: words with a pgweir that runs beside this process, by the settings that it runs by.
 // For entrypoints, preStop hooks and jobs in images that have no curl.
 
+import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../base/errors.ts';
 import type { CliIo, ExitCode } from './io.ts';
@@ -26,9 +28,9 @@ export async function runWait(io: CliIo, options: NeighbourOptions): Promise<Exi
     const leftMs = endsAtMs - performance.now();
     if (leftMs <= 0) throw new CliError(`not ready after ${options.timeoutSeconds} s: ${url}: ${lastWord}`);
     try {
-      const answer = await fetch(url, { signal: AbortSignal.timeout(Math.ceil(Math.min(leftMs, REQUEST_TIMEOUT_MS))) });
-      lastWord = `${answer.status} ${(await answer.text()).trim()}`;
-      if (answer.ok) return EXIT.ok;
+      const { status, body } = await ask(url, { timeoutMs: Math.min(leftMs, REQUEST_TIMEOUT_MS) });
+      lastWord = `${status} ${body}`;
+      if (status === 200) return EXIT.ok;
     } catch (error) {
       lastWord = describeFailure(error);
     }
@@ -41,23 +43,38 @@ export async function runShutdown(io: CliIo, options: ServeOptions): Promise<Exi
   const { admin } = await readSettings(io, options);
   const url = `http://${reachable(admin.host)}:${admin.port}/quitquitquit`;
   const headers = admin.token === null ? {} : { authorization: `Bearer ${admin.token}` };
-  let answer: Response;
-  try {
-    answer = await fetch(url, { method: 'POST', headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
-  } catch (error) {
-    throw new CliError(`${url}: ${describeFailure(error)}`);
-  }
-  const text = await answer.text();
-  if (!answer.ok) throw new CliError(`${url}: ${answer.status} ${text.trim()}`);
+  const { status, body } = await ask(url, { method: 'POST', headers, timeoutMs: REQUEST_TIMEOUT_MS }).catch(
+    (error: unknown) => {
+      throw new CliError(`${url}: ${describeFailure(error)}`);
+    },
+  );
+  if (status !== 200) throw new CliError(`${url}: ${status} ${body}`);
   return EXIT.ok;
 }
 
-/** Why a request came to nothing. fetch itself says only that it failed. */
+interface Question {
+  readonly method?: 'GET' | 'POST';
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+}
+
+/** Not by fetch, which calls no port that browsers have reason to shun, such as 6000 or 10080. */
+function ask(url: string, question: Question): Promise<{ readonly status: number; readonly body: string }> {
+  const { method = 'GET', headers = {}, timeoutMs } = question;
+  const signal = AbortSignal.timeout(Math.ceil(timeoutMs));
+  return new Promise((resolve, reject) => {
+    const asked = request(url, { method, headers, signal, agent: false }, (answer) => {
+      text(answer).then((body) => resolve({ status: answer.statusCode ?? 0, body: body.trim() }), reject);
+    });
+    asked.on('error', reject).end();
+  });
+}
+
+/** Why a request came to nothing. Of one that was given up the cause says why. */
 function describeFailure(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined;
-  if (!(cause instanceof Error)) return describeError(error);
+  const told = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   // Of several addresses that were tried in vain there is only a code.
-  return cause.message === '' && 'code' in cause ? String(cause.code) : cause.message;
+  return told instanceof Error && told.message === '' && 'code' in told ? String(told.code) : describeError(told);
 }
 
 /** An address to call for one to listen on: every address means this machine too. */

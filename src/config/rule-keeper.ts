@@ -26,6 +26,8 @@ export class RuleKeeper {
   #settingsText: string;
   /** Where that text is no good. */
   #refusal: string | null = null;
+  /** The rules in force could not be stored. */
+  #isLost = false;
 
   /** Throws RuleDocumentError where neither the stored rules nor those of the settings are good. */
   constructor(settings: Settings, log: Log, clock: Clock) {
@@ -51,9 +53,13 @@ export class RuleKeeper {
     else await this.#watcher.check(true);
   }
 
-  /** Whether the rules that were swapped in would survive a restart; resolves when that is known, or took too long. */
+  /**
+   * Whether the rules that were swapped in would survive a restart; resolves when that is known, or took too long. Where they could
+   * not be stored before it is tried again: who posts them once more changes nothing, but may have made room.
+   */
   async kept(): Promise<boolean> {
     if (this.#store === null) return false;
+    if (this.#isLost) this.#keep(this.book.current, this.#store, this.#log);
     const late = new AbortController();
     const deadline = setTimeout(KEEP_MS, false, { signal: late.signal }).catch(() => false);
     const isStored = await Promise.race([this.#store.settled, deadline]);
@@ -115,9 +121,11 @@ export class RuleKeeper {
 
   #keep({ text, version, actor, reason, atMs }: RuleVersion, store: RuleStore, log: Log): void {
     const replacesHash = hashSettingsRules(this.#settingsText);
+    this.#isLost = false;
     store
       .save({ text, version, actor, reason: reason ?? '', savedAtMs: atMs, replacesHash })
       .catch((error: unknown) => {
+        this.#isLost = true;
         log.error({ version, reason: describeError(error) }, 'rules could not be stored; a restart will not know them');
       });
   }

@@ -80,6 +80,20 @@ test('rules are kept where the state directory can be written, and it is known w
   expect(await withoutFolder.kept()).toBe(false);
 });
 
+test('rules that could not be stored are, when they are posted again and there is room', async () => {
+  writeFileSync(ruleFile(), document('from_file'));
+  const keeper = start();
+  writeFileSync(stateFolder(), 'a file is in the way');
+  const post = () => keeper.book.post(document('posted'), 'test', { actor: 'test' });
+  post();
+  expect(await keeper.kept()).toBe(false);
+  expect(namesOf(start())).toEqual(['from_file']);
+  rmSync(stateFolder());
+  expect(post().outcome).toBe('unchanged');
+  expect(await keeper.kept()).toBe(true);
+  expect(namesOf(start())).toEqual(['posted']);
+});
+
 test('SIGHUP brings the rules of the file back over posted ones', async () => {
   writeFileSync(ruleFile(), document('from_file'));
   const keeper = start();

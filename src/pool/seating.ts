@@ -33,7 +33,7 @@ export class Seating<Side> {
     const nowMs = this.#pools.clock.monotonicMs();
     const isBackingOff = loginClass.isBackingOff(nowMs);
     if (startup !== null && loginClass.failure !== null && isBackingOff) {
-      this.#endWait(waiter);
+      this.endWait(waiter);
       waiter.refuse(loginClass.failure);
       return true;
     }
@@ -41,7 +41,7 @@ export class Seating<Side> {
     const member = isForNew ? null : pool.pick(guest, loginClass, !hasRoom);
     // Who has another way need not wait for the next attempt.
     if (member === null && isBackingOff && startup === null && !isPatient) {
-      this.#endWait(waiter);
+      this.endWait(waiter);
       const error = loginClass.failure ?? new WeirError('target_unreachable', pool.lastError);
       // Its request may be what is being answered right now.
       queueMicrotask(() => this.#giveUp(waiter, error));
@@ -49,12 +49,12 @@ export class Seating<Side> {
     }
     const isSameAgain = member?.home === guest && this.#pools.settings.affinity === 'avoid';
     if (member !== null && !(isSameAgain && hasRoom)) {
-      this.#endWait(waiter);
+      this.endWait(waiter);
       this.#makeReady(member, waiter, false);
       return true;
     }
     if (hasRoom) {
-      this.#endWait(waiter);
+      this.endWait(waiter);
       this.#openFor(waiter);
       return true;
     }
@@ -84,7 +84,7 @@ export class Seating<Side> {
     const waiter = pool.waiters.first;
     if (waiter === null || pool.isPaused || this.#pools.settings.affinity === 'avoid') return false;
     if (waiter.wish.isForNew || !isReadyFor(member, waiter)) return false;
-    this.#endWait(waiter);
+    this.endWait(waiter);
     this.#grant(member, waiter);
     return true;
   }
@@ -94,7 +94,9 @@ export class Seating<Side> {
     return this.#pools.shares.hasRoom(loginClass.pool) && !loginClass.isBackingOff(this.#pools.clock.monotonicMs());
   }
 
-  #endWait(waiter: Waiter<Side>): void {
+  /** It stands in line no more, whatever for. */
+  endWait(waiter: Waiter<Side>): void {
+    if (!waiter.isInLine) return;
     waiter.loginClass.pool.waiters.delete(waiter);
     this.#queueWaits.observe((this.#pools.clock.monotonicMs() - waiter.sinceMs) / 1000);
   }

@@ -135,7 +135,7 @@ export class TransactionPool<Side> {
   /** Nobody waits for that any more. */
   abandon(waiter: Waiter<Side>): void {
     waiter.isDone = true;
-    waiter.loginClass.pool.waiters.delete(waiter);
+    this.#seating.endWait(waiter);
   }
 
   /** The client is through, and left nothing that is not in its belongings. `mayLearn`: it need not be there again at once. */

@@ -102,6 +102,24 @@ test('a client that gives up while it waits leaves the queue', async () => {
   await holder.wire.rows('COMMIT');
 });
 
+test('how long somebody waited is known too where that was in vain', async () => {
+  const { weir, login, waitForQueue } = await open({ queryWaitMs: 300 });
+  const [holder, waiter] = [await login(), await login()];
+  await holder.wire.rows('BEGIN');
+  const before = weir.control.poolWaits().read();
+  waiter.wire.send(frontend.query('SELECT 1'));
+  await waiter.wire.readUntilReady();
+  const timedOut = weir.control.poolWaits().read();
+  expect(timedOut.count).toBe(before.count + 1);
+  expect(timedOut.sumSeconds - before.sumSeconds).toBeGreaterThanOrEqual(0.3);
+  waiter.wire.send(frontend.query('SELECT 2'));
+  await waitForQueue(1);
+  waiter.wire.destroy();
+  await waitForQueue(0);
+  expect(weir.control.poolWaits().read().count).toBe(before.count + 2);
+  await holder.wire.rows('COMMIT');
+});
+
 test('PAUSE is over when the last transaction is, lets nobody in, and RESUME lets everybody in', async () => {
   const { weir, login, waitForQueue, pool } = await open({ size: 2 });
   const [busy, idle] = [await login(), await login()];

@@ -30,13 +30,16 @@ export class LoginRefused extends Error {
   readonly negotiation: Buffer | null;
   /** The credential was right, and something else was not: the database, a setting, the number of connections. */
   readonly isAuthenticated: boolean;
+  /** All that it had said before, as it came: parameters, key, notices of a login trigger. */
+  readonly messages: Buffer;
 
-  constructor(packet: Buffer, negotiation: Buffer | null, isAuthenticated: boolean) {
+  constructor(packet: Buffer, { negotiation, messages }: Welcome, isAuthenticated: boolean) {
     super(readErrorField(packet, 0, packet.length, 'M') ?? 'no reason given');
     this.packet = packet;
     this.sqlstate = readErrorField(packet, 0, packet.length, 'C') ?? 'XX000';
     this.negotiation = negotiation;
     this.isAuthenticated = isAuthenticated;
+    this.messages = messages;
   }
 }
 
@@ -138,7 +141,7 @@ class Conversation {
         await this.#authenticate(message);
         return false;
       case BACKEND.error:
-        throw new LoginRefused(message, this.#negotiation, this.#isAuthenticated);
+        throw new LoginRefused(message, this.welcome(), this.#isAuthenticated);
       case BACKEND.negotiateProtocolVersion:
         if (this.#negotiation !== null)
           throw new WeirError('target_protocol_violation', 'it negotiates the version for the second time');

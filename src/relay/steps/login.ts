@@ -140,11 +140,12 @@ function isGone(connection: Connection, lease: Lease | null): boolean {
 /** The server's own words. */
 function refuseLogin(connection: Connection, context: RelayContext, refused: LoginRefused, prelude: Prelude): void {
   if (connection.isClosing) return;
-  const { packet, sqlstate, isAuthenticated } = refused;
+  const { packet, sqlstate, isAuthenticated, messages } = refused;
   const { id, subject } = connection.session;
   context.log.info({ session: id, user: subject.user, sqlstate }, 'the database refused a login');
   if (isAuthenticated) writeAuthenticated(connection, prelude);
   else if (prelude.negotiation !== null) connection.client.outlet.write(prelude.negotiation);
+  connection.client.outlet.write(messages);
   connection.client.outlet.write(packet);
   connection.countError(sqlstate);
   connection.close();

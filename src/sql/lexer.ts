@@ -13,6 +13,7 @@ export interface LexedText {
 
 const SPACES = /[ \t\n\r\f\v]+/y;
 const LINE_COMMENT = /--[^\n\r]*/y;
+const LINE_COMMENT_AHEAD = /--[^\n\r]*/g;
 const WORD = /[A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*/y;
 const QUOTED_NAME = /(?:[uU]&)?"(?:[^"]|"")*"/y;
 const PARAMETER = /\$[0-9]+/y;
@@ -57,7 +58,7 @@ export function lexSql(text: string): LexedText {
       else commentRanges.push(at, end);
       isGap = true;
     } else if (reaches(STRING_START)) {
-      end = stringEnd(text, end, character === 'e' || character === 'E');
+      end = stringEnd(text, end, character === 'e' || character === 'E', commentRanges);
       // N'' is the word N and a string to PostgreSQL's scanner.
       emit(character === 'n' || character === 'N' ? `${character}?` : '?');
     } else if (reaches(QUOTED_NAME) || reaches(PARAMETER)) {
@@ -123,8 +124,8 @@ function blockCommentEnd(text: string, start: number): number {
   return -1;
 }
 
-/** Where the string ends whose body begins at `start`, continuation lines included. */
-function stringEnd(text: string, start: number, hasEscapes: boolean): number {
+/** Where the string ends whose body begins at `start`, continuation lines included; the comments between those are added. */
+function stringEnd(text: string, start: number, hasEscapes: boolean, commentRanges: number[]): number {
   let at = start;
   for (;;) {
     const code = text.charCodeAt(at);
@@ -138,7 +139,13 @@ function stringEnd(text: string, start: number, hasEscapes: boolean): number {
     } else {
       CONTINUATION.lastIndex = at + 1;
       if (!CONTINUATION.test(text)) return at + 1;
-      at = CONTINUATION.lastIndex;
+      const next = CONTINUATION.lastIndex;
+      for (LINE_COMMENT_AHEAD.lastIndex = at; ; ) {
+        const found = LINE_COMMENT_AHEAD.exec(text);
+        if (found === null || found.index >= next) break;
+        commentRanges.push(found.index, LINE_COMMENT_AHEAD.lastIndex);
+      }
+      at = next;
     }
   }
 }

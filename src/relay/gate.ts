@@ -16,7 +16,7 @@ export const GATE = {
   pipeline: 32,
   /** A statement under kill_after_ms waits until what was sent before it has been answered: a cancel would hit that. */
   turn: 64,
-  /** A server connection of those that clients share is on its way, or is being asked what is left on it. */
+  /** A server connection of those that clients share is on its way, or the client's is being asked what is left on it. */
   seat: 128,
   /** What a name or a text means to the server depends on answers that are still to come. */
   names: 256,

@@ -10,10 +10,8 @@ import { describeError } from '../../base/errors.ts';
 import type { Endpoint } from '../../config/settings.ts';
 import { LoginRefused } from '../../pool/login.ts';
 import { OWED } from '../../session/owed.ts';
-import { NO_KNOWLEDGE } from '../../sql/catalog-knowledge.ts';
 import type { StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
 import { isPlain } from '../../sql/plain.ts';
-import { TRACE, traceOf } from '../../sql/traces.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import { isAscii } from '../../wire/reader.ts';
 import { makeQuery } from '../../wire/writer.ts';
@@ -26,6 +24,7 @@ import type { ServerSide } from '../server-side.ts';
 import { acquireFor } from './acquire.ts';
 import { StatementCarrier } from './carry-statements.ts';
 import { wantsReplica } from './look-ahead.ts';
+import { makesState, OwnLeavings } from './own-leavings.ts';
 import { OWN_SERVERS } from './surroundings.ts';
 
 /** A standby takes the setting, and then refuses all that runs. */
@@ -48,13 +47,6 @@ export function mayRunElsewhere({ queryClass, kinds, unparsed }: StatementShape)
   return queryClass === 'read' || queryClass === 'copy' || (queryClass === 'unknown' && kinds[0] === 'select');
 }
 
-/** It shows a set_config, or other code that sets something: in a DO, an INSERT, a COPY. */
-function makesState(statement: StatementFacts): boolean {
-  const { queryClass, kinds } = statement.shape;
-  if (queryClass === 'session' && kinds[0] === 'select') return true;
-  return (traceOf(statement, NO_KNOWLEDGE) & TRACE.settings) !== 0;
-}
-
 export class OwnServers implements Routing {
   readonly isShared = false;
   readonly isWaiting = false;
@@ -73,6 +65,9 @@ export class OwnServers implements Routing {
   #isWaitingForQuiet = false;
   /** Session state was made that cannot be repeated on another server. */
   #isPinned = false;
+  /** It may have settings of its own. */
+  #isReplicaTouched = false;
+  readonly #leavings: OwnLeavings;
   #settings: string[] = [FIRST_ON_REPLICA];
   /** Settings made in the unit that runs: they hold if it ends well, with no transaction of the client's around them. */
   #unitSettings: string[] = [];
@@ -89,6 +84,7 @@ export class OwnServers implements Routing {
     this.#connection = connection;
     this.#context = context;
     this.#replicas = context.settings.auth.mode === 'passthrough' ? [] : context.settings.targets.replicas;
+    this.#leavings = new OwnLeavings(connection);
     this.statements = new StatementCarrier(connection, this.#replicas.length > 0 ? OWN_SERVERS : null);
   }
 
@@ -208,7 +204,11 @@ export class OwnServers implements Routing {
     return isPlain(facts, null);
   }
 
-  noteRun(): void {}
+  noteRun(facts: TextFacts, isPlain: boolean): void {
+    if (isPlain || !this.statements.isKept || !this.#leavings.note(facts)) return;
+    // What it sets there is not the primary's.
+    if (!this.#connection.active.isPrimary) this.#isReplicaTouched = true;
+  }
 
   /** A client's view of its settings is the primary's: a replica only follows. */
   wordParameter(server: ServerSide, name: string, value: string): string | null {
@@ -264,6 +264,10 @@ export class OwnServers implements Routing {
     const connection = this.#connection;
     const primary = this.#primary;
     if (primary === null) return true;
+    if (isForReplica && this.#leavings.isInDoubt) {
+      this.#ask(primary);
+      return false;
+    }
     if (isForReplica && this.#replica === null && !this.#isCancelled && this.#hasReplicaToTry()) {
       this.#open();
       return false;
@@ -282,6 +286,34 @@ export class OwnServers implements Routing {
     connection.useServer(wanted);
     this.statements.enter();
     return this.#repeatSettings(wanted);
+  }
+
+  /** Nothing goes to a replica before it is known what has been made that no text has shown. */
+  #ask(primary: ServerSide): void {
+    const { gate, session } = this.#connection;
+    if (!session.isQuiet) {
+      this.#isWaitingForQuiet = true;
+      gate.close(GATE.route);
+      return;
+    }
+    gate.close(GATE.seat);
+    this.#leavings
+      .ask(primary)
+      .then(
+        (text) => this.#carry(text),
+        (error: unknown) => this.#connection.fail('target_gone', describeError(error)),
+      )
+      .finally(() => gate.open(GATE.seat));
+  }
+
+  #carry(text: string | null): void {
+    if (text === null) {
+      this.#isPinned = true;
+    } else if (this.#isReplicaTouched || text !== this.#settings.at(-1)) {
+      this.#settings = [FIRST_ON_REPLICA, text];
+      if (this.#replica !== null) this.#replica.settingsSeen = Math.min(this.#replica.settingsSeen, 1);
+    }
+    this.#isReplicaTouched = false;
   }
 
   /** Nothing runs there before all of them hold. */

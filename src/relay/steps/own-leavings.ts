@@ -1,0 +1,82 @@
+// What a session with servers of its own may have made by code that its statements only call: functions, procedures, DO, and
+// definitions of what is temporary. Before a replica is used next the primary is asked for the outcome.
+
+import { WeirError } from '../../base/errors.ts';
+import { makeHandover } from '../../pool/handover.ts';
+import { inquire } from '../../pool/inquiry.ts';
+import { nameText } from '../../pool/server-pool.ts';
+import { makeSettlementQuery, readSettlement } from '../../pool/settlement.ts';
+import { makeBelongings, NO_BELONGINGS } from '../../session/belongings.ts';
+import { resolveStatements } from '../../session/statements.ts';
+import { NO_KNOWLEDGE } from '../../sql/catalog-knowledge.ts';
+import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import { customSettingsIn, TRACE, traceOf } from '../../sql/traces.ts';
+import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
+import { makeParameterStatus } from '../../wire/writer.ts';
+import type { Connection } from '../connection.ts';
+import type { ServerSide } from '../server-side.ts';
+
+/** The client's own statements have no deadline there. */
+const ANSWER_MS = 60_000;
+/** Settings of such names are followed; who makes more stays on the primary. */
+const MAX_CUSTOM_NAMES = 256;
+/** Whatever a replica has: all of it is taken back. */
+const ANYTHING = makeBelongings({ role: 'none', settings: new Map([['statement_timeout', '0']]) });
+
+/** It shows a set_config, or other code that sets something: in a DO, an INSERT, a COPY. */
+export function makesState(statement: StatementFacts): boolean {
+  const { queryClass, kinds } = statement.shape;
+  if (queryClass === 'session' && kinds[0] === 'select') return true;
+  return (traceOf(statement, NO_KNOWLEDGE) & TRACE.settings) !== 0;
+}
+
+export class OwnLeavings {
+  /** Something may have been made since the primary was asked. */
+  isInDoubt = false;
+  readonly #connection: Connection;
+  readonly #customNames = new Set<string>();
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** These statements are about to run. True where they may make what their text does not show. */
+  note(facts: TextFacts): boolean {
+    const { statements, portals } = this.#connection.session;
+    let isHidden = false;
+    for (const statement of resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS)) {
+      const { queryClass } = statement.shape;
+      isHidden ||= queryClass === 'unknown' || queryClass === 'ddl';
+      for (const name of customSettingsIn(statement)) this.#customNames.add(name);
+    }
+    this.isInDoubt ||= isHidden;
+    return isHidden;
+  }
+
+  /**
+   * Resolves with the text that gives another server the settings that the session has; null where it has what no text gives.
+   * Nothing may be in flight. Rejects with WeirError where the primary does not answer: it is of no more use.
+   */
+  async ask(primary: ServerSide): Promise<string | null> {
+    const names = [...this.#customNames];
+    this.isInDoubt = false;
+    if (names.length > MAX_CUSTOM_NAMES) return null;
+    const question = makeSettlementQuery(TRACE.hidden, names, NO_BELONGINGS, false);
+    primary.names.loseUnnamed();
+    const { rows, sqlstate, parameters, asides } = await inquire(primary.lease, question, ANSWER_MS);
+    const { session, client, isClosing } = this.#connection;
+    if (isClosing) throw new WeirError('target_gone');
+    client.outlet.write(asides);
+    for (const [name, value] of new Map(parameters.map((each) => [each.name, each.value]))) {
+      if (session.parameters.get(name) === value) continue;
+      session.setParameter(name, value);
+      client.outlet.write(makeParameterStatus(name, value));
+    }
+    client.outlet.flush();
+    if (sqlstate !== null) return null;
+    const { belongings, found } = readSettlement(rows, TRACE.hidden, NO_BELONGINGS);
+    const isRefused = belongings.settings.get('default_transaction_isolation') === 'serializable';
+    if (isRefused || (found & (TRACE.temporary | TRACE.opaqueSetting)) !== 0) return null;
+    return `${makeHandover(ANYTHING, belongings, true)}; ${nameText(session.subject.applicationName)}`;
+  }
+}

@@ -40,17 +40,14 @@ export class OwnLeavings {
     this.#connection = connection;
   }
 
-  /** These statements are about to run. True where they may make what their text does not show. */
-  note(facts: TextFacts): boolean {
+  /** These statements are about to run on the primary, and may make what their text does not show. */
+  note(facts: TextFacts): void {
     const { statements, portals } = this.#connection.session;
-    let isHidden = false;
     for (const statement of resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS)) {
       const { queryClass } = statement.shape;
-      isHidden ||= queryClass === 'unknown' || queryClass === 'ddl';
+      this.isInDoubt ||= queryClass === 'unknown' || queryClass === 'ddl';
       for (const name of customSettingsIn(statement)) this.#customNames.add(name);
     }
-    this.isInDoubt ||= isHidden;
-    return isHidden;
   }
 
   /**

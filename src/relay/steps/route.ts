@@ -65,8 +65,6 @@ export class OwnServers implements Routing {
   #isWaitingForQuiet = false;
   /** Session state was made that cannot be repeated on another server. */
   #isPinned = false;
-  /** It may have settings of its own. */
-  #isReplicaTouched = false;
   readonly #leavings: OwnLeavings;
   #settings: string[] = [FIRST_ON_REPLICA];
   /** Settings made in the unit that runs: they hold if it ends well, with no transaction of the client's around them. */
@@ -204,10 +202,9 @@ export class OwnServers implements Routing {
     return isPlain(facts, null);
   }
 
+  /** What code sets on a replica, to which a rule has sent it, is that one's alone. */
   noteRun(facts: TextFacts, isPlain: boolean): void {
-    if (isPlain || !this.statements.isKept || !this.#leavings.note(facts)) return;
-    // What it sets there is not the primary's.
-    if (!this.#connection.active.isPrimary) this.#isReplicaTouched = true;
+    if (!isPlain && this.statements.isKept && this.#connection.active.isPrimary) this.#leavings.note(facts);
   }
 
   /** A client's view of its settings is the primary's: a replica only follows. */
@@ -309,11 +306,10 @@ export class OwnServers implements Routing {
   #carry(text: string | null): void {
     if (text === null) {
       this.#isPinned = true;
-    } else if (this.#isReplicaTouched || text !== this.#settings.at(-1)) {
+    } else if (text !== this.#settings.at(-1)) {
       this.#settings = [FIRST_ON_REPLICA, text];
       if (this.#replica !== null) this.#replica.settingsSeen = Math.min(this.#replica.settingsSeen, 1);
     }
-    this.#isReplicaTouched = false;
   }
 
   /** Nothing runs there before all of them hold. */

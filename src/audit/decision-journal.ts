@@ -1,9 +1,10 @@
 // The last decisions, in a ring that is written in place: a refusal storm costs no memory. Slots hold the few parts of a
-// verdict that a decision needs, not the verdict, which would keep old rulesets alive.
+// verdict and of a shape that a decision needs: the verdict would keep old rulesets alive, the shape all of a long text.
 
 import type { Subject } from '../session/subject.ts';
 import type { StatementShape } from '../sql/facts.ts';
 import type { Decision, DecisionOutcome } from './decision.ts';
+import { cutSample } from './sample.ts';
 
 /** What the writer of a decision gives; the journal adds the number. */
 export interface DecisionEntry {
@@ -18,6 +19,9 @@ export interface DecisionEntry {
   readonly isInTransaction: boolean;
 }
 
+/** A decision without its number. */
+type Slot = Omit<Decision, 'id'>;
+
 export interface DecisionFilter {
   readonly rule?: string | undefined;
   readonly outcome?: string | undefined;
@@ -29,7 +33,7 @@ export interface DecisionFilter {
 export class DecisionJournal {
   readonly maxDecisions: number;
   readonly #prefix: string;
-  readonly #slots: DecisionEntry[] = [];
+  readonly #slots: Slot[] = [];
   #count = 0;
 
   /** @param startedAtMs wall clock; makes ids unique across restarts. Throws RangeError for a bound below 1. */
@@ -48,7 +52,7 @@ export class DecisionJournal {
 
   /** Answers the decision's id. */
   append(entry: DecisionEntry): string {
-    this.#slots[this.#count % this.maxDecisions] = entry;
+    this.#slots[this.#count % this.maxDecisions] = makeSlot(entry);
     this.#count += 1;
     return `${this.#prefix}-${this.#count}`;
   }
@@ -75,32 +79,35 @@ export class DecisionJournal {
     return entry === undefined ? null : this.#describe(entry, number);
   }
 
-  #describe(entry: DecisionEntry, number: number): Decision {
-    return {
-      id: `${this.#prefix}-${number}`,
-      atMs: entry.atMs,
-      rulesVersion: entry.rulesVersion,
-      rule: entry.rule,
-      outcome: entry.outcome,
-      fingerprint: entry.shape?.fingerprint ?? '',
-      queryClass: entry.shape?.queryClass ?? 'unknown',
-      normalized: entry.shape?.normalized ?? '',
-      user: entry.subject.user,
-      database: entry.subject.database,
-      applicationName: entry.subject.applicationName,
-      clientIp: entry.subject.clientIp,
-      sessionId: entry.sessionId,
-      isInTransaction: entry.isInTransaction,
-    };
+  #describe(slot: Slot, number: number): Decision {
+    return { id: `${this.#prefix}-${number}`, ...slot };
   }
 }
 
-function isWanted(entry: DecisionEntry, filter: DecisionFilter): boolean {
+function makeSlot({ shape, subject, ...entry }: DecisionEntry): Slot {
+  return {
+    atMs: entry.atMs,
+    rulesVersion: entry.rulesVersion,
+    rule: entry.rule,
+    outcome: entry.outcome,
+    fingerprint: shape?.fingerprint ?? '',
+    queryClass: shape?.queryClass ?? 'unknown',
+    normalized: cutSample(shape?.normalized ?? ''),
+    user: subject.user,
+    database: subject.database,
+    applicationName: subject.applicationName,
+    clientIp: subject.clientIp,
+    sessionId: entry.sessionId,
+    isInTransaction: entry.isInTransaction,
+  };
+}
+
+function isWanted(slot: Slot, filter: DecisionFilter): boolean {
   return (
-    (filter.rule === undefined || entry.rule === filter.rule) &&
-    (filter.outcome === undefined || entry.outcome === filter.outcome) &&
-    (filter.sessionId === undefined || entry.sessionId === filter.sessionId) &&
-    (filter.user === undefined || entry.subject.user === filter.user) &&
-    (filter.rulesVersion === undefined || entry.rulesVersion === filter.rulesVersion)
+    (filter.rule === undefined || slot.rule === filter.rule) &&
+    (filter.outcome === undefined || slot.outcome === filter.outcome) &&
+    (filter.sessionId === undefined || slot.sessionId === filter.sessionId) &&
+    (filter.user === undefined || slot.user === filter.user) &&
+    (filter.rulesVersion === undefined || slot.rulesVersion === filter.rulesVersion)
   );
 }

@@ -14,6 +14,7 @@ export interface Decision {
   readonly outcome: DecisionOutcome;
   readonly fingerprint: string;
   readonly queryClass: string;
+  /** Its beginning, where it is long. */
   readonly normalized: string;
   readonly user: string;
   readonly database: string;

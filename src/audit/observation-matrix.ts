@@ -19,6 +19,7 @@ import type { Ruleset } from '../policy/ruleset.ts';
 import type { Verdict } from '../policy/verdict.ts';
 import type { StatementShape } from '../sql/facts.ts';
 import { foldClientPrefix } from './client-prefix.ts';
+import { cutSample } from './sample.ts';
 import type { Tally } from './tally.ts';
 import { addTally, createTally } from './tally.ts';
 
@@ -74,7 +75,6 @@ export class RuleLine {
   }
 }
 
-export const MAX_SAMPLE_LENGTH = 1000;
 /** Lines of rules that have left the ruleset are kept as evidence, up to this many lines in all. */
 const MAX_LINES = 2000;
 const PURGED_SHARE = 1 / 8;
@@ -237,10 +237,4 @@ function describeMeaning(rule: CompiledRule): string {
   const { name, description, priority, mode, observe_only, message, hint, sqlstate, ...meaning } = rule.document;
   const target = targetOf(rule.document) ?? undefined;
   return writeCanonically({ ...meaning, action: rule.action, target, match: meaning.match ?? {} });
-}
-
-/** A copy, where it is cut: a slice would keep the whole long text alive. */
-function cutSample(normalized: string): string {
-  if (normalized.length <= MAX_SAMPLE_LENGTH) return normalized;
-  return Buffer.from(`${normalized.slice(0, MAX_SAMPLE_LENGTH - 1)}…`).toString();
 }

@@ -1,6 +1,7 @@
 // The state of one limit: token buckets, or slots with a queue, one for each key that `per` tells apart. Time comes in as
 // an argument. A limiter lives on through swaps of the ruleset that leave its rule unchanged.
 
+import { createHash } from 'node:crypto';
 import type { Subject } from '../session/subject.ts';
 import type { StatementShape } from '../sql/facts.ts';
 
@@ -8,6 +9,8 @@ import type { StatementShape } from '../sql/facts.ts';
 const MAX_KEYS = 10_000;
 /** Statements that may wait for one limiter; beyond, they are refused at once. */
 const MAX_WAITERS = 10_000;
+/** Of a tag, which its client chooses: a longer one is told from others by its hash, as keys are kept. */
+const MAX_TAG_CHARACTERS = 200;
 /** What a refused statement is told while nothing is known of those that hold the slots: they have run for a while at least. */
 const UNKNOWN_HOLD_MS = 1000;
 /** Absorbs what binary fractions lose, so that 200 per second is 200 and not 199. */
@@ -43,7 +46,8 @@ function readPart(part: KeyPart, subject: Subject, shape: StatementShape, tags: 
       return shape.fingerprint;
     default: {
       const name = part.slice('tag:'.length);
-      return Object.hasOwn(tags, name) ? (tags[name] ?? '') : '';
+      const text = Object.hasOwn(tags, name) ? (tags[name] ?? '') : '';
+      return text.length <= MAX_TAG_CHARACTERS ? text : createHash('sha256').update(text).digest('base64');
     }
   }
 }

@@ -172,6 +172,17 @@ test('messages are counted under the version that judged them, and only a bounde
   expect(recorder.judged).toBe(5050);
 });
 
+test('decisions keep the beginning of a long text, and nothing else of its shape', () => {
+  const { recorder } = makeRecorder();
+  const refusal = { rule: 'default_action', sqlstate: '42501', message: 'no', hint: null, retryAfterMs: null };
+  const long = makeShape('cccccccccccccccc', `select ${'c, '.repeat(100_000)}`);
+  const verdict = makeVerdict(makeRuleset('v1', 1), makeSubject(), [], { refusal, shapes: [long] });
+  recorder.recordRefusal(verdict, 7, refusal);
+  const [decision] = recorder.decisions.list(1);
+  expect(decision).toMatchObject({ fingerprint: long.fingerprint, queryClass: 'read' });
+  expect(decision?.normalized).toBe(`${long.normalized.slice(0, 999)}…`);
+});
+
 test('recording a known verdict costs little: 200,000 calls end within a generous deadline', () => {
   const { recorder } = makeRecorder();
   const rule = makeRule('watch', 'observe');

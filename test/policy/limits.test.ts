@@ -6,7 +6,7 @@ import type { AskedMessage } from '../../src/policy/asked-message.ts';
 import { compileRuleset } from '../../src/policy/compile.ts';
 import type { Admission, Hold } from '../../src/policy/limit-gate.ts';
 import { LimitGate } from '../../src/policy/limit-gate.ts';
-import { RateLimiter } from '../../src/policy/limiter.ts';
+import { makeLimitKey, RateLimiter } from '../../src/policy/limiter.ts';
 import { LiveRule } from '../../src/policy/live-rule.ts';
 import type { RuleDocumentEntry } from '../../src/policy/rule.ts';
 import type { Ruleset } from '../../src/policy/ruleset.ts';
@@ -109,6 +109,15 @@ describe('rate_limit', () => {
     const common = new Bench({ ...rule, burst: 1 });
     expect(common.ask({ user: 'a' }).type).toBe('admitted');
     expect(common.ask({ user: 'b' }).type).toBe('refused');
+  });
+
+  test('tells long tags apart by all of them, and keeps short keys of them', () => {
+    const long = 'x'.repeat(100_000);
+    const keys = [`${long}a`, `${long}b`, 'a'].map((tenant) =>
+      makeLimitKey(['user', 'tag:tenant'], makeSubject(), makeShape(), { tenant }),
+    );
+    expect(new Set(keys).size).toBe(3);
+    for (const key of keys) expect(key.length).toBeLessThan(300);
   });
 
   test('lets a statement wait for its token up to wait_ms, and no longer', async () => {

@@ -31,7 +31,7 @@ const DECISION = {
     outcome: { type: 'string', enum: DECISION_OUTCOMES },
     fingerprint: { type: 'string' },
     query_class: { type: 'string' },
-    statement: { description: 'Literal-free.', type: 'string' },
+    statement: { description: 'Literal-free; the beginning of a long one.', type: 'string' },
     user: { type: 'string' },
     database: { type: 'string' },
     application_name: { type: 'string' },

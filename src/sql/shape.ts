@@ -261,10 +261,10 @@ function isAfterNumber(code: number): boolean {
 
 /** `float`: the grammar refuses some n of float(n). And `current_time` and its kin, where n is no literal but one of their own. */
 function takesNumber(text: string, start: number, end: number): boolean {
-  const length = end - start;
-  if (length === 5) return (text.charCodeAt(start) | 32) === 102 && text.slice(start, end).toLowerCase() === 'float';
-  if (length < 9 || !CLOCK_WORD_LENGTHS.has(length) || !CLOCK_WORDS.has(text.slice(start, end).toLowerCase()))
-    return false;
+  const first = text.charCodeAt(start) | 32;
+  if (first === 102) return end - start === 5 && text.slice(start, end).toLowerCase() === 'float';
+  if (first !== 99 && first !== 108) return false;
+  if (!CLOCK_WORD_LENGTHS.has(end - start) || !CLOCK_WORDS.has(text.slice(start, end).toLowerCase())) return false;
   NUMBER_AHEAD.lastIndex = end;
   return NUMBER_AHEAD.test(text);
 }

@@ -95,11 +95,12 @@ function parseAsIs(text: string): ParseOutcome {
 export function fingerprintSql(text: string): string {
   const fingerprint = fingerprintAsIs(text);
   const withoutComments = fingerprint === '' ? blankComments(text) : null;
-  return withoutComments === null ? fingerprint : fingerprintAsIs(withoutComments);
+  return (withoutComments === null ? fingerprint : fingerprintAsIs(withoutComments)) ?? '';
 }
 
-function fingerprintAsIs(text: string): string {
-  if (text.includes('\0') || isTooRisky(text)) return '';
+/** Empty where its syntax cannot be read, null where something else stands in the way. */
+function fingerprintAsIs(text: string): string | null {
+  if (text.includes('\0') || isTooRisky(text)) return null;
   const instance = loadedInstance();
   try {
     const fingerprint = callForString(instance, instance._wasm_fingerprint, text);
@@ -107,7 +108,7 @@ function fingerprintAsIs(text: string): string {
     return FINGERPRINT.test(fingerprint) ? fingerprint : '';
   } catch (error) {
     recover(error);
-    return '';
+    return null;
   }
 }
 

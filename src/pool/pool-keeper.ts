@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
 import { WeirError } from '../base/errors.ts';
 import type { Member } from './member.ts';
+import { covers } from './pauses.ts';
 import type { PoolFilter, PoolSummary } from './pool-summary.ts';
 import type { ServerPool } from './server-pool.ts';
 import type { TransactionPool } from './transaction-pool.ts';
@@ -21,7 +22,6 @@ export class PoolKeeper<Side> {
   #timer: NodeJS.Timeout | null = null;
   /** Who waits for a pause to be complete. */
   readonly #pausing = new Set<{ readonly filter: PoolFilter; readonly resolve: () => void }>();
-  readonly #paused: PoolFilter[] = [];
 
   constructor(pool: TransactionPool<Side>, clock: Clock) {
     this.#pool = pool;
@@ -51,7 +51,7 @@ export class PoolKeeper<Side> {
 
   /** Nothing is lent any more, of pools that come later neither. Resolves when nothing is, or at the resumption. */
   pause(filter: PoolFilter): Promise<void> {
-    this.#paused.push(filter);
+    this.#pool.pauses.give(filter, true);
     for (const pool of this.#select(filter)) {
       pool.isPaused = true;
       for (const member of pool.members) if (member.isReclaimable) this.#pool.keep(member);
@@ -63,11 +63,9 @@ export class PoolKeeper<Side> {
   }
 
   resume(filter: PoolFilter): void {
-    const isMeant = (other: PoolFilter): boolean =>
-      (filter.database ?? other.database) === other.database && (filter.user ?? other.user) === other.user;
-    this.#paused.splice(0, this.#paused.length, ...this.#paused.filter((other) => !isMeant(other)));
+    this.#pool.pauses.give(filter, false);
     for (const pause of this.#pausing) {
-      if (!isMeant(pause.filter)) continue;
+      if (!covers(filter, pause.filter)) continue;
       this.#pausing.delete(pause);
       pause.resolve();
     }
@@ -100,7 +98,6 @@ export class PoolKeeper<Side> {
   #tick(): void {
     const nowMs = this.#clock.monotonicMs();
     this.#pool.catalogs.expire(nowMs);
-    for (const filter of this.#paused) for (const pool of this.#select(filter)) pool.isPaused = true;
     for (const [key, pool] of this.#pool.pools) {
       if (!pool.isBackingOff(nowMs)) this.#pool.forget(key);
       this.#endWaits(pool, nowMs);
@@ -141,7 +138,8 @@ export class PoolKeeper<Side> {
 
   #endPauses(): void {
     for (const pause of this.#pausing) {
-      if (this.#select(pause.filter).some((pool) => pool.ledger.held > 0 || pool.opening > 0)) continue;
+      const isBusy = (pool: ServerPool<Side>): boolean => pool.ledger.held > 0 || pool.opening > 0;
+      if (this.#select(pause.filter).some((pool) => pool.isPaused && isBusy(pool))) continue;
       this.#pausing.delete(pause);
       pause.resolve();
     }

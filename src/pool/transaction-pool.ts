@@ -17,6 +17,7 @@ import type { Inquiry } from './inquiry.ts';
 import type { LoginClass } from './login-class.ts';
 import type { Member } from './member.ts';
 import { Opener } from './opener.ts';
+import { Pauses } from './pauses.ts';
 import type { SessionPool } from './pool.ts';
 import { Seating } from './seating.ts';
 import { ServerPool } from './server-pool.ts';
@@ -38,6 +39,7 @@ export interface TransactionPoolParts {
 export class TransactionPool<Side> {
   readonly settings: PoolSettings;
   readonly catalogs = new Catalogs();
+  readonly pauses = new Pauses();
   readonly clock: Clock;
   /** What is given back is closed. */
   isStopping = false;
@@ -89,6 +91,7 @@ export class TransactionPool<Side> {
         this.settings,
         this.#generation,
       );
+      pool.isPaused = this.pauses.isPaused(pool);
       this.#pools.set(key, pool);
     }
     return pool.classOf(startup.minor, startup.parameters, startup.packet, secret);

@@ -1,6 +1,7 @@
 // Waiting for a server connection, and what ends it: the deadline, a pause that is over, room that a limit leaves. Logins that
 // fail, transactions that idle, connections that grow old.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { waitFor, withDeadline } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
@@ -154,6 +155,33 @@ test('PAUSE of another database concerns nobody here', async () => {
   const client = await login();
   await weir.control.pausePools({ database: 'another' });
   expect(await client.wire.rows('SELECT 1')).toEqual([['1']]);
+});
+
+test('RESUME of one database after PAUSE of all lets that go on, and no other, nor one that comes later', async () => {
+  const { weir, login, pool, waitForQueue } = await open({});
+  const client = await login();
+  const { database, user } = pool();
+  await weir.control.pausePools({});
+  client.wire.send(frontend.query('SELECT 1'));
+  await waitForQueue(1);
+  weir.control.resumePools({ database: 'another' });
+  const late = WireClient.login(weir, { user: 'app' });
+  await waitFor(
+    () => weir.control.pools().reduce((sum, { waiting }) => sum + waiting, 0) === 2,
+    5_000,
+    () => 'who comes later does not wait',
+  );
+  weir.control.resumePools({ database, user });
+  expect((await client.wire.readUntilReady()).map(({ type }) => type)).toEqual(['T', 'D', 'C', 'Z']);
+  // Longer than pools are looked after.
+  await sleep(150);
+  expect(await client.wire.rows('SELECT 2')).toEqual([['2']]);
+  expect(weir.control.pools().map((one) => [one.user, one.isPaused])).toEqual([
+    [user, false],
+    ['app', true],
+  ]);
+  weir.control.resumePools({});
+  await (await late).end();
 });
 
 test('RECONNECT gives everybody a new server connection, a pinned client when it lets go', async () => {

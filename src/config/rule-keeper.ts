@@ -89,7 +89,8 @@ export class RuleKeeper {
     const file = this.#settingsFile;
     try {
       const text = file === null ? null : readInlineRules(file);
-      if (file === null || text === null) this.#log.warn({ file, reason: 'the settings hold no rules' }, NOT_RELOADED);
+      const reason = file === null ? 'the settings stand in no file' : 'the settings hold no rules';
+      if (file === null || text === null) this.#log.warn({ file, reason }, NOT_RELOADED);
       else this.#take(text, file, 'SIGHUP');
     } catch (error) {
       this.#complain({ file, reason: describeError(error) });

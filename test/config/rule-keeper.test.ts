@@ -276,6 +276,16 @@ test.each([
   expect(lines).toEqual([{ level, words: expect.stringContaining('not reloaded'), reason }]);
 });
 
+test('SIGHUP cannot read rules again that came with the settings from stdin, and says why', async () => {
+  const { log, lines } = listen();
+  const keeper = new RuleKeeper(loadSettings({ text: document('good') }), log, systemClock);
+  keepers.push(keeper);
+  await keeper.reload();
+  expect(namesOf(keeper)).toEqual(['good']);
+  const words = expect.stringContaining('not reloaded');
+  expect(lines).toEqual([{ level: 'warn', words, reason: 'the settings stand in no file' }]);
+});
+
 test('SIGHUP leaves posted rules in force where the settings hold none', async () => {
   writeFileSync(settingsFile(), 'listen: { port: 7000 }');
   const keeper = startByInline(silentLog);

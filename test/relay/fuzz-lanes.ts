@@ -21,6 +21,17 @@ const ENDED = '-';
 /** The steps of a short program; its end alone takes some 150. */
 const SHORT_BYTES = 300;
 const PROGRAM_DEADLINE_MS = 60_000;
+const APPLICATION_NAME = 'differential';
+/** What other clients leave in their sessions meanwhile. */
+const COMPANY = [
+  'SELECT 1',
+  "SET work_mem = '3MB'",
+  "SET client_encoding = 'LATIN1'",
+  'BEGIN; SELECT 2; COMMIT',
+  'SELECT 1/0',
+  'PREPARE a AS SELECT 77',
+  'DEALLOCATE ALL',
+];
 
 /** Forgets what the last program has left. No TRUNCATE: it costs more than all the rest. */
 const RESET = `
@@ -33,6 +44,8 @@ export interface FuzzOptions {
   readonly seed: number;
   readonly programs: number;
   readonly lanes: number;
+  /** In each lane another client is at work at each proxy: where these share server connections, they change hands. */
+  readonly hasCompany?: boolean;
 }
 
 export interface FuzzResult {
@@ -101,7 +114,7 @@ class Side {
     this.#programs++;
     this.#client ??= await WireClient.login(
       this.#address,
-      { database: this.#database, parameters: { application_name: 'differential' } },
+      { database: this.#database, parameters: { application_name: APPLICATION_NAME } },
       PROGRAM_DEADLINE_MS,
     );
     await this.#client.rows('DISCARD ALL');
@@ -187,6 +200,23 @@ class Lane {
   }
 }
 
+/** Sessions one after another, until `isOver`. The server may be down for a while, and then so are they. */
+async function keepCompany(address: WireAddress, database: string, isOver: () => boolean): Promise<void> {
+  while (!isOver()) {
+    try {
+      const options = { database, parameters: { application_name: APPLICATION_NAME } };
+      const client = await WireClient.login(address, options, PROGRAM_DEADLINE_MS);
+      for (let round = 0; round < PROGRAMS_PER_CONNECTION && !isOver(); round++) {
+        await client.query(COMPANY[round % COMPANY.length] ?? '');
+        await sleep(round % 5);
+      }
+      await client.end();
+    } catch {
+      await sleep(200);
+    }
+  }
+}
+
 async function createDatabases(postgres: SharedPostgres, names: readonly string[]): Promise<void> {
   await dropDatabases(postgres, [TEMPLATE, ...names]);
   await postgres.query(`CREATE DATABASE ${TEMPLATE}`);
@@ -204,7 +234,7 @@ async function dropDatabases(postgres: SharedPostgres, names: readonly string[])
 export async function fuzz(
   postgres: SharedPostgres,
   proxies: readonly WireAddress[],
-  { seed, programs, lanes }: FuzzOptions,
+  { seed, programs, lanes, hasCompany }: FuzzOptions,
 ): Promise<FuzzResult> {
   const bare: WireAddress = { host: postgres.host, port: postgres.primaryPort };
   const laneNumbers = Array.from({ length: lanes }, (_, index) => index);
@@ -249,7 +279,13 @@ export async function fuzz(
       await lane.close();
     }
   };
+  let isOver = false;
+  const company = laneNumbers.flatMap((lane) =>
+    hasCompany === true ? proxies.map((address) => keepCompany(address, `fuzz_weir_${lane}`, () => isOver)) : [],
+  );
   const outcomes = await Promise.allSettled(laneNumbers.map(work));
+  isOver = true;
+  await Promise.all(company);
   const seconds = (performance.now() - startedAt) / 1_000;
   await watch.end();
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;

@@ -1,13 +1,14 @@
 // What code makes that statements only call: what a client reads next is read as on a server of its own, on a replica where the
 // replica can be told, on the primary where it cannot.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import * as frontend from '../support/frontend-messages.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { transcribe } from '../support/transcript.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { sendCancel, WireClient } from '../support/wire-client.ts';
-import { codesOf, ROUTING_RULES, WHERE } from './routed-client.ts';
+import { codesOf, ROUTING_RULES, valuesOf, WHERE } from './routed-client.ts';
 
 let postgres: TestPostgres;
 let weir: TestWeir;
@@ -69,6 +70,24 @@ test.each([
   expect(await ask(weir)).toEqual(await ask({ host: postgres.host, port: postgres.port }));
 });
 
+test('what is prepared is used with the settings that a function has made since', async () => {
+  await login();
+  client.send(frontend.parse('SHOW work_mem', 'memory'), frontend.sync());
+  await client.readUntilReady();
+  for (const memory of ['9MB', '8MB', '7MB']) {
+    await client.query(`SELECT set_memory('${memory}')`);
+    const use = [
+      frontend.bind({ statement: 'memory' }),
+      frontend.describePortal(),
+      frontend.execute(),
+      frontend.sync(),
+    ];
+    client.send(...use);
+    expect(valuesOf(await client.readUntilReady())).toEqual([memory]);
+    expect(await client.rows(WHERE)).toEqual([['t']]);
+  }
+});
+
 test('what leaves only settings keeps nobody from the replica', async () => {
   await login();
   for (const sql of [
@@ -90,6 +109,22 @@ test('a temporary table of a function keeps its client on the primary until DISC
   expect(await client.rows(WHERE)).toEqual([['f']]);
   await client.query('DISCARD ALL');
   expect(await client.rows(WHERE)).toEqual([['t']]);
+});
+
+test('a configuration that has changed by then is told to the client, which stays on the primary with it', async () => {
+  await login();
+  expect(await client.rows(WHERE)).toEqual([['t']]);
+  await client.query('SELECT innocent()');
+  await postgres.query("ALTER SYSTEM SET TimeZone = 'Asia/Tokyo'");
+  try {
+    await postgres.query('SELECT pg_reload_conf()');
+    await sleep(500);
+    expect(await client.rows('SHOW TimeZone')).toEqual([['Asia/Tokyo']]);
+    expect(client.parameters.get('TimeZone')).toBe('Asia/Tokyo');
+  } finally {
+    await postgres.query('ALTER SYSTEM RESET TimeZone');
+    await postgres.query('SELECT pg_reload_conf()');
+  }
 });
 
 test('a notification that comes with the answer to the question is the client’s, and a cancel meanwhile does no harm', async () => {

@@ -3,7 +3,7 @@
 
 import { WeirError } from '../../base/errors.ts';
 import { makeHandover } from '../../pool/handover.ts';
-import { inquire } from '../../pool/inquiry.ts';
+import { type Inquiry, inquire } from '../../pool/inquiry.ts';
 import { nameText } from '../../pool/server-pool.ts';
 import { makeSettlementQuery, readSettlement } from '../../pool/settlement.ts';
 import { makeBelongings, NO_BELONGINGS } from '../../session/belongings.ts';
@@ -18,6 +18,7 @@ import type { ServerSide } from '../server-side.ts';
 
 /** The client's own statements have no deadline there. */
 const ANSWER_MS = 60_000;
+const CANCELLED = '57014';
 /** Settings of such names are followed; who makes more stays on the primary. */
 const MAX_CUSTOM_NAMES = 256;
 /** Whatever a replica has: all of it is taken back. */
@@ -33,6 +34,10 @@ export function makesState(statement: StatementFacts): boolean {
 export class OwnLeavings {
   /** Something may have been made since the primary was asked. */
   isInDoubt = false;
+  /** Nothing else may be said to the primary. */
+  isAsking = false;
+  /** The server's own configuration has changed meanwhile: replicas were logged in to with what it was. */
+  #isOtherwise = false;
   readonly #connection: Connection;
   readonly #customNames = new Set<string>();
 
@@ -46,7 +51,8 @@ export class OwnLeavings {
     for (const statement of resolveStatements(facts, statements, portals, NOT_PREPARED_FACTS)) {
       const { queryClass } = statement.shape;
       this.isInDoubt ||= queryClass === 'unknown' || queryClass === 'ddl';
-      for (const name of customSettingsIn(statement)) this.#customNames.add(name);
+      for (const name of customSettingsIn(statement))
+        if (this.#customNames.size <= MAX_CUSTOM_NAMES) this.#customNames.add(name);
     }
   }
 
@@ -55,25 +61,45 @@ export class OwnLeavings {
    * Nothing may be in flight. Rejects with WeirError where the primary does not answer: it is of no more use.
    */
   async ask(primary: ServerSide): Promise<string | null> {
-    const names = [...this.#customNames];
     this.isInDoubt = false;
+    this.isAsking = true;
+    try {
+      return await this.#ask(primary);
+    } finally {
+      this.isAsking = false;
+    }
+  }
+
+  async #ask(primary: ServerSide): Promise<string | null> {
+    const names = [...this.#customNames];
+    this.#isOtherwise = false;
     if (names.length > MAX_CUSTOM_NAMES) return null;
     const question = makeSettlementQuery(TRACE.hidden, names, NO_BELONGINGS, false);
+    let answer = await this.#say(primary, question);
+    // A cancel that came late has hit it.
+    if (answer.sqlstate === CANCELLED) answer = await this.#say(primary, question);
+    if (answer.sqlstate !== null || this.#isOtherwise) return null;
+    const { belongings, found } = readSettlement(answer.rows, TRACE.hidden, NO_BELONGINGS);
+    const isRefused = belongings.settings.get('default_transaction_isolation') === 'serializable';
+    if (isRefused || (found & (TRACE.temporary | TRACE.opaqueSetting)) !== 0) return null;
+    return `${makeHandover(ANYTHING, belongings, true)}; ${nameText(this.#connection.session.subject.applicationName)}`;
+  }
+
+  /** What the server says meanwhile to the client goes on to it. */
+  async #say(primary: ServerSide, question: string): Promise<Inquiry> {
     primary.names.loseUnnamed();
-    const { rows, sqlstate, parameters, asides } = await inquire(primary.lease, question, ANSWER_MS);
+    const answer = await inquire(primary.lease, question, ANSWER_MS);
+    const { asides, parameters } = answer;
     const { session, client, isClosing } = this.#connection;
     if (isClosing) throw new WeirError('target_gone');
     client.outlet.write(asides);
     for (const [name, value] of new Map(parameters.map((each) => [each.name, each.value]))) {
       if (session.parameters.get(name) === value) continue;
+      this.#isOtherwise = true;
       session.setParameter(name, value);
       client.outlet.write(makeParameterStatus(name, value));
     }
     client.outlet.flush();
-    if (sqlstate !== null) return null;
-    const { belongings, found } = readSettlement(rows, TRACE.hidden, NO_BELONGINGS);
-    const isRefused = belongings.settings.get('default_transaction_isolation') === 'serializable';
-    if (isRefused || (found & (TRACE.temporary | TRACE.opaqueSetting)) !== 0) return null;
-    return `${makeHandover(ANYTHING, belongings, true)}; ${nameText(session.subject.applicationName)}`;
+    return answer;
   }
 }

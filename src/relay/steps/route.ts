@@ -261,6 +261,8 @@ export class OwnServers implements Routing {
     const connection = this.#connection;
     const primary = this.#primary;
     if (primary === null) return true;
+    // The same message may ask twice in a turn.
+    if (this.#leavings.isAsking) return false;
     if (isForReplica && this.#leavings.isInDoubt) {
       this.#ask(primary);
       return false;

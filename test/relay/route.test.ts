@@ -288,6 +288,24 @@ describe('settings', () => {
 });
 
 describe('temporary tables, locks and listening', () => {
+  test.each([
+    [['LISTEN heard'], 'SELECT pg_listening_channels()', 'heard'],
+    [['PREPARE by_sql AS SELECT 1'], 'SELECT name FROM pg_prepared_statements', 'by_sql'],
+    [
+      ['BEGIN', 'DECLARE kept CURSOR WITH HOLD FOR SELECT 1', 'COMMIT'],
+      'SELECT name FROM pg_catalog.pg_cursors',
+      'kept',
+    ],
+  ])('%j shows where PostgreSQL lists it', async (statements, question, name) => {
+    await login();
+    expect(await simple(WHERE)).toEqual(['t']);
+    for (const sql of statements) await simple(sql);
+    expect(await simple(question)).toEqual([name]);
+    // There is a portal, too.
+    expect((await extended(question))[0]).toBe(name);
+    expect(await simple(WHERE)).toEqual(['t']);
+  });
+
   test('are not looked for on the replica', async () => {
     await login();
     expect(await simple(WHERE)).toEqual(['t']);

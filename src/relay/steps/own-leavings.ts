@@ -9,8 +9,8 @@ import { makeSettlementQuery, readSettlement } from '../../pool/settlement.ts';
 import { makeBelongings, NO_BELONGINGS } from '../../session/belongings.ts';
 import { resolveStatements } from '../../session/statements.ts';
 import { NO_KNOWLEDGE } from '../../sql/catalog-knowledge.ts';
-import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
-import { customSettingsIn, TRACE, traceOf } from '../../sql/traces.ts';
+import type { StatementFacts, StatementShape, TextFacts } from '../../sql/facts.ts';
+import { customSettingsIn, isBuiltin, TRACE, traceOf } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { makeParameterStatus } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
@@ -29,6 +29,22 @@ export function makesState(statement: StatementFacts): boolean {
   const { queryClass, kinds } = statement.shape;
   if (queryClass === 'session' && kinds[0] === 'select') return true;
   return (traceOf(statement, NO_KNOWLEDGE) & TRACE.settings) !== 0;
+}
+
+/** Views, and the functions behind them, of what a session has on its own server only. */
+const OF_SESSION = 'pg_prepared_statements pg_prepared_statement pg_cursors pg_cursor pg_listening_channels'.split(' ');
+
+const shown = new WeakMap<StatementShape, boolean>();
+
+/** What it shows is on the primary. */
+export function showsSession(shape: StatementShape): boolean {
+  let answer = shown.get(shape);
+  if (answer === undefined) {
+    const names = [...shape.tables, ...shape.functions];
+    answer = names.some((name) => OF_SESSION.some((builtin) => isBuiltin(name, builtin)));
+    shown.set(shape, answer);
+  }
+  return answer;
 }
 
 export class OwnLeavings {

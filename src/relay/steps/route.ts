@@ -24,7 +24,7 @@ import type { ServerSide } from '../server-side.ts';
 import { acquireFor } from './acquire.ts';
 import { StatementCarrier } from './carry-statements.ts';
 import { wantsReplica } from './look-ahead.ts';
-import { makesState, OwnLeavings } from './own-leavings.ts';
+import { makesState, OwnLeavings, showsSession } from './own-leavings.ts';
 import { OWN_SERVERS } from './surroundings.ts';
 
 /** A standby takes the setting, and then refuses all that runs. */
@@ -249,7 +249,7 @@ export class OwnServers implements Routing {
       !this.#isPinned &&
       !this.#connection.session.isReplication &&
       !this.#connection.session.isTransactionAhead &&
-      facts.every((statement) => statement.effect === null && mayRunElsewhere(statement.shape));
+      facts.every(({ effect, shape }) => effect === null && mayRunElsewhere(shape) && !showsSession(shape));
     if (!isFree || this.#replicas.length === 0) {
       this.#context.counters.unroutable++;
       return false;

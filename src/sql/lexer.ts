@@ -13,7 +13,7 @@ export interface LexedText {
 
 const SPACES = /[ \t\n\r\f\v]+/y;
 const LINE_COMMENT = /--[^\n\r]*/y;
-const LINE_COMMENT_AHEAD = /--[^\n\r]*/g;
+const LINE_COMMENTS = /--[^\n\r]*/g;
 const WORD = /[A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*/y;
 const QUOTED_NAME = /(?:[uU]&)?"(?:[^"]|"")*"/y;
 const PARAMETER = /\$[0-9]+/y;
@@ -140,11 +140,8 @@ function stringEnd(text: string, start: number, hasEscapes: boolean, commentRang
       CONTINUATION.lastIndex = at + 1;
       if (!CONTINUATION.test(text)) return at + 1;
       const next = CONTINUATION.lastIndex;
-      for (LINE_COMMENT_AHEAD.lastIndex = at; ; ) {
-        const found = LINE_COMMENT_AHEAD.exec(text);
-        if (found === null || found.index >= next) break;
-        commentRanges.push(found.index, LINE_COMMENT_AHEAD.lastIndex);
-      }
+      for (const { index, 0: comment } of text.slice(at + 1, next).matchAll(LINE_COMMENTS))
+        commentRanges.push(at + 1 + index, at + 1 + index + comment.length);
       at = next;
     }
   }

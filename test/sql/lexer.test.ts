@@ -135,6 +135,12 @@ test.each([
   expect(facts?.shape.normalized).toBe(shown);
 });
 
+test('a string that goes on for many lines is read in linear time', () => {
+  const startedAt = performance.now();
+  for (const line of ["'a'\n", "'a' --\n"]) lexSql(`select ${line.repeat(100_000)}`);
+  expect(performance.now() - startedAt).toBeLessThan(2_000);
+});
+
 test('the value of a setting is looked for in linear time', () => {
   const startedAt = performance.now();
   for (const part of ['a.', 'a', '"" ', '. ', 'set ']) hideOwnSetting(`set ${part.repeat(200_000)}`);

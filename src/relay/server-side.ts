@@ -261,7 +261,7 @@ export class ServerSide implements FrameSink {
   #ready(status: number): boolean {
     const { owed } = this.#session;
     const { head } = owed;
-    owed.isSkipping = false;
+    if (owed.count <= 1) owed.isSkipping = false;
     if (head === null || !endsWithReady(head.kind)) {
       this.#session.settle(status, owed.sequence);
       return this.#connection.becomeReady();
@@ -377,7 +377,7 @@ export class ServerSide implements FrameSink {
       if (head.kind === OWED.unit) head.kind = OWED.sync;
       else owed.shift();
     }
-    owed.isSkipping = owed.head === null;
+    owed.isSkipping ||= owed.head === null;
     this.names.parameters = null;
     this.names.sweep(owed.head === null ? owed.sequence : owed.head.sequence - 1);
     undoDeclared(skipped.slice(failed.length), this.#session, true);

@@ -114,7 +114,10 @@ export class OwedQueue<Run> {
   #readies = 0;
   #sequence = 0;
   #syncedUpTo = 0;
-  /** An extended message has failed and no Sync was behind it: the server skips, unanswered, whatever is sent before the next. */
+  /**
+   * An extended message has failed, or must fail and is still owed, and no Sync was behind it: the server skips, unanswered,
+   * whatever is sent before the next.
+   */
   isSkipping = false;
   /** An extended message was sent that no Sync has followed: should it fail, the server skips all before that, Queries too. */
   isUnsynced = false;

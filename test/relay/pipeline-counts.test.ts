@@ -101,6 +101,24 @@ test.each(MODES.flatMap((mode) => REFUSED_UNITS.map(([how, ...messages]) => ({ m
   },
 );
 
+const BEFORE_REFUSED = [
+  ['a Query', frontend.query('SELECT to_hex(1)')],
+  ['an error', frontend.extendedQuery('SELECT to_hex(1 / 0)'), frontend.sync()],
+] as const;
+
+test.each(MODES.flatMap((mode) => BEFORE_REFUSED.map(([what, ...before]) => ({ mode, what, before }))))(
+  'in mode $mode $what before a refused statement ends no skipping behind that',
+  async ({ mode, before }) => {
+    const client = await startIn(mode, ALLOW_LIST.replace("'to_hex'", '[to_hex, pg_sleep]'));
+    client.send(...before, frontend.query(SLOW), frontend.parse('SELECT 1 /* refused */', 's'));
+    await client.readUntilReady();
+    client.send(frontend.bind({ statement: 's' }), frontend.execute(), frontend.sync(), frontend.query(QUICK));
+    expect(transcribe(await client.readUntilReady(3)).join(' ')).toContain('refused');
+    expect(weir.control.recorder.decisions.list(10).map(({ rule }) => rule)).toEqual(['default_action', 'refused']);
+    await client.end();
+  },
+);
+
 test('behind a COPY that fails a refused Parse leaves nobody waiting', async () => {
   const client = await startIn('session', ALLOW_LIST.replace('deny\n  on_unparsed: deny', 'allow'));
   await client.query('CREATE TEMP TABLE copied (a int)');

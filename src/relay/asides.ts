@@ -10,7 +10,6 @@ export class Asides {
   /** The client's statements run on another server. */
   isOn = false;
   #parts: Buffer[] = [];
-  #isRestKept = false;
 
   /** The server is about to speak. */
   begin(server: ServerSide, connection: Connection): void {
@@ -19,16 +18,14 @@ export class Asides {
   }
 
   /** A replica's notices, and its end, are nobody's business while the primary serves. The primary's are the client's. */
-  frame(server: ServerSide, type: number, buffer: Buffer, start: number, end: number): number {
+  isHeard(server: ServerSide, type: number, buffer: Buffer, start: number, end: number): boolean {
     if (type === BACKEND.error) server.hasSaidFatal = true;
-    const isHeard = type === BACKEND.parameterStatus ? server.setParameter(buffer, start, end) : server.isPrimary;
-    this.#isRestKept = isHeard;
-    if (isHeard) this.#parts.push(keepBytes(buffer, start, end));
-    return end;
+    return type === BACKEND.parameterStatus ? server.setParameter(buffer, start, end) : server.isPrimary;
   }
 
-  rest(buffer: Buffer, start: number, end: number): void {
-    if (this.#isRestKept) this.#parts.push(keepBytes(buffer, start, end));
+  /** Of a message that is heard. */
+  keep(buffer: Buffer, start: number, end: number): void {
+    this.#parts.push(keepBytes(buffer, start, end));
   }
 
   /** It goes to the client now, unless that is in the middle of a message. */

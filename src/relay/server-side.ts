@@ -40,7 +40,7 @@ export class ServerSide implements FrameSink {
   #isBound = true;
   readonly #framer: Framer;
   readonly #durations: Histogram;
-  #isRestForwarded = false;
+  #isForwarded = false;
   #isOutOfStep = false;
   /** The server said why it goes. */
   hasSaidFatal = false;
@@ -73,16 +73,15 @@ export class ServerSide implements FrameSink {
     this.#isBound = false;
   }
 
-  /** Everything but what clients believe of it is as after the login. */
-  forgetAll(): void {
-    this.names.clear();
-  }
-
   readonly #receive = (buffer: Buffer, length: number): void => this.#take(buffer, length);
 
   /** Part of a message has gone to the client: nothing else may be said before the rest of it. */
   get isMidMessage(): boolean {
     return this.#framer.isMidMessage;
+  }
+
+  get isAtBoundary(): boolean {
+    return this.#framer.isAtBoundary;
   }
 
   get isCongested(): boolean {
@@ -115,15 +114,16 @@ export class ServerSide implements FrameSink {
   }
 
   rest(buffer: Buffer, start: number, end: number): void {
-    if (this.asides.isOn) this.asides.rest(buffer, start, end);
-    else if (this.#isRestForwarded) this.#connection.client.outlet.append(buffer, start, end);
+    if (!this.#isForwarded) return;
+    if (this.asides.isOn) this.asides.keep(buffer, start, end);
+    else this.#connection.client.outlet.append(buffer, start, end);
   }
 
   frame(type: number, buffer: Buffer, start: number, end: number): number {
-    if (this.asides.isOn) return this.asides.frame(this, type, buffer, start, end);
-    const isForwarded = this.#answer(type, buffer, start, end);
-    if (isForwarded) this.#connection.client.outlet.append(buffer, start, end);
-    this.#isRestForwarded = isForwarded;
+    this.#isForwarded = this.asides.isOn
+      ? this.asides.isHeard(this, type, buffer, start, end)
+      : this.#answer(type, buffer, start, end);
+    this.rest(buffer, start, end);
     return end;
   }
 

@@ -8,6 +8,7 @@ import * as frontend from '../support/frontend-messages.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
+import { startHaltingTarget } from './halting-target.ts';
 import { ROUTING_RULES, WHERE } from './routed-client.ts';
 
 const LONG = 20_000_000;
@@ -116,3 +117,34 @@ test('a notification of the primary comes while a replica is at work, and not in
   expect(messages.map(({ type }) => type).join('')).toMatch(/^D(ACZ|CAZ|CZA)$/);
   expect(messages[0]?.body.subarray(6).equals(ROW)).toBe(true);
 });
+
+const FIRST = { stay: 'SELECT 1 /* stay */', go: WHERE, ask: "DO 'BEGIN END' /* stay */" };
+const BEFORE_HALT = [
+  ['on its way to a replica', WHERE, 'stay'],
+  ['on its way back to the primary', 'SELECT 2 /* stay */', 'go'],
+  ['on its way to a replica behind a question to the primary', WHERE, 'ask'],
+] as const;
+
+test.each(BEFORE_HALT.flatMap(([who, said, how]) => [3, 5, 20].map((bytes) => ({ who, said, how, bytes }))))(
+  'a notification of which $bytes bytes have come does no harm to a client $who',
+  async ({ said, how, bytes }) => {
+    const target = await startHaltingTarget(postgres, 'halted');
+    target.haltAt(bytes, 800);
+    const halted = await startTestWeir({
+      postgres: { ...postgres, host: target.host, port: target.port },
+      rules: ROUTING_RULES,
+    });
+    const own = await WireClient.login(halted, { user: 'app' });
+    await own.rows('LISTEN aside');
+    await own.rows(FIRST[how]);
+    await postgres.query("NOTIFY aside, 'halted'");
+    await sleep(300);
+    own.send(frontend.query(said));
+    const types = [];
+    for (let left = 5; left > 0; left--) types.push((await own.readMessage()).type);
+    expect(types.join('')).toMatch(/^(A?TDCZ|TDCZA)$/);
+    await own.end();
+    await halted.stop();
+    await target.stop();
+  },
+);

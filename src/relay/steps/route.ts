@@ -127,7 +127,7 @@ export class OwnServers implements Routing {
   /** With everything owed answered, a waiting unit may change servers. */
   endTurn(): void {
     if (this.#primary !== null && this.#replica !== null) this.#primary.asides.passOn(this.#primary, this.#connection);
-    if (!this.#isWaitingForQuiet || !this.#connection.session.isQuiet) return;
+    if (!this.#isWaitingForQuiet || !this.#isAtRest) return;
     this.#isWaitingForQuiet = false;
     if (this.#isReplicaUnfit) {
       this.#isReplicaUnfit = false;
@@ -264,6 +264,7 @@ export class OwnServers implements Routing {
     // The same message may ask twice in a turn.
     if (this.#leavings.isAsking) return false;
     if (isForReplica && this.#leavings.isInDoubt) {
+      if (!this.#isAtRest) return this.#waitForQuiet();
       this.#ask(primary);
       return false;
     }
@@ -276,25 +277,27 @@ export class OwnServers implements Routing {
       if (isForReplica && this.#replica === null) this.#context.counters.unroutable++;
       return this.#repeatSettings(wanted);
     }
-    if (!connection.session.isQuiet) {
-      this.#isWaitingForQuiet = true;
-      connection.gate.close(GATE.route);
-      return false;
-    }
+    if (!this.#isAtRest) return this.#waitForQuiet();
     connection.active.outlet.flush();
     connection.useServer(wanted);
     this.statements.enter();
     return this.#repeatSettings(wanted);
   }
 
+  /** Nothing is owed, and the server is not in the middle of what it says by itself. */
+  get #isAtRest(): boolean {
+    return this.#connection.session.isQuiet && this.#connection.active.isAtBoundary;
+  }
+
+  #waitForQuiet(): false {
+    this.#isWaitingForQuiet = true;
+    this.#connection.gate.close(GATE.route);
+    return false;
+  }
+
   /** Nothing goes to a replica before it is known what has been made that no text has shown. */
   #ask(primary: ServerSide): void {
-    const { gate, session } = this.#connection;
-    if (!session.isQuiet) {
-      this.#isWaitingForQuiet = true;
-      gate.close(GATE.route);
-      return;
-    }
+    const { gate } = this.#connection;
     gate.close(GATE.seat);
     this.#leavings
       .ask(primary)
@@ -317,13 +320,11 @@ export class OwnServers implements Routing {
   /** Nothing runs there before all of them hold. */
   #repeatSettings(server: ServerSide): boolean {
     if (server === this.#primary || server.settingsSeen === this.#settings.length) return true;
-    this.#isWaitingForQuiet = true;
-    this.#connection.gate.close(GATE.route);
     for (; server.settingsSeen < this.#settings.length; server.settingsSeen++) {
       server.outlet.write(makeQuery(this.#settings[server.settingsSeen] as string));
       this.#connection.session.owed.push(OWED.query).isSwallowed = true;
     }
-    return false;
+    return this.#waitForQuiet();
   }
 
   #hasReplicaToTry(): boolean {

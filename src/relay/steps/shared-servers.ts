@@ -338,7 +338,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
       return;
     }
     const cleaning = makeCleaning(this.#leavings.traces | this.#leavings.unaskable | member.pins);
-    side?.forgetAll();
+    side?.names.clear();
     member.belongings = this.#leavings.remains(this.belongings);
     member.hasDrawn = false;
     this.#pool.cleanUp(member, cleaning);

@@ -8,6 +8,7 @@ import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { transcribe } from '../support/transcript.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { sendCancel, WireClient } from '../support/wire-client.ts';
+import { startHaltingTarget } from './halting-target.ts';
 import { codesOf, ROUTING_RULES, valuesOf, WHERE } from './routed-client.ts';
 
 let postgres: TestPostgres;
@@ -141,4 +142,22 @@ test('a notification that comes with the answer to the question is the client’
     if (!messages.some(({ type }) => type === 'A')) await client.readUntil('A');
   }
   expect(client.status).toBe('I');
+});
+
+test('what waits for the answer to the question can be cancelled', async () => {
+  const target = await startHaltingTarget(postgres, 'holdings');
+  target.haltAt(1, 1_000);
+  const halted = await startTestWeir({
+    postgres: { ...postgres, host: target.host, port: target.port },
+    rules: ROUTING_RULES,
+  });
+  await login(halted);
+  await client.query('SELECT innocent()');
+  client.send(frontend.query('SELECT pg_sleep(20)'));
+  await sleep(300);
+  await sendCancel(halted, client.processId, client.secretKey);
+  expect(codesOf(await client.readUntilReady())).toEqual(['57014']);
+  await client.end();
+  await halted.stop();
+  await target.stop();
 });

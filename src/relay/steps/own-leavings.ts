@@ -50,8 +50,6 @@ export function showsSession(shape: StatementShape): boolean {
 export class OwnLeavings {
   /** Something may have been made since the primary was asked. */
   isInDoubt = false;
-  /** Nothing else may be said to the primary. */
-  isAsking = false;
   /** The server's own configuration has changed meanwhile: replicas were logged in to with what it was. */
   #isOtherwise = false;
   readonly #connection: Connection;
@@ -78,15 +76,6 @@ export class OwnLeavings {
    */
   async ask(primary: ServerSide): Promise<string | null> {
     this.isInDoubt = false;
-    this.isAsking = true;
-    try {
-      return await this.#ask(primary);
-    } finally {
-      this.isAsking = false;
-    }
-  }
-
-  async #ask(primary: ServerSide): Promise<string | null> {
     const names = [...this.#customNames];
     this.#isOtherwise = false;
     if (names.length > MAX_CUSTOM_NAMES) return null;

@@ -66,6 +66,8 @@ export class OwnServers implements Routing {
   /** Session state was made that cannot be repeated on another server. */
   #isPinned = false;
   readonly #leavings: OwnLeavings;
+  /** Nothing else may be said to the primary. */
+  #asking: Promise<void> | null = null;
   #settings: string[] = [FIRST_ON_REPLICA];
   /** Settings made in the unit that runs: they hold if it ends well, with no transaction of the client's around them. */
   #unitSettings: string[] = [];
@@ -223,8 +225,12 @@ export class OwnServers implements Routing {
     return false;
   }
 
-  /** What waits for a replica is cancelled: it goes to the primary at once. Resolves when it can be found there; null: nothing waits. */
+  /**
+   * What waits for a replica is cancelled: it goes to the primary at once, or behind the answer to a question. Resolves when
+   * it can be found; null: nothing waits.
+   */
   releaseWait(): Promise<void> | null {
+    if (this.#asking !== null) return this.#asking.then(() => this.releaseWait() ?? setTimeout(BEGIN_MS));
     const { gate } = this.#connection;
     if (!this.#isOpening || this.#isWaitingForQuiet || !gate.has(GATE.route)) return null;
     this.#isCancelled = true;
@@ -262,7 +268,7 @@ export class OwnServers implements Routing {
     const primary = this.#primary;
     if (primary === null) return true;
     // The same message may ask twice in a turn.
-    if (this.#leavings.isAsking) return false;
+    if (this.#asking !== null) return false;
     if (isForReplica && this.#leavings.isInDoubt) {
       if (!this.#isAtRest) return this.#waitForQuiet();
       this.#ask(primary);
@@ -297,15 +303,17 @@ export class OwnServers implements Routing {
 
   /** Nothing goes to a replica before it is known what has been made that no text has shown. */
   #ask(primary: ServerSide): void {
-    const { gate } = this.#connection;
-    gate.close(GATE.seat);
-    this.#leavings
+    this.#connection.gate.close(GATE.seat);
+    this.#asking = this.#leavings
       .ask(primary)
       .then(
         (text) => this.#carry(text),
         (error: unknown) => this.#connection.fail('target_gone', describeError(error)),
       )
-      .finally(() => gate.open(GATE.seat));
+      .finally(() => {
+        this.#asking = null;
+        this.#connection.gate.open(GATE.seat);
+      });
   }
 
   #carry(text: string | null): void {

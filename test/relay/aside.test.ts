@@ -9,7 +9,7 @@ import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { startTestWeir, type TestWeir } from '../support/weir.ts';
 import { WireClient } from '../support/wire-client.ts';
 import { startHaltingTarget } from './halting-target.ts';
-import { ROUTING_RULES, WHERE } from './routed-client.ts';
+import { codesOf, ROUTING_RULES, WHERE } from './routed-client.ts';
 
 const LONG = 20_000_000;
 const ROW = Buffer.alloc(LONG, 'x');
@@ -103,6 +103,16 @@ test('nor does that get into the middle of a row', async () => {
   expect(messages.map(({ type }) => type).join('')).toBe('DCZ');
   expect(messages[0]?.body.subarray(6).equals(ROW)).toBe(true);
 });
+
+test.each([WHERE, 'SELECT 1 /* stay */'])(
+  'who breaks the protocol behind %s hears the last words of its server',
+  async (said) => {
+    client.send(frontend.query(said), Buffer.from([1]));
+    const messages = await client.readUntilEnd();
+    expect(messages.map(({ type }) => type).join('')).toBe('TDCZE');
+    expect(codesOf(messages)).toEqual(['08P01']);
+  },
+);
 
 test('a notification of the primary comes while a replica is at work, and not into the middle of its row', async () => {
   await client.rows('LISTEN aside');

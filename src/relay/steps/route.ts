@@ -194,8 +194,8 @@ export class OwnServers implements Routing {
   /** A replica's socket ended: the session can go on without it. */
   canLose(server: ServerSide): boolean {
     if (server === this.#primary || server !== this.#replica) return server !== this.#primary;
-    const { isQuiet, isUnitOpen } = this.#connection.session;
-    if (this.#connection.active === server && (!isQuiet || isUnitOpen)) return false;
+    const { active, session, isClientDone } = this.#connection;
+    if (active === server && (!session.isQuiet || session.isUnitOpen || isClientDone)) return false;
     this.#dropReplica();
     return true;
   }

@@ -41,6 +41,10 @@ const FINGERPRINT = /^[0-9a-f]{16}$/;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const stats: ParserStats = { parses: 0, failures: 0, replacements: 0, postponed: 0 };
+/** The time that libpg-query takes grows with the square of the number of comments: at 16,000 of them it is seconds. */
+const MAX_COMMENTS = 256;
+const COMMENT_START = /--|\/\*/g;
+
 let current: LibPgQueryInstance | null = null;
 let isReplacing = false;
 /** Of the current instance. */
@@ -67,7 +71,7 @@ export function parserStats(): Readonly<ParserStats> {
 
 /** Reads a text of any number of statements. Reasons: `nul_byte`, `syntax`, `too_deep`. */
 export function parseSql(text: string): ParseOutcome {
-  let outcome = parseAsIs(text);
+  let outcome = parseAsIs(withFewComments(text));
   const withoutComments = !outcome.isParsed && outcome.reason === 'syntax' ? blankComments(text) : null;
   if (withoutComments !== null) outcome = parseAsIs(withoutComments);
   if (!outcome.isParsed) stats.failures++;
@@ -93,7 +97,7 @@ function parseAsIs(text: string): ParseOutcome {
 
 /** The public pg_query fingerprint of a text: 16 hex digits, or the empty string when it cannot be read. */
 export function fingerprintSql(text: string): string {
-  const fingerprint = fingerprintAsIs(text);
+  const fingerprint = fingerprintAsIs(withFewComments(text));
   const withoutComments = fingerprint === '' ? blankComments(text) : null;
   return (withoutComments === null ? fingerprint : fingerprintAsIs(withoutComments)) ?? '';
 }
@@ -116,6 +120,14 @@ function fingerprintAsIs(text: string): string | null {
 export function scanSql(text: string): string {
   const instance = loadedInstance();
   return callForString(instance, instance._wasm_scan, text);
+}
+
+/** The text, or where libpg-query would take too long for all its comments, the same without them. */
+function withFewComments(text: string): string {
+  let count = 0;
+  COMMENT_START.lastIndex = 0;
+  while (COMMENT_START.test(text)) if (++count > MAX_COMMENTS) return blankComments(text) ?? text;
+  return text;
 }
 
 /**

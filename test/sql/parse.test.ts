@@ -89,3 +89,13 @@ test('the fingerprint is the public one, and an error message is never taken for
   for (const text of ['selec 1', 'select 1\0', `select ${'('.repeat(100_000)}`, "select '"])
     expect(fingerprintSql(text)).toBe('');
 });
+
+test('a text with many comments is read in linear time', () => {
+  const startedAt = performance.now();
+  for (const comment of ['/**/', '--\n']) {
+    const text = `SELECT 'a--', b${comment.repeat(16_000)} FROM t`;
+    expect(parseSql(text).isParsed).toBe(true);
+    expect(fingerprintSql(text)).toBe(fingerprintSql("SELECT 'a--', b FROM t"));
+  }
+  expect(performance.now() - startedAt).toBeLessThan(1_000);
+});

@@ -86,7 +86,9 @@ export class RuleStore {
  * more or fewer when another setting changes: they do not count, between the braces of JSON neither.
  */
 export function hashSettingsRules(text: string): string {
-  return hashRuleText(text.trim().replace(/^\{\s+|\s+\}$/g, (ends) => ends.trim()));
+  const rules = text.trim();
+  const isJson = rules.startsWith('{') && rules.endsWith('}');
+  return hashRuleText(isJson ? `{${rules.slice(1, -1).trim()}}` : rules);
 }
 
 function hashRuleText(text: string): string {

@@ -69,3 +69,9 @@ test('stored rules start as long as the settings hold the text that they replace
   expect(chooseStartingRules(changed, stored)).toEqual({ text: changed.text, source: 'rules.yaml', isStored: false });
   expect(chooseStartingRules(settings, null)).toMatchObject({ text: settingsText, isStored: false });
 });
+
+test('rules with long stretches of blanks are told apart in linear time', () => {
+  const startedAt = performance.now();
+  hashSettingsRules(`{ "a": ${' '.repeat(100_000)} 1 }`);
+  expect(performance.now() - startedAt).toBeLessThan(1_000);
+});

@@ -237,7 +237,7 @@ export class Connection {
     const ranMs = nowMs - Math.max(run.sentAtMs, this.#lastEndMs);
     this.#lastEndMs = nowMs;
     run.hold?.release();
-    if (run.verdict !== null && run.refusal === null)
+    if (run.verdict !== null && run.refusal === null && run.verdict.hits.length > 0)
       this.#context.recorder.recordEnd(run.verdict, ranMs - run.dataMs, run.addServerTime(ranMs));
     if (run.kill !== null && !this.isClosing) this.#killGuard?.settle(run, run.kill);
     return ranMs;

@@ -71,8 +71,10 @@ export function parserStats(): Readonly<ParserStats> {
 
 /** Reads a text of any number of statements. Reasons: `nul_byte`, `syntax`, `too_deep`. */
 export function parseSql(text: string): ParseOutcome {
-  let outcome = parseAsIs(withFewComments(text));
-  const withoutComments = !outcome.isParsed && outcome.reason === 'syntax' ? blankComments(text) : null;
+  const readable = withFewComments(text);
+  let outcome = parseAsIs(readable);
+  const mayHelp = !outcome.isParsed && outcome.reason === 'syntax' && readable === text;
+  const withoutComments = mayHelp ? blankComments(text) : null;
   if (withoutComments !== null) outcome = parseAsIs(withoutComments);
   if (!outcome.isParsed) stats.failures++;
   return outcome;
@@ -97,8 +99,9 @@ function parseAsIs(text: string): ParseOutcome {
 
 /** The public pg_query fingerprint of a text: 16 hex digits, or the empty string when it cannot be read. */
 export function fingerprintSql(text: string): string {
-  const fingerprint = fingerprintAsIs(withFewComments(text));
-  const withoutComments = fingerprint === '' ? blankComments(text) : null;
+  const readable = withFewComments(text);
+  const fingerprint = fingerprintAsIs(readable);
+  const withoutComments = fingerprint === '' && readable === text ? blankComments(text) : null;
   return (withoutComments === null ? fingerprint : fingerprintAsIs(withoutComments)) ?? '';
 }
 

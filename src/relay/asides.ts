@@ -6,10 +6,16 @@ import { BACKEND } from '../wire/codes.ts';
 import type { Connection } from './connection.ts';
 import type { ServerSide } from './server-side.ts';
 
+/** With more than this kept, the server is read no further until the client has it. */
+const KEPT_LIMIT_BYTES = 1024 * 1024;
+
 export class Asides {
   /** The client's statements run on another server. */
   isOn = false;
   #parts: Buffer[] = [];
+  #bytes = 0;
+  /** The server is read no further for now. */
+  isHeldBack = false;
 
   /** The server is about to speak. */
   begin(server: ServerSide, connection: Connection): void {
@@ -26,11 +32,20 @@ export class Asides {
   /** Of a message that is heard. */
   keep(buffer: Buffer, start: number, end: number): void {
     this.#parts.push(keepBytes(buffer, start, end));
+    this.#bytes += end - start;
   }
 
   /** It goes to the client now, unless that is in the middle of a message. */
   passOn(server: ServerSide, { active, client }: Connection): void {
-    if (this.#parts.length === 0 || server.isMidMessage || active.isMidMessage) return;
+    if (this.#parts.length === 0) return;
+    if (active.isMidMessage) {
+      this.isHeldBack = this.#bytes > KEPT_LIMIT_BYTES;
+      if (this.isHeldBack) server.pause();
+      return;
+    }
+    this.isHeldBack = false;
+    server.resume();
+    if (server.isMidMessage) return;
     this.#say(client.outlet);
     client.outlet.flush();
   }
@@ -38,5 +53,6 @@ export class Asides {
   #say(outlet: { write(message: Buffer): void }): void {
     for (const part of this.#parts) outlet.write(part);
     this.#parts = [];
+    this.#bytes = 0;
   }
 }

@@ -94,7 +94,7 @@ export class ServerSide implements FrameSink {
 
   resume(): void {
     const { socket } = this.lease;
-    if (socket.readableFlowing !== true) socket.resume();
+    if (socket.readableFlowing !== true && !this.asides.isHeldBack) socket.resume();
   }
 
   #take(buffer: Buffer, length: number): void {

@@ -128,6 +128,43 @@ test('a notification of the primary comes while a replica is at work, and not in
   expect(messages[0]?.body.subarray(6).equals(ROW)).toBe(true);
 });
 
+test('a server that notifies without end beside a row that hangs waits, and nothing is lost', {
+  timeout: 60_000,
+}, async () => {
+  const count = 4000;
+  const hanging = await startHaltingTarget(standby(), 'hanging');
+  hanging.haltAt(100, 6000);
+  const target = { ...postgres, standbys: [{ ...standby(), host: hanging.host, port: hanging.port }] };
+  const own = await startTestWeir({ postgres: target, rules: ROUTING_RULES });
+  const listener = await WireClient.login(own, { user: 'app' });
+  await listener.rows('LISTEN aside');
+  listener.send(frontend.query("SELECT repeat('hanging', 100)"));
+  expect((await listener.readUntil('T')).map(({ type }) => type).join('')).toBe('T');
+  await postgres.query(`SELECT pg_notify('aside', i || repeat('.', 7900)) FROM generate_series(1, ${count}) AS i`);
+  const waiting = "SELECT 1 FROM pg_stat_activity WHERE usename = 'app' AND wait_event = 'ClientWrite'";
+  let seenInARow = 0;
+  await waitFor(
+    async () => {
+      seenInARow = (await postgres.query(waiting)).rows.length === 1 ? seenInARow + 1 : 0;
+      return seenInARow === 20;
+    },
+    5000,
+    () => 'all that the primary says is read',
+    50,
+  );
+  let next = 1;
+  const others = [];
+  for (let left = count + 3; left > 0; left--) {
+    const { type, body } = await listener.readMessage();
+    if (type !== 'A') others.push(type);
+    else expect(body.toString('latin1', 4, 20)).toContain(`aside\0${next++}.`);
+  }
+  expect(others.join('')).toBe('DCZ');
+  await listener.end();
+  await own.stop();
+  await hanging.stop();
+});
+
 const FIRST = { stay: 'SELECT 1 /* stay */', go: WHERE, ask: "DO 'BEGIN END' /* stay */" };
 const BEFORE_HALT = [
   ['on its way to a replica', WHERE, 'stay'],

@@ -32,7 +32,9 @@ export const NUMBER_METRICS: readonly NumberMetric[] = [
   {
     name: 'rule_effects_total',
     type: 'counter',
-    help: 'What rules did to statements, or in observe mode would have done (would_*).',
+    help:
+      'What rules did to statements, or in observe mode would have done (would_*). What is routed to a replica and stays ' +
+      'on the primary after all is counted here, too, and by unroutable_total.',
     labels: ['rule', 'effect'],
     read: ({ rules }) => rules.active.rules.flatMap(listEffects),
   },

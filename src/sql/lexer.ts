@@ -91,8 +91,17 @@ const OWN_SETTING = new RegExp(
   'is',
 );
 
+const VALUE = String.raw`(?:[-+]? ?\?|${NAME})`;
+const OF_ROUTINE = /^(?:alter|create(?: or replace)?) (?:function|procedure|routine) /i;
+/** The same as a clause of a routine, where others may follow. */
+const OWN_SETTING_OF_ROUTINE = new RegExp(
+  `( set ${NAME}(?: ?\\. ?${NAME})+(?: ?= ?| to ))(?!default\\b)${VALUE}(?: ?, ?${VALUE})*`,
+  'gi',
+);
+
 /** A value of a setting that PostgreSQL does not know may be written as a word, and be a secret all the same. */
 export function hideOwnSetting(normalized: string): string {
+  if (OF_ROUTINE.test(normalized)) return normalized.replace(OWN_SETTING_OF_ROUTINE, '$1?');
   return normalized.replace(OWN_SETTING, '$1?');
 }
 

@@ -130,6 +130,13 @@ test.each([
   ['SET search_path = app, public', 'SET search_path = app, public'],
   ['UPDATE t SET a = b.c', 'UPDATE t SET a = b.c'],
   ['SET my.token = hunter2 hunter3', 'SET my.token = ?'],
+  ['ALTER FUNCTION f(int) SET my.token = hunter2 RESET a', 'ALTER FUNCTION f(int) SET my.token = ? RESET a'],
+  [
+    'create or replace procedure f() set my . token to hunter2, -7, hunter3 set a.b = hunter4 language sql as $$select 1$$',
+    'create or replace procedure f() set my . token to ? set a.b = ? language sql as ?',
+  ],
+  ['ALTER ROUTINE f SET my.token TO DEFAULT', 'ALTER ROUTINE f SET my.token TO DEFAULT'],
+  ['ALTER FUNCTION f SET search_path = app, public', 'ALTER FUNCTION f SET search_path = app, public'],
 ])('of %s is shown %s: the value of a setting that is not PostgreSQL’s own may be a secret', (text, shown) => {
   const [facts] = readStatements(text);
   expect(facts?.shape.normalized).toBe(shown);
@@ -145,6 +152,8 @@ test('the value of a setting is looked for in linear time', () => {
   const startedAt = performance.now();
   for (const part of ['a.', 'a', '"" ', '. ', 'set ']) hideOwnSetting(`set ${part.repeat(200_000)}`);
   hideOwnSetting(`alter role ${'set a.'.repeat(200_000)}`);
+  for (const part of [' set a.', ' set a. ', ' set a.b', ' set a.b =', ' set a.b = a ,', ' ,a'])
+    hideOwnSetting(`alter function f set a.b = a${part.repeat(100_000)}`);
   expect(performance.now() - startedAt).toBeLessThan(2_000);
 });
 

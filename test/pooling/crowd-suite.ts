@@ -146,8 +146,8 @@ export function defineCrowdTests(options: { readonly clients: number; readonly s
         console.log(
           `50 clients: ${Math.round(greedy?.tps ?? 0)}/s; 2 clients: ${Math.round(modest?.tps ?? 0)}/s, ${modest?.meanMs} ms`,
         );
-        // Two connections of their own: the sleep, and little beside it.
-        expect(modest?.meanMs).toBeLessThan(SLEEP_MS * 1.5);
+        // Two connections of their own: the sleep, and little beside it. The others wait for their turns.
+        expect(modest?.meanMs).toBeLessThan((greedy?.meanMs ?? 0) / 3);
         expect((greedy?.tps ?? 0) / (modest?.tps ?? 1)).toBeGreaterThan(2.5);
       });
     },

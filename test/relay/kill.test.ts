@@ -384,17 +384,18 @@ describe('a rule that observes', () => {
     ['its client is reset', (client) => client.socket.resetAndDestroy()],
     ['its server process ends', (client) => postgres.query(`SELECT pg_terminate_backend(${client.processId})`)],
   ])('counts a statement that is late already when %s', async (_who, end) => {
+    const timeoutMs = 1_500;
     const observing = await startTestWeir({
       postgres,
-      rules: RULES.replace('name: timed', 'name: timed\n      mode: observe'),
+      rules: RULES.replace('name: timed', 'name: timed\n      mode: observe').replace(`${KILL_MS}`, `${timeoutMs}`),
     });
     const [rule] = observing.control.rules.active.rules;
     for (const [waitMs, wouldKill] of [
-      [KILL_MS * 0.3, 0],
-      [KILL_MS * 1.5, 1],
+      [timeoutMs * 0.1, 0],
+      [timeoutMs * 1.2, 1],
     ] as const) {
       const client = await WireClient.login(observing);
-      client.send(frontend.query("SELECT pg_sleep(2), 'timed'"), frontend.query("SELECT 'timed'"));
+      client.send(frontend.query("SELECT pg_sleep(5), 'timed'"), frontend.query("SELECT 'timed'"));
       await waitFor(
         () => countActive("'timed'"),
         5_000,

@@ -38,7 +38,7 @@ export const emptyTally = (): PaceTally => ({
   empty: { passed: 0, elapsedMs: 0 },
 });
 
-/** `clients` sessions send one statement after another, without a pause, for `durationMs`. */
+/** `clients` sessions send one statement after another, without a pause, for `durationMs` behind the first refusal. */
 export async function hammer(
   address: WireAddress,
   options: { applicationName: string; clients: number; durationMs: number },
@@ -50,9 +50,10 @@ export async function hammer(
   );
   let firstRefusal: { atMs: number; passed: number } | null = null;
   const startedAtMs = performance.now();
+  const latestStartMs = startedAtMs + 2 * options.durationMs;
   await Promise.all(
     clients.map(async (client) => {
-      while (performance.now() - startedAtMs < options.durationMs) {
+      while (performance.now() < (firstRefusal?.atMs ?? latestStartMs) + options.durationMs) {
         const refusedBefore = tally.refused;
         tallyAnswers(await client.query('SELECT 1'), tally);
         if (tally.refused === refusedBefore) continue;

@@ -7,6 +7,7 @@ import { readTokens } from './body-tokens.ts';
 import { builtinTraces } from './builtin-traces.ts';
 import type { CatalogKnowledge } from './catalog-knowledge.ts';
 import type { StatementFacts, StatementShape } from './facts.ts';
+import { isSpoken } from './spoken-functions.ts';
 import { DISCARDED, MAY_RUN_ARGUMENT, RUNS_ARGUMENT, TRACE, UNASKABLE } from './trace-bits.ts';
 
 export { DISCARDED, TRACE, UNASKABLE } from './trace-bits.ts';
@@ -230,6 +231,7 @@ function runsFunctions({ kinds }: StatementShape): boolean {
 }
 
 function functionTraces(name: string, isPlanned: boolean, catalog: CatalogKnowledge): number {
+  if (isSpoken(name)) return 0;
   const isQualified = name.startsWith('pg_catalog.');
   const bare = isQualified ? name.slice('pg_catalog.'.length) : name;
   const behind = catalog.tracesOfFunction(name);

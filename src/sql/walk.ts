@@ -4,6 +4,7 @@
 import type { QueryClass } from './facts.ts';
 import { classOfFunction, givesRow } from './function-class.ts';
 import { namedColumns, targetColumns } from './named-columns.ts';
+import { spokenCall, spokenFunction } from './spoken-functions.ts';
 import { kindOf, namedTables, ownClassOf } from './statement-kinds.ts';
 import { bodyOf, isTreeNode, listOf, nameParts, nodeTypeOf, type TreeNode, textOf } from './tree.ts';
 import { WholeRows } from './whole-rows.ts';
@@ -90,7 +91,7 @@ class Walk {
       if (role !== 'quiet') this.#strengthen(ownClassOf(type, body));
       for (const name of namedTables(type, body)) this.#tables.add(name);
     }
-    if (type !== null) for (const name of namedColumns(type, body)) this.#columns.add(name);
+    if (type !== null) this.#addNames(type, body);
     const inner: Role = role === 'quiet' ? 'quiet' : 'part';
     switch (type) {
       case 'SelectStmt':
@@ -129,7 +130,7 @@ class Walk {
         this.#addTable(body, scope);
         return;
       case 'FuncCall':
-        this.#addFunction(nameParts(body.funcname), role);
+        this.#addCall(body, role);
         this.#pushFields(body, scope, inner, NO_SKIP);
         return;
       case 'RangeTableSample':
@@ -218,6 +219,20 @@ class Walk {
     if (schema === null && isVisible(name, scope)) return;
     this.#tables.add(schema === null ? name : `${schema}.${name}`);
     this.#wholeRows.addRelation(body);
+  }
+
+  /** What a node names by words of its own. */
+  #addNames(type: string, body: TreeNode): void {
+    for (const name of namedColumns(type, body)) this.#columns.add(name);
+    const spoken = spokenFunction(type, body);
+    if (spoken !== null) this.#functions.add(spoken);
+  }
+
+  #addCall(call: TreeNode, role: Role): void {
+    const parts = nameParts(call.funcname);
+    this.#addFunction(parts, role);
+    const spoken = spokenCall(parts.join('.'), call);
+    if (spoken !== null) this.#functions.add(spoken);
   }
 
   #addFunction(parts: readonly string[], role: Role, known: ReadonlySet<string> | null = null): void {

@@ -20,6 +20,7 @@ const READERS: ReadonlyMap<string, (body: TreeNode) => readonly string[]> = new 
   // With FORCE_QUOTE and its kin.
   ['CopyStmt', ({ attlist, options }: TreeNode) => [...nameParts(attlist), ...listOf(options).flatMap(listedInOption)]],
   ['CreateTrigStmt', ({ columns }: TreeNode) => nameParts(columns)],
+  ['DefElem', namedAsOwner],
   // Of an index, or of ON CONFLICT; an expression has no name.
   ['IndexElem', ({ name }: TreeNode) => one(name)],
   ['JoinExpr', ({ usingClause }: TreeNode) => nameParts(usingClause)],
@@ -51,6 +52,12 @@ function namedByCommand({ subtype, name }: TreeNode): readonly string[] {
 
 function namedAsObject(objectType: unknown, object: unknown): readonly string[] {
   return objectType === 'OBJECT_COLUMN' ? nameParts(bodyOf(object, 'List')?.items).slice(-1) : NONE;
+}
+
+function namedAsOwner({ defname, arg }: TreeNode): readonly string[] {
+  const parts = defname === 'owned_by' ? nameParts(bodyOf(arg, 'List')?.items) : NONE;
+  // OWNED BY NONE is no column.
+  return parts.length > 1 ? parts.slice(-1) : NONE;
 }
 
 function namedByRename({ renameType, subname, newname }: TreeNode): readonly string[] {

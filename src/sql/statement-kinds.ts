@@ -221,14 +221,18 @@ export function ownClassOf(type: string, body: TreeNode): QueryClass {
   }
 }
 
-/** The tables that DROP, COMMENT, SECURITY LABEL and their kin name as lists of strings rather than as relations. */
+/** The tables that DROP, COMMENT, OWNED BY and their kin name as lists of strings rather than as relations. */
 export function namedTables(type: string, body: TreeNode): string[] {
   switch (type) {
     case 'DropStmt':
       return listOf(body.objects).flatMap((object) => tableOf(body.removeType, object));
+    case 'AlterExtensionContentsStmt':
     case 'CommentStmt':
     case 'SecLabelStmt':
       return tableOf(body.objtype, body.object);
+    case 'AlterSeqStmt':
+    case 'CreateSeqStmt':
+      return listOf(body.options).flatMap((option) => tableOf('OBJECT_COLUMN', owner(option)));
     default:
       return [];
   }
@@ -245,6 +249,12 @@ function tableOf(objectType: unknown, object: unknown): string[] {
   if (PART_OBJECTS.has(objectType)) parts = parts.slice(0, -1);
   else if (!RELATION_OBJECTS.has(objectType)) return [];
   return parts.length === 0 ? [] : [parts.slice(-2).join('.')];
+}
+
+/** The column of OWNED BY, with its table; NONE is a name alone. */
+function owner(option: unknown): unknown {
+  const element = bodyOf(option, 'DefElem');
+  return element?.defname === 'owned_by' ? element.arg : null;
 }
 
 function createAlterDrop(object: string): string[] {

@@ -325,6 +325,13 @@ const DDL = cases('ddl', [
   ['grant role', 'grant a to b', { kinds: ['grant'] }],
   ['revoke', 'revoke select on t from u', { kinds: ['revoke'], tables: ['t'] }],
   ['comment on', "comment on column s.t.a is 'x'", { kinds: ['comment'], tables: ['s.t'] }],
+  [
+    'sequence given to a column',
+    'alter sequence q owned by s.t.a',
+    { kinds: ['alter_sequence'], tables: ['s.t', 'q'] },
+  ],
+  ['sequence of nobody', 'create sequence q owned by none', { kinds: ['create_sequence'], tables: ['q'] }],
+  ['table into an extension', 'alter extension e add table s.t', { kinds: ['alter_extension'], tables: ['s.t'] }],
   ['security label', "security label on table t is 'x'", { kinds: ['security_label'], tables: ['t'] }],
   ['alter system', "alter system set work_mem = '1GB'", { kinds: ['alter_system'] }],
   ['alter role', 'alter role r superuser', { kinds: ['alter_role'] }],

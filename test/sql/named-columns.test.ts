@@ -29,6 +29,8 @@ test.each([
   ['ALTER FOREIGN TABLE people ALTER ssn OPTIONS (ADD a $$b$$)', ['ssn']],
   ['ALTER TYPE address ADD ATTRIBUTE street text', ['street']],
   ["COMMENT ON COLUMN hr.people.ssn IS 'x'", ['ssn']],
+  ['ALTER SEQUENCE q OWNED BY hr.people.ssn', ['ssn']],
+  ['CREATE SEQUENCE q OWNED BY NONE', []],
   ["SECURITY LABEL ON COLUMN people.ssn IS 'x'", ['ssn']],
   ['CREATE TABLE q (a text REFERENCES people (ssn)) PARTITION BY LIST (a)', ['a', 'ssn']],
   ['CREATE TABLE q (a text, FOREIGN KEY (a) REFERENCES people (ssn), UNIQUE (a) INCLUDE (b))', ['a', 'b', 'ssn']],

@@ -142,7 +142,7 @@ class Passage implements Hold {
       if (limiter === null) continue;
       const key = this.#keyFor(limiter, hit);
       if (limiter.kind === 'concurrency') {
-        this.#want({ hit, limiter, key });
+        want(this.#wanted, { hit, limiter, key });
         continue;
       }
       if (this.#isResumed) continue;
@@ -152,7 +152,7 @@ class Passage implements Hold {
       if (dueMs > 0) this.#delayed.add(hit);
       longestMs = Math.max(longestMs, dueMs);
     }
-    this.#wanted.sort((left, right) => left.limiter.rank - right.limiter.rank || (left.key < right.key ? -1 : 1));
+    this.#wanted.sort(compareSlots);
     if (longestMs > 0) {
       return this.#wait((done) =>
         this.#gate.scheduler.after(longestMs, () => {
@@ -162,12 +162,6 @@ class Passage implements Hold {
       );
     }
     return this.#takeSlots(nowMs) ?? this.#wait(null);
-  }
-
-  /** Statements of one message run one after another, so they need one slot of a key together. */
-  #want(slot: WantedSlot): void {
-    if (!this.#wanted.some((other) => other.limiter === slot.limiter && other.key === slot.key))
-      this.#wanted.push(slot);
   }
 
   /** Null where a slot has to be waited for; the passage then goes on by itself. */
@@ -259,8 +253,12 @@ class Passage implements Hold {
     this.#endHeld(nowMs);
   }
 
-  #giveTokensBack(): void {
-    for (const { limiter, key } of this.#tokens.splice(0)) limiter.giveBack(key);
+  /** `only`: those of one limiter. */
+  #giveTokensBack(only: RateLimiter | null = null): void {
+    for (const taken of this.#tokens.splice(0)) {
+      if (only === null || taken.limiter === only) taken.limiter.giveBack(taken.key);
+      else this.#tokens.push(taken);
+    }
   }
 
   /** The virtual ones first: who takes over an enforced slot asks at once for those of rules that are observed. */
@@ -307,30 +305,42 @@ class Passage implements Hold {
 
   /** Limits in observe mode, each as though it alone were enforced: only what it would let through drains it. */
   #pretend(nowMs: number): void {
-    const seen: WantedSlot[] = [];
-    for (const hit of withoutNames(this.#verdict.observedLimits, this.#message)) {
-      const limiter = limiterOf(hit);
-      if (limiter === null) continue;
-      const key = this.#keyFor(limiter, hit);
-      if (limiter.kind === 'rate') {
-        if (this.#isResumed) continue;
-        if (limiter.take(key, nowMs) < 0) this.#report(hit, 'would_refuse');
-        else this.#tokens.push({ limiter, key });
-      } else if (!seen.some((other) => other.limiter === limiter && other.key === key)) {
-        seen.push({ hit, limiter, key });
-        this.#pretendSlot(hit, limiter, key, nowMs);
+    const observed = withoutNames(this.#verdict.observedLimits, this.#message);
+    for (const hits of Map.groupBy(observed, limiterOf).values()) {
+      const wanted: WantedSlot[] = [];
+      for (const hit of hits) {
+        const limiter = limiterOf(hit);
+        if (limiter === null) continue;
+        const key = this.#keyFor(limiter, hit);
+        if (limiter.kind === 'concurrency') want(wanted, { hit, limiter, key });
+        else if (this.#isResumed) continue;
+        else if (limiter.take(key, nowMs) >= 0) this.#tokens.push({ limiter, key });
+        else {
+          this.#report(hit, 'would_refuse');
+          this.#giveTokensBack(limiter);
+          break;
+        }
       }
+      this.#pretendSlots(wanted, nowMs);
     }
+  }
+
+  #pretendSlots(wanted: WantedSlot[], nowMs: number): void {
+    const before = this.#held.length;
+    const refused = wanted.sort(compareSlots).find((slot) => !this.#pretendSlot(slot, nowMs));
+    if (refused === undefined) return;
+    this.#report(refused.hit, 'would_refuse');
+    for (const held of this.#held.splice(before).reverse()) held.end(nowMs);
   }
 
   /**
    * A statement over a virtual limit runs all the same. Where it might have waited it stands in a virtual line: it would
-   * have been refused if no virtual slot came free within `wait_ms`, or before it ended.
+   * have been refused if no virtual slot came free within `wait_ms`, or before it ended. False: refused at once.
    */
-  #pretendSlot(hit: RuleHit, limiter: ConcurrencyLimiter, key: string, nowMs: number): void {
+  #pretendSlot({ hit, limiter, key }: WantedSlot, nowMs: number): boolean {
     if (limiter.tryTake(key, this.#owner)) {
       this.#hold(limiter, key, nowMs);
-      return;
+      return true;
     }
     const wouldRefuse = (): void => this.#report(hit, 'would_refuse');
     const deadlineMs = nowMs + limiter.waitMs;
@@ -346,16 +356,14 @@ class Passage implements Hold {
         return true;
       },
     };
-    if (limiter.waitMs === 0 || !limiter.enqueue(key, waiter)) {
-      wouldRefuse();
-      return;
-    }
+    if (limiter.waitMs === 0 || !limiter.enqueue(key, waiter)) return false;
     this.#held.push({
       end: (endMs) => {
         if (grantedMs !== null) limiter.release(key, this.#owner, endMs - grantedMs, endMs);
         else if (limiter.leave(key, waiter) && endMs > deadlineMs) wouldRefuse();
       },
     });
+    return true;
   }
 
   #keyFor(limiter: Limiter, hit: RuleHit): string {
@@ -363,6 +371,15 @@ class Passage implements Hold {
     const subject: Subject = this.#verdict.subject;
     return makeLimitKey(limiter.per, subject, hit.shape, tagsOf(this.#message, hit.shape));
   }
+}
+
+/** Statements of one message run one after another, so they need one slot of a key together. */
+function want(wanted: WantedSlot[], slot: WantedSlot): void {
+  if (!wanted.some((other) => other.limiter === slot.limiter && other.key === slot.key)) wanted.push(slot);
+}
+
+function compareSlots(left: WantedSlot, right: WantedSlot): number {
+  return left.limiter.rank - right.limiter.rank || (left.key < right.key ? -1 : 1);
 }
 
 function limiterOf(hit: RuleHit): Limiter | null {

@@ -44,6 +44,12 @@ class Bench {
     return this.gate.admit(this.judge(subject), messageOf(makeText({}, '', tags)), this.scheduler.nowMs());
   }
 
+  askTogether(user: string, fingerprints: readonly string[]): Admission {
+    const statements = fingerprints.flatMap((fingerprint) => makeText({ fingerprint }));
+    const verdict = this.ruleset.viewFor(makeSubject({ user })).judge(statements, statements.length > 1);
+    return this.gate.admit(verdict, messageOf(statements), this.scheduler.nowMs());
+  }
+
   count(outcome: string): number {
     return this.reports.filter((report) => report.endsWith(outcome)).length;
   }
@@ -403,21 +409,29 @@ describe('several limits', () => {
   });
 });
 
-/** Arrival times and durations of one client population. */
-const arrivals = fc.array(fc.record({ gapMs: fc.nat(40), runMs: fc.nat(120), user: fc.constantFrom('a', 'b') }), {
-  minLength: 20,
-  maxLength: 200,
-});
+/** Arrival times and durations of one client population, and the shapes of the statements in each message. */
+const arrivals = fc.array(
+  fc.record({
+    gapMs: fc.nat(40),
+    runMs: fc.nat(120),
+    user: fc.constantFrom('a', 'b'),
+    prints: fc.oneof(
+      { weight: 3, arbitrary: fc.constant<string[]>(['x']) },
+      fc.array(fc.constantFrom('x', 'y', 'z'), { minLength: 1, maxLength: 4 }),
+    ),
+  }),
+  { minLength: 20, maxLength: 200 },
+);
 
 function countRefusals(
   rule: LimitRule,
-  sequence: { gapMs: number; runMs: number; user: string }[],
+  sequence: { gapMs: number; runMs: number; user: string; prints: string[] }[],
 ): { enforced: number; observed: number } {
   const bench = new Bench(rule);
   let enforced = 0;
-  for (const { gapMs, runMs, user } of sequence) {
+  for (const { gapMs, runMs, user, prints } of sequence) {
     bench.scheduler.advanceTo(bench.scheduler.nowMs() + gapMs);
-    const admission = bench.ask({ user });
+    const admission = bench.askTogether(user, prints);
     if (admission.type === 'refused') enforced += 1;
     else if (admission.type === 'admitted' && admission.hold !== null) {
       const { hold } = admission;
@@ -433,6 +447,8 @@ describe('a limit in observe mode', () => {
     ['rate_limit', { action: 'rate_limit', rate_per_sec: 20, burst: 3, per: 'user' }],
     ['rate_limit with wait_ms', { action: 'rate_limit', rate_per_sec: 20, burst: 3, wait_ms: 120 }],
     ['max_concurrent', { action: 'max_concurrent', limit: 2, per: 'user' }],
+    ['max_concurrent per fingerprint', { action: 'max_concurrent', limit: 2, per: ['user', 'fingerprint'] }],
+    ['rate_limit per fingerprint', { action: 'rate_limit', rate_per_sec: 20, burst: 2, per: 'fingerprint' }],
   ])('counts for %s exactly what enforcement refuses of the same arrivals', (_, rule) => {
     let refused = 0;
     fc.assert(

@@ -225,9 +225,13 @@ export class Recorder {
 
   #plan(verdict: Verdict, nowMs: number): VerdictPlan {
     const observedKills: { index: number; timeoutMs: number }[] = [];
+    const timing = new Set<CompiledRule>();
     verdict.hits.forEach((hit, index) => {
       const timeoutMs = hit.rule.document.timeout_ms;
-      if (hit.isObserved && hit.effect === 'kill' && timeoutMs !== undefined) observedKills.push({ index, timeoutMs });
+      if (!hit.isObserved || hit.effect !== 'kill' || timeoutMs === undefined || timing.has(hit.rule)) return;
+      // A cancel ends the message as a whole: it counts once, for the first statement, as a kill does.
+      timing.add(hit.rule);
+      observedKills.push({ index, timeoutMs });
     });
     const plan: VerdictPlan = {
       cells: verdict.hits.map((hit) => this.matrix.resolve(verdict, hit.rule, hit.shape, nowMs)),

@@ -380,6 +380,33 @@ describe('a rule that observes', () => {
     },
   );
 
+  test('counts a message of several statements once, under the fingerprint that one that enforces counts', async () => {
+    const late = `SELECT pg_sleep(${(KILL_MS * 3) / 1_000})`;
+    const counted: unknown[] = [];
+    for (const mode of ['observe', 'enforce']) {
+      const timing = await startTestWeir({
+        postgres,
+        rules: `traffic_control:\n  rules: [{ name: all, mode: ${mode}, action: kill_after_ms, timeout_ms: ${KILL_MS} }]\n`,
+      });
+      const client = await WireClient.login(timing);
+      await client.query(`SELECT 'first'; ${late}; SELECT 'last' AS last`);
+      await client.query(`PREPARE p AS ${late}`);
+      await client.query('EXECUTE p');
+      await client.query('BEGIN');
+      await client.query(`DECLARE c CURSOR FOR ${late}`);
+      await client.query('FETCH c');
+      await client.end();
+      const answer = await fetch(`${timing.adminUrl}/observations?format=json`);
+      const { rows } = (await answer.json()) as {
+        rows: { fingerprint: string; killed: number; would_kill: number }[];
+      };
+      counted.push(Object.fromEntries(rows.map((row) => [row.fingerprint, row.killed + row.would_kill])));
+      expect(timing.control.rules.active.rules[0]?.counters[mode === 'observe' ? 'wouldKill' : 'killed']).toBe(3);
+      await timing.stop();
+    }
+    expect(counted[0]).toEqual(counted[1]);
+  });
+
   test.each<[string, (client: WireClient) => unknown]>([
     ['its client is reset', (client) => client.socket.resetAndDestroy()],
     ['its server process ends', (client) => postgres.query(`SELECT pg_terminate_backend(${client.processId})`)],

@@ -41,9 +41,10 @@ interface Scope {
 
 /**
  * `statement`: runs, and its kind counts. `part`: runs as a piece of a statement (subquery, arm of a UNION).
- * `quiet`: only mentioned (EXPLAIN without ANALYZE, the body of a view, rule or function).
+ * `planned`: does not run (EXPLAIN without ANALYZE), but planning calls functions that are marked as stable or immutable.
+ * `quiet`: only mentioned (the body of a view, rule or function).
  */
-type Role = 'statement' | 'part' | 'quiet';
+type Role = 'statement' | 'part' | 'planned' | 'quiet';
 
 interface Visit {
   readonly node: TreeNode;
@@ -88,11 +89,11 @@ class Walk {
   #visit(type: string | null, body: TreeNode, scope: Scope | null, role: Role): void {
     if (type?.endsWith('Stmt')) {
       if (role === 'statement') this.#kinds.add(kindOf(type, body));
-      if (role !== 'quiet') this.#strengthen(ownClassOf(type, body));
+      if (runs(role)) this.#strengthen(ownClassOf(type, body));
       for (const name of namedTables(type, body)) this.#tables.add(name);
     }
     if (type !== null) this.#addNames(type, body);
-    const inner: Role = role === 'quiet' ? 'quiet' : 'part';
+    const inner: Role = runs(role) ? 'part' : role;
     switch (type) {
       case 'SelectStmt':
         if (role === 'statement' && body.intoClause !== undefined) this.#kinds.add('create_table_as');
@@ -105,7 +106,7 @@ class Walk {
         this.#visitDml(type, body, scope, role);
         return;
       case 'ExplainStmt':
-        this.#push(body.query, scope, isAnalyzed(body) ? role : 'quiet');
+        this.#push(body.query, scope, isAnalyzed(body) || !runs(role) ? role : 'planned');
         return;
       case 'PrepareStmt':
       case 'DeclareCursorStmt':
@@ -174,9 +175,9 @@ class Walk {
   }
 
   #visitDml(type: string, body: TreeNode, scope: Scope | null, role: Role): void {
-    const inner: Role = role === 'quiet' ? 'quiet' : 'part';
+    const inner: Role = runs(role) ? 'part' : role;
     const hasOptionalWhere = type === 'UpdateStmt' || type === 'DeleteStmt';
-    if (hasOptionalWhere && role !== 'quiet' && body.whereClause === undefined) this.#isMissingWhere = true;
+    if (hasOptionalWhere && runs(role) && body.whereClause === undefined) this.#isMissingWhere = true;
     // The target is a real table even where a CTE has its name (setTargetTable, parse_clause.c).
     if (isTreeNode(body.relation)) this.#addTable(body.relation, null);
     this.#wholeRows.addReturned(body.returningClause);
@@ -203,7 +204,7 @@ class Walk {
       // Without RECURSIVE a query sees only the names before its own.
       const scope = withClause.recursive === true ? all : { names: new Set(earlier), outer };
       if (isTreeNode(cte.ctequery)) {
-        visits.push({ node: cte.ctequery, scope, role: role === 'quiet' ? 'quiet' : 'statement' });
+        visits.push({ node: cte.ctequery, scope, role: runs(role) ? 'statement' : role });
       }
       earlier.add(textOf(cte.ctename) ?? '');
     }
@@ -238,7 +239,9 @@ class Walk {
   #addFunction(parts: readonly string[], role: Role, known: ReadonlySet<string> | null = null): void {
     const name = parts.join('.');
     this.#functions.add(name);
-    if (role !== 'quiet' && known?.has(name) !== true) this.#strengthen(classOfFunction(parts));
+    if (role === 'quiet' || known?.has(name) === true) return;
+    const own = classOfFunction(parts);
+    if (runs(role) || own === 'unknown') this.#strengthen(own);
   }
 
   /**
@@ -303,6 +306,10 @@ const SKIP_IN_DML: ReadonlySet<string> = new Set(['withClause', 'relation']);
 // Names and types that a function's result is given.
 const SKIP_ALIASES: ReadonlySet<string> = new Set(['coldeflist']);
 const SAMPLING: ReadonlySet<string> = new Set(['system', 'bernoulli']);
+
+function runs(role: Role): boolean {
+  return role === 'statement' || role === 'part';
+}
 
 function isVisible(name: string, scope: Scope | null): boolean {
   for (let at = scope; at !== null; at = at.outer) if (at.names.has(name)) return true;

@@ -255,6 +255,10 @@ const HIDDEN_CODE = cases('unknown', [
   ['function in FROM', 'select * from f()', { functions: ['f'], tables: [] }],
   ['function in COPY', 'copy (select f()) to stdout', { kinds: ['copy', 'select'] }],
   ['function in EXPLAIN ANALYZE', 'explain analyze select f()', { kinds: ['explain', 'select'] }],
+  // Planning calls it, should it be marked as immutable or stable.
+  ['function in EXPLAIN', 'explain select f()', { kinds: ['explain'], functions: ['f'] }],
+  ['function in a CTE in EXPLAIN', 'explain with x as (select f()) select 1', { kinds: ['explain'], functions: ['f'] }],
+  ['operator of some schema in EXPLAIN', 'explain select 1 operator(s.+) 2', { kinds: ['explain'] }],
   ['PREPARE of a function', 'prepare p as select f()', { kinds: ['prepare', 'select'] }],
   ['operator in a schema', 'select 1 operator(public.+) 2', select],
   ['operator in a schema in front of ANY', 'select 1 operator(public.=) any (select 2)', select],
@@ -385,7 +389,7 @@ const LOOK_ALIKES = cases('read', [
   ['EXPLAIN (ANALYZE off)', 'explain (analyze off) delete from t', { kinds: ['explain'] }],
   ['EXPLAIN (ANALYZE 0)', 'explain (analyze 0) delete from t', { kinds: ['explain'] }],
   ['EXPLAIN (ANALYZE FALSE)', "explain (analyze 'FALSE') delete from t", { kinds: ['explain'] }],
-  ['EXPLAIN of a function', 'explain select f()', { kinds: ['explain'], functions: ['f'] }],
+  ["EXPLAIN of PostgreSQL's functions", "explain select nextval('q'), upper('a')", { kinds: ['explain'] }],
   ['EXPLAIN ANALYZE of a read', 'explain analyze select * from t', { kinds: ['explain', 'select'], tables: ['t'] }],
   ['CTE name is no table', 'with t as (select 1) select * from t', { tables: [] }],
   [

@@ -235,7 +235,7 @@ export class Recorder {
     });
     const plan: VerdictPlan = {
       cells: verdict.hits.map((hit) => this.matrix.resolve(verdict, hit.rule, hit.shape, nowMs)),
-      effects: verdict.hits.map((hit) => planEffect(hit, verdict)),
+      effects: planEffects(verdict),
       observedKills,
     };
     this.#plans.set(verdict, plan);
@@ -279,10 +279,21 @@ export class Recorder {
   }
 }
 
-function planEffect(hit: RuleHit, verdict: Verdict): PlannedEffect | null {
+function planEffects(verdict: Verdict): (PlannedEffect | null)[] {
+  const routing = verdict.hits.filter((hit) => hit.isObserved && hit.effect === 'route');
+  const whole = new Set<CompiledRule>();
+  for (const [rule, hits] of Map.groupBy(routing, (hit) => hit.rule)) {
+    const routed = new Set(hits.map((hit) => hit.shape));
+    // As an enforced one: a message goes where all of it goes, and nowhere when it is refused.
+    if (verdict.refusal === null && verdict.shapes.every((shape) => routed.has(shape))) whole.add(rule);
+  }
+  return verdict.hits.map((hit) => planEffect(hit, verdict, whole));
+}
+
+function planEffect(hit: RuleHit, verdict: Verdict, whole: ReadonlySet<CompiledRule>): PlannedEffect | null {
   if (hit.effect === 'deny') return hit.isObserved ? 'wouldRefuse' : null;
   if (hit.effect !== 'route') return null;
-  if (hit.isObserved) return 'wouldRoute';
+  if (hit.isObserved) return whole.has(hit.rule) ? 'wouldRoute' : null;
   const isTaken = verdict.refusal === null && verdict.route?.rule === hit.rule;
   return isTaken ? 'routed' : null;
 }

@@ -121,6 +121,23 @@ test('a route counts as routed only where the verdict takes it', () => {
   expect(rule.counters).toMatchObject({ matched: 2, routed: 1, wouldRoute: 0 });
 });
 
+test('a route in observe mode counts where the verdict would take it: not for a part of a message, nor for a refused one', () => {
+  const { recorder } = makeRecorder();
+  const rule = makeRule('replica', 'route', 'observe', { target: 'replica' });
+  const denial = makeRule('denial', 'deny');
+  const ruleset = makeRuleset('v1', 1, [rule, denial]);
+  const other = makeShape('other');
+  const hits = [makeHit(rule, shape, 'route')];
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), hits));
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), [...hits, ...hits]));
+  expect(rule.counters).toMatchObject({ matched: 3, wouldRoute: 3 });
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), hits, { shapes: [shape, other] }));
+  const refusal = { rule: 'denial', sqlstate: '42501', message: 'no', hint: null, retryAfterMs: null };
+  const refused = [...hits, makeHit(denial, shape, 'deny')];
+  recorder.recordVerdict(makeVerdict(ruleset, makeSubject(), refused, { refusal, refusedBy: denial }));
+  expect(rule.counters).toMatchObject({ matched: 5, wouldRoute: 3, routed: 0 });
+});
+
 test('a refusal in which no rule spoke is counted by its name, and one before judgement needs no verdict', () => {
   const { recorder } = makeRecorder();
   const refusal = { rule: 'default_action', sqlstate: '42501', message: 'no', hint: null, retryAfterMs: null };

@@ -56,6 +56,33 @@ describe('a statement that a rule routes to a replica', () => {
     expect(await simple(WHERE)).toEqual(['t']);
   });
 
+  test('counts in observe mode as it does when it is enforced, in messages of several statements, too', async () => {
+    const counted: (number | undefined)[] = [];
+    for (const mode of ['observe', 'enforce'] as const) {
+      const routing = await startTestWeir({
+        postgres,
+        rules: `traffic_control:
+  rules:
+    - { name: secrets, match: { tables: secrets }, action: deny, priority: -1 }
+    - { name: reads, mode: ${mode}, match: { query_class: read }, action: route_replica }\n`,
+      });
+      await login(routing);
+      await simple('SELECT 1');
+      await simple('SELECT 2; SELECT 3');
+      await simple("SELECT 4; SET work_mem = '2MB'");
+      await simple('PREPARE four AS SELECT 4');
+      await simple('EXECUTE four');
+      await simple('SELECT * FROM secrets');
+      await client.end();
+      const counters = routing.control.rules.active.rules.find(({ name }) => name === 'reads')?.counters;
+      expect(counters?.matched).toBe(8);
+      counted.push(mode === 'observe' ? counters?.wouldRoute : counters?.routed);
+      await routing.stop();
+    }
+    await login();
+    expect(counted[0]).toBe(counted[1]);
+  });
+
   test('is answered message by message as a single server answers it', async () => {
     const program = [
       frontend.query('SELECT 1 AS one, NULL AS two'),

@@ -152,8 +152,13 @@ export class Connection {
 
   /** The gate has opened. In the middle of what a server says, the queue of owed replies is not settled yet. */
   proceed(): void {
-    if (this.#isServerTurn) this.#mustProceed = true;
-    else this.client.proceed();
+    if (this.#isServerTurn) {
+      this.#mustProceed = true;
+      return;
+    }
+    this.client.proceed();
+    // What ended was no answer of a server. A message may still be looked at, further up.
+    if (this.#isDraining) setImmediate(() => this.#closeWhenQuiet());
   }
 
   // Back-pressure: a side is read only while the other takes what comes.
@@ -305,8 +310,9 @@ export class Connection {
   /** A replication stream never comes to an end by itself: it is cut off. */
   #closeWhenQuiet(): void {
     if (this.isClosing) return;
-    const isQuiet = this.session.isQuiet && !this.session.isTransactionAhead && this.gate.isOpen;
-    if (isQuiet || this.copyIn.isBothWays) this.fail('shutting_down', null);
+    const { isQuiet, isTransactionAhead, isUnitOpen } = this.session;
+    const isDone = isQuiet && !isTransactionAhead && !isUnitOpen && this.gate.isOpen;
+    if (isDone || this.copyIn.isBothWays) this.fail('shutting_down', null);
   }
 
   /** DELETE /sessions/{id}: what runs is cancelled too, or it would go on without anybody to hear of it. */

@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { stringify } from 'yaml';
 import { waitFor, withDeadline } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { sharedPostgres } from '../support/shared-postgres.ts';
@@ -83,6 +84,51 @@ describe('SIGTERM', () => {
       expect(await Promise.all([lastError(early), lastError(late)])).toMatchObject([{ C: '57P01' }, { C: '57P01' }]);
       expect(await weir.exit()).toBe(0);
       await expect(WireClient.login(weir)).rejects.toThrow();
+    } finally {
+      await weir.stop();
+    }
+  });
+
+  test('sends home at the end of their work who was killed, cancelled while waiting, or has flushed and not synced', async () => {
+    const rules = stringify({
+      traffic_control: {
+        rules: [
+          { name: 'slow', match: { query_regex: 'late' }, action: 'kill_after_ms', timeout_ms: 1_500 },
+          { name: 'rare', match: { query_regex: 'rare' }, action: 'rate_limit', rate_per_sec: 0.02, wait_ms: 60_000 },
+        ],
+      },
+    });
+    const weir = await spawnWeir({ postgres, rules, configuration: { limits: { drain_ms: 60_000 } } });
+    try {
+      const idle = await WireClient.login(weir);
+      const killed = await WireClient.login(weir);
+      const waiting = await WireClient.login(weir);
+      const flushing = await WireClient.login(weir);
+      await waiting.query('SELECT 1 AS rare');
+      waiting.send(frontend.query('SELECT 2 AS rare'));
+      await waitFor(
+        async () => (await (await fetch(`${weir.adminUrl}/sessions?state=waiting`)).text()).includes('"total":1'),
+        5_000,
+        () => 'nobody waits',
+      );
+      flushing.send(Buffer.concat([frontend.parse('SELECT 3'), frontend.bind(), frontend.execute(), frontend.flush()]));
+      await flushing.readUntil('C');
+      killed.send(frontend.query('SELECT pg_sleep(60) AS late'));
+      weir.signal('SIGTERM');
+      expect(await lastError(idle)).toMatchObject({ C: '57P01' });
+      const late = await killed.readUntilReady();
+      expect(readFields(late.find((message) => message.type === 'E')?.body ?? Buffer.alloc(0)).C).toBe('57014');
+      expect(await lastError(killed)).toMatchObject({ C: '57P01' });
+      const list = (await (await fetch(`${weir.adminUrl}/sessions?state=waiting`)).json()) as {
+        sessions: { id: number }[];
+      };
+      await fetch(`${weir.adminUrl}/sessions/${list.sessions[0]?.id}/cancel`, { method: 'POST' });
+      expect((await waiting.readUntilReady()).map((message) => message.type)).toEqual(['E', 'Z']);
+      expect(await lastError(waiting)).toMatchObject({ C: '57P01' });
+      flushing.send(frontend.sync());
+      expect((await flushing.readUntilReady()).map((message) => message.type)).toEqual(['Z']);
+      expect(await lastError(flushing)).toMatchObject({ C: '57P01' });
+      expect(await weir.exit()).toBe(0);
     } finally {
       await weir.stop();
     }

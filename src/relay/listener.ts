@@ -11,9 +11,14 @@ import type { RelayContext } from './context.ts';
 import { type Greeted, Greeting } from './greeting.ts';
 import { beginLogin } from './steps/login.ts';
 
+/** After the deadline of a drain: how long clients may still take what is to be said to them. */
+const LAST_WORDS_MS = 500;
+
 export class Listener {
   readonly #context: RelayContext;
   readonly #connections = new Map<number, Connection>();
+  /** Of closed connections: the last that was said has not gone out yet. */
+  readonly #parting = new Set<Socket>();
   readonly #greeting = new Set<Greeting>();
   readonly #servers: Server[] = [];
   readonly #cancels: CancelCarrier;
@@ -61,15 +66,16 @@ export class Listener {
 
   /**
    * Sends idle clients home at once and busy ones at the end of their transaction, and whoever is left after `deadlineMs`.
-   * Resolves when all are gone.
+   * Resolves when all are gone, and have taken what was said to them.
    */
   async drain(deadlineMs: number): Promise<void> {
     this.#isDraining = true;
     for (const greeting of this.#greeting) greeting.destroy();
     for (const connection of this.#connections.values()) connection.drain();
-    if (this.#connections.size === 0) return;
+    if (this.#isEmpty) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => {
+      let timer = setTimeout(() => {
+        timer = setTimeout(resolve, LAST_WORDS_MS);
         for (const connection of this.#connections.values()) connection.fail('shutting_down', null);
       }, deadlineMs);
       this.#onEmpty = () => {
@@ -77,6 +83,23 @@ export class Listener {
         resolve();
       };
     });
+  }
+
+  get #isEmpty(): boolean {
+    return this.#connections.size === 0 && this.#parting.size === 0;
+  }
+
+  /** The connection is closed; its client may not have taken all that was written to it yet. */
+  #part(id: number, socket: Socket): void {
+    this.#connections.delete(id);
+    if (!socket.destroyed) {
+      this.#parting.add(socket);
+      socket.once('close', () => {
+        this.#parting.delete(socket);
+        if (this.#isEmpty) this.#onEmpty?.();
+      });
+    }
+    if (this.#isEmpty) this.#onEmpty?.();
   }
 
   #makeServer(isUnix: boolean): Server {
@@ -118,8 +141,7 @@ export class Listener {
     const connection = new Connection(id, socket, clientIp, transport, this.#context, () => {
       clearTimeout(timer);
       counters.currentClients--;
-      this.#connections.delete(id);
-      if (this.#connections.size === 0) this.#onEmpty?.();
+      this.#part(id, socket);
     });
     const spentMs = clock.monotonicMs() - acceptedAtMs;
     const timer = setTimeout(() => {

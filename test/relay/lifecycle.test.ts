@@ -134,6 +134,49 @@ describe('SIGTERM', () => {
     }
   });
 
+  test('does not cut off what a client has not read yet of the answer to its last statement', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'weir-sock-'));
+    const listen = { unix_socket_directory: folder };
+    const weir = await spawnWeir({ postgres, configuration: { listen, limits: { drain_ms: 60_000 } } });
+    const clients: WireClient[] = [];
+    /** Whether pgweir has taken the whole answer of so many rows from the server, though its client reads nothing. */
+    const isTaken = async (rows: number): Promise<boolean> => {
+      const client = await WireClient.login({ host: folder, port: weir.port });
+      clients.push(client);
+      client.socket.pause();
+      client.send(frontend.query(`SELECT repeat('x', 16000) FROM generate_series(1, ${rows})`));
+      for (let turn = 0; turn < 20; turn++) {
+        await sleep(25);
+        const { sessions } = (await (await fetch(`${weir.adminUrl}/sessions`)).json()) as {
+          sessions: { state: string }[];
+        };
+        if (sessions.at(-1)?.state === 'idle') return true;
+      }
+      client.destroy();
+      clients.pop();
+      return false;
+    };
+    try {
+      // The longest of them is taken by no system whole: its end is kept in pgweir.
+      let rows = 1;
+      while (await isTaken(rows)) rows++;
+      weir.signal('SIGTERM');
+      await sleep(1_000);
+      const answers = clients.map(async (client) => {
+        client.socket.resume();
+        const messages = await client.readUntilEnd();
+        return messages.map(({ type }) => type).join('');
+      });
+      const whole = clients.map((_, index) => `T${'D'.repeat(index + 1)}CZE`);
+      expect(await Promise.all(answers)).toEqual(whole);
+      expect(await weir.exit()).toBe(0);
+    } finally {
+      for (const client of clients) client.destroy();
+      await weir.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
   test('a second one ends it at once', async () => {
     const weir = await spawnWeir({ postgres, configuration: { limits: { drain_ms: 60_000 } } });
     try {

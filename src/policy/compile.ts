@@ -61,9 +61,7 @@ export function compileRuleset(document: RuleDocument, options: CompileOptions):
     throw new RuleDocumentError(problems);
   }
   compiled.sort((left, right) => (right.entry.priority ?? 0) - (left.entry.priority ?? 0) || left.index - right.index);
-  const previous = new Map<string, LiveRule>();
-  for (const rule of options.previous?.rules ?? []) if (rule instanceof LiveRule) previous.set(rule.name, rule);
-  const rules = compiled.map(({ entry, match }) => makeRule(entry, match, previous.get(entry.name)));
+  const rules = makeRules(compiled, options.previous ?? null);
   try {
     return new CompiledRuleset({
       version: hashVersion(document, rules),
@@ -78,6 +76,16 @@ export function compileRuleset(document: RuleDocument, options: CompileOptions):
     if (!(error instanceof RE2JSException)) throw error;
     throw new RuleDocumentError([problemAt(['traffic_control', 'rules'], error.message)]);
   }
+}
+
+/** A function by itself: what matchers keep of the one above must not lead to the rules before these, and so to all before. */
+function makeRules(
+  compiled: readonly { readonly entry: RuleDocumentEntry; readonly match: CompiledMatch }[],
+  before: Ruleset | null,
+): LiveRule[] {
+  const previous = new Map<string, LiveRule>();
+  for (const rule of before?.rules ?? []) if (rule instanceof LiveRule) previous.set(rule.name, rule);
+  return compiled.map(({ entry, match }) => makeRule(entry, match, previous.get(entry.name)));
 }
 
 function makeRule(entry: RuleDocumentEntry, match: CompiledMatch, previous: LiveRule | undefined): LiveRule {

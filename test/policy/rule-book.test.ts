@@ -1,5 +1,8 @@
 // The rule book: one pointer, all or nothing, with a history to go back to.
 
+import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { RuleDocumentError } from '../../src/policy/document.ts';
 import { findLint } from '../../src/policy/lint.ts';
@@ -202,4 +205,25 @@ describe('a subscriber', () => {
 
 test('a book cannot be opened with bad rules', () => {
   expect(() => new RuleBook(BAD, 'rules.yaml')).toThrow('rules.yaml:6:15');
+});
+
+describe('memory', () => {
+  /** In a function of its own, so that nothing here holds the ruleset. */
+  function postAndWatch(name: string): WeakRef<object> {
+    const match = 'match: { user: ann, query_regex: "a.*b", not: { database: shop } }';
+    book.post(`traffic_control: { rules: [{ name: ${name}, ${match}, action: deny }] }`, 'POST /rules', BY);
+    return new WeakRef(book.active.rules[0] ?? {});
+  }
+
+  test('rules that were replaced are let go', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const replaced = ['a', 'b', 'c', 'd'].map(postAndWatch);
+    postAndWatch('e');
+    for (let turn = 0; turn < 20 && replaced.some((rule) => rule.deref() !== undefined); turn++) {
+      await sleep(10);
+      collect();
+    }
+    expect(replaced.map((rule) => rule.deref())).toEqual(replaced.map(() => undefined));
+  });
 });

@@ -6,7 +6,7 @@ import { waitFor } from '../support/deadline.ts';
 import * as frontend from '../support/frontend-messages.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { transcribe } from '../support/transcript.ts';
-import { WireClient } from '../support/wire-client.ts';
+import { type LoginOptions, WireClient } from '../support/wire-client.ts';
 import { type PoolGround, startPoolGround } from './pool-ground.ts';
 
 /** Of its own: what logins depend on is changed here. */
@@ -345,4 +345,44 @@ test('an application_name that the server keeps otherwise is told, and told afte
     await direct.end();
     for (let round = 0; round < 2; round++) expect(await hear((await ground.login(options)).wire)).toEqual(expected);
   }
+});
+
+test('RESET inside of code leads to the own application_name, whoever opened the connection', async () => {
+  await postgres.query(`CREATE FUNCTION reset_all() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RESET ALL; END $$;
+    CREATE FUNCTION give_name(name text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+      EXECUTE format('SET application_name = %L', name); END $$`);
+  ground = await startPoolGround(postgres, { size: 1 });
+  const named = (name: string): LoginOptions => ({ parameters: { application_name: name } });
+  const opener = await ground.login(named('of the opener'));
+  const { wire } = await ground.login(named('own'));
+  const look = async (): Promise<readonly (string | null | undefined)[]> => {
+    await opener.wire.rows('SELECT 1');
+    const [[name] = []] = await wire.rows('SHOW application_name');
+    return [name, wire.parameters.get('application_name')];
+  };
+  const resets = [
+    'SELECT reset_all()',
+    'DO $$ BEGIN RESET application_name; END $$',
+    "SELECT set_config('application_name', NULL, false)",
+    'BEGIN; DO $$ BEGIN SET application_name TO DEFAULT; END $$; COMMIT',
+  ];
+  for (const before of ['SELECT 1', "SET application_name = 'other'"])
+    for (const reset of resets) {
+      await wire.query(before);
+      await wire.query(reset);
+      expect(await look(), `${before}; ${reset}`).toEqual(['own', 'own']);
+    }
+  await wire.query("SELECT give_name('of the opener')");
+  expect(await look()).toEqual(['of the opener', 'of the opener']);
+});
+
+test('DISCARD ALL leads to the own application_name, also where something behind it fails before its Sync', async () => {
+  ground = await startPoolGround(postgres, { size: 1 });
+  const opener = await ground.login({ parameters: { application_name: 'of the opener' } });
+  const { wire } = await ground.login({ parameters: { application_name: 'own' } });
+  wire.send(frontend.extendedQuery('DISCARD ALL'), frontend.extendedQuery('SELECT 1/0'), frontend.sync());
+  await wire.readUntilReady();
+  await opener.wire.rows('SELECT 1');
+  expect(await wire.rows('SHOW application_name')).toEqual([['own']]);
+  expect(wire.parameters.get('application_name')).toBe('own');
 });

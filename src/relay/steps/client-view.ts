@@ -4,12 +4,19 @@ import type { Member } from '../../pool/member.ts';
 import { nameText } from '../../pool/server-pool.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import type { StatementFacts } from '../../sql/facts.ts';
+import { isBuiltin, TRACE } from '../../sql/traces.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import { makeParameterStatus } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { ServerSide } from '../server-side.ts';
 
 const TO_DEFAULT = /\bdefault$/i;
+const NAMES_IT = /application_name/i;
+/** In code, and as the value that set_config is given. */
+const LEADS_BACK = /\b(?:reset|default|null)\b/i;
+/** A value that was given in the session has the source 'session', one that RESET led back to has not. */
+const ASK_WHETHER_GIVEN = `SELECT source OPERATOR(pg_catalog.=) 'session' FROM pg_catalog.pg_show_all_settings()
+  WHERE name OPERATOR(pg_catalog.=) 'application_name'`;
 
 export class ClientView {
   readonly #connection: Connection;
@@ -23,6 +30,10 @@ export class ClientView {
   #isCommitted = false;
   /** In that transaction the server was given the client's name again: what undoes it leads back to another's. */
   #isUndoForeign = false;
+  /** Since the last ReadyForQuery code has run that may have done RESET. */
+  #hasRunCode = false;
+  /** It is by that alone that `#hasReset` is set: the code may have given that very name. */
+  #isByCode = false;
 
   constructor(connection: Connection, nameAtStartup: () => string) {
     this.#connection = connection;
@@ -40,8 +51,13 @@ export class ClientView {
   /** What a ParameterStatus of its server says to the client: RESET leads to the client's own name, not to another's. */
   word({ startupName }: Member<ServerSide>, name: string, value: string): string {
     const isForeign = name === 'application_name' && value === startupName && value !== this.#startupName;
-    const isOfReset = this.#hasReset || this.#isUndoForeign || this.#isResetting();
-    return isForeign && isOfReset ? this.#startupName : value;
+    if (!isForeign) return value;
+    if (this.#hasRunCode && !this.#hasReset) {
+      this.#hasReset = true;
+      this.#isLocal = false;
+      this.#isByCode = true;
+    }
+    return this.#hasReset || this.#isUndoForeign || this.#isResetting() ? this.#startupName : value;
   }
 
   /** The client hears of what is otherwise on that server than it was where it came from. */
@@ -55,8 +71,8 @@ export class ClientView {
     }
   }
 
-  /** That statement has been completed. */
-  noteDone(statement: StatementFacts): void {
+  /** That statement has been completed; `traces`: bits of TRACE, what it may have left. */
+  noteDone(statement: StatementFacts, traces: number): void {
     const { effect, shape } = statement;
     if (shape.kinds[0] === 'commit') {
       // Of one that has failed it undoes.
@@ -66,12 +82,18 @@ export class ClientView {
     } else if (resetsName(statement)) {
       this.#hasReset = true;
       this.#isLocal = effect?.type === 'set' && effect.isLocal;
-    } else if (effect?.type === 'set' && effect.name === 'application_name') this.#hasReset = false;
+      // It has ended its transaction, too: no error behind it undoes it.
+      this.#isCommitted ||= effect?.type === 'discard_all';
+    } else if (effect?.type === 'set' && effect.name === 'application_name') {
+      this.#hasReset = false;
+      this.#hasRunCode = false;
+    } else this.#hasRunCode ||= mayReset(statement, traces);
   }
 
   /** The server has undone what was done since. */
   noteError(): void {
     this.#hasReset = this.#isCommitted;
+    this.#hasRunCode = false;
   }
 
   /** RESET gave the server another client's name, of which the server says nothing where it had that name before. */
@@ -87,6 +109,7 @@ export class ClientView {
   /** In front of ReadyForQuery: the server had another client's name before RESET gave it that name, and says nothing. */
   noteReady(member: Member<ServerSide>): void {
     const { session, client } = this.#connection;
+    this.#hasRunCode = false;
     const isReset = this.#hasReset && member.applicationName === member.startupName;
     if (!isReset || this.applicationName === this.#startupName) return;
     session.setParameter('application_name', this.#startupName);
@@ -95,20 +118,26 @@ export class ClientView {
 
   /** It gets this one's again; in a transaction, too, which may end by undoing it. */
   async restore(pool: TransactionPool<ServerSide>, member: Member<ServerSide>): Promise<void> {
-    const { session } = this.#connection;
+    const { session, client } = this.#connection;
     const isInTransaction = session.status !== TRANSACTION.idle;
+    const isInDoubt = this.#isByCode && !isInTransaction;
+    this.#isByCode = false;
     const isLocal = this.#hasReset && this.#isLocal && isInTransaction;
     const isOfTransaction = this.#hasReset && !this.#isCommitted && !this.#isUndoForeign;
     this.#isUndoForeign = isInTransaction && !isOfTransaction;
     this.#hasReset = false;
     this.#isCommitted = false;
+    const isGiven = isInDoubt && (await pool.say(member, ASK_WHETHER_GIVEN)).rows[0]?.[0] === 't';
     // Not by a query, behind which the transaction's isolation could not be set any more.
-    await pool.say(member, nameText(this.applicationName, isLocal), session.status);
+    if (!isGiven) await pool.say(member, nameText(this.applicationName, isLocal), session.status);
     // A statement that the client has without a name is made again where it is used.
     member.side?.names.loseUnnamed();
     member.wasAsked = false;
     // As the server has it in the end: it drops what it cannot show.
     session.setParameter('application_name', member.applicationName);
+    if (!isGiven || this.#connection.isClosing) return;
+    client.outlet.write(makeParameterStatus('application_name', member.applicationName));
+    client.outlet.flush();
   }
 
   /** Old servers say so before the statement is complete. */
@@ -121,4 +150,11 @@ function resetsName({ effect, shape }: StatementFacts): boolean {
   if (effect?.type === 'discard_all') return true;
   if (effect?.type !== 'set' || (effect.name !== null && effect.name !== 'application_name')) return false;
   return shape.kinds[0] === 'reset' || TO_DEFAULT.test(shape.normalized);
+}
+
+/** Code that it runs may do RESET: what names it and none of those words gives it a value. */
+function mayReset({ shape, text }: StatementFacts, traces: number): boolean {
+  if ((traces & (TRACE.settings | TRACE.hidden)) === 0) return false;
+  if (NAMES_IT.test(text)) return LEADS_BACK.test(text);
+  return (traces & TRACE.hidden) !== 0 || !shape.functions.some((name) => isBuiltin(name, 'set_config'));
 }

@@ -219,9 +219,9 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
 
   noteStatement(statement: StatementFacts): void {
     this.#leavings.noteDone(statement);
-    if (statement.effect !== null || statement.shape.queryClass === 'transaction') {
+    if (!this.#isClean || statement.effect !== null || statement.shape.queryClass === 'transaction') {
       this.#isViewTouched = true;
-      this.#view.noteDone(statement);
+      this.#view.noteDone(statement, this.#isClean ? 0 : this.tracesOf(statement));
     }
     if (touchesDefinitions(statement)) this.#watchDefinitions().complete(statement);
   }

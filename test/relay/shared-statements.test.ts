@@ -641,6 +641,18 @@ describe.each([1, 2])('SQL PREPARE over %i server connections', (size) => {
     ]);
   });
 
+  test('may have a name beyond ASCII, whatever the encoding of its client', async () => {
+    const latin = (sql: string): Buffer => frontend.message('Q', Buffer.from(`${sql}\0`, 'latin1'));
+    await expectAlike([
+      [0, query("SET client_encoding = 'LATIN1'"), latin('BEGIN'), latin('PREPARE "caf\u00e9" AS SELECT 1')],
+      [0, latin('EXECUTE "caf\u00e9"'), latin('COMMIT'), latin('EXECUTE "caf\u00e9"')],
+      [0, latin('DEALLOCATE "caf\u00e9"'), latin('EXECUTE "caf\u00e9"')],
+      [1, query("SET client_encoding = 'SJIS'"), latin('BEGIN'), latin('PREPARE "\x83\x5c" AS SELECT 2')],
+      [1, latin('EXECUTE "\x83\x5c"'), latin('COMMIT'), latin('DEALLOCATE "\x83\x5c"')],
+      [0, query('SELECT 1')],
+    ]);
+  });
+
   test('is skipped with what it stands behind, up to the Sync and no further', async () => {
     await expectAlike([
       [0, parse('SELECT 1', 's'), sync()],

@@ -11,7 +11,7 @@ import { looksAtPrepared } from '../../sql/plain.ts';
 import { TRACE } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
-import { keepName } from '../../wire/reader.ts';
+import { isAscii, keepName } from '../../wire/reader.ts';
 import type { Connection } from '../connection.ts';
 import type { Run } from '../run.ts';
 import type { StatementCarrier } from './carry-statements.ts';
@@ -191,6 +191,8 @@ export class SqlNames {
     const names = this.#carrier.enter();
     if (names.at(statement.name) !== null) return;
     const { session } = this.#connection;
+    // What the server calls it then, the name does not tell.
+    if (session.clientEncoding !== 'UTF8' && !isAscii(statement.name)) return;
     statement.preparation = prepareText(text, lexingOf(session.clientEncoding, session.areStringsConforming));
     statement.circumstances = this.#surroundings.circumstances();
     if (owed.run?.kill) {

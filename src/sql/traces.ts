@@ -120,8 +120,8 @@ function textTraces(statement: StatementFacts, catalog: CatalogKnowledge): numbe
   if (shape.kinds[0] === 'do') return doTraces(text, catalog);
   const scan = scanBody(text);
   let traces = shapeTraces(statement, catalog);
-  const isCertain = readsText(shape) || (traces & RUNS_ARGUMENT) !== 0;
-  if (isCertain && runsFunctions(shape)) {
+  const isCertain = (traces & RUNS_ARGUMENT) !== 0;
+  if ((isCertain || readsText(shape)) && runsFunctions(shape)) {
     traces |= scan.traces & (TRACE.settings | TRACE.opaqueSetting | TRACE.seed);
   }
   if ((traces & RUNS_TEXT) === 0 || scan.strings === null) return traces;

@@ -275,6 +275,11 @@ describe('knowledge in doubt', () => {
     expect(traces('SELECT * FROM made_since', makeDoubtful(KNOWLEDGE, 0))).toBe('hidden');
   });
 
+  test('takes no value for code that nobody could read', () => {
+    const text = "SELECT set_config('app.greeting', 'it''s noon', false)";
+    expect(traces(text, makeDoubtful(KNOWLEDGE, 0))).toBe('settings hidden');
+  });
+
   test('is added to by definitions that mention what no question finds', () => {
     expect(nameTraces(definedTraces(read('CREATE FUNCTION f() RETURNS void RETURN setseed(0.5)')))).toEqual(['seed']);
     expect(definedTraces(read('CREATE FUNCTION f() RETURNS int RETURN 1'))).toBe(0);

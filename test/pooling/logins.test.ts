@@ -386,3 +386,14 @@ test('DISCARD ALL leads to the own application_name, also where something behind
   expect(await wire.rows('SHOW application_name')).toEqual([['own']]);
   expect(wire.parameters.get('application_name')).toBe('own');
 });
+
+test('RESET ALL leads to the own application_name, also where a transaction is pipelined behind it that fails', async () => {
+  ground = await startPoolGround(postgres, { size: 1 });
+  await ground.login({ parameters: { application_name: 'of the opener' } });
+  const { wire } = await ground.login({ parameters: { application_name: 'own' } });
+  wire.send(frontend.extendedQuery('RESET ALL'), frontend.sync(), frontend.extendedQuery('BEGIN'), frontend.sync());
+  await wire.readUntilReady(2);
+  for (const sql of ['SELECT 1/0', 'ROLLBACK', 'SHOW application_name'])
+    expect(transcribe(await wire.query(sql)).filter((line) => line.includes('opener'))).toEqual([]);
+  expect(wire.parameters.get('application_name')).toBe('own');
+});

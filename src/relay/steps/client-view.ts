@@ -14,9 +14,13 @@ const TO_DEFAULT = /\bdefault$/i;
 const NAMES_IT = /application_name/i;
 /** In code, and as the value that set_config is given. */
 const LEADS_BACK = /\b(?:reset|default|null)\b/i;
-/** A value that was given in the session has the source 'session', one that RESET led back to has not. */
-const ASK_WHETHER_GIVEN = `SELECT source OPERATOR(pg_catalog.=) 'session' FROM pg_catalog.pg_show_all_settings()
-  WHERE name OPERATOR(pg_catalog.=) 'application_name'`;
+/**
+ * A value that was given in the session has the source 'session', one that RESET led back to has not. As with a settlement
+ * (pool/settlement.ts), the client's own defaults do not count.
+ */
+const ASK_WHETHER_GIVEN = `BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE; SET LOCAL statement_timeout = 0;
+SELECT source OPERATOR(pg_catalog.=) 'session' FROM pg_catalog.pg_show_all_settings()
+  WHERE name OPERATOR(pg_catalog.=) 'application_name'; COMMIT`;
 
 export class ClientView {
   readonly #connection: Connection;
@@ -102,14 +106,16 @@ export class ClientView {
     // What is right now is the client's own from here on, however it came about.
     this.#hasReset &&= isWrong;
     this.#isCommitted &&= isWrong;
+    this.#isByCode &&= isWrong;
     if (this.#connection.session.status === TRANSACTION.idle) this.#isUndoForeign &&= isWrong;
     return isWrong;
   }
 
   /** In front of ReadyForQuery: the server had another client's name before RESET gave it that name, and says nothing. */
-  noteReady(member: Member<ServerSide>): void {
+  noteReady(member: Member<ServerSide>, status: number): void {
     const { session, client } = this.#connection;
     this.#hasRunCode = false;
+    if (status === TRANSACTION.idle) this.#isCommitted = this.#hasReset;
     const isReset = this.#hasReset && member.applicationName === member.startupName;
     if (!isReset || this.applicationName === this.#startupName) return;
     session.setParameter('application_name', this.#startupName);

@@ -231,7 +231,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   }
 
   noteReady(status: number): void {
-    if (this.#isViewTouched && this.#member?.side?.isPrimary === true) this.#view.noteReady(this.#member);
+    if (this.#isViewTouched && this.#member?.side?.isPrimary === true) this.#view.noteReady(this.#member, status);
     if (status === TRANSACTION.idle && this.#connection.session.isQuiet) this.#definitions?.end();
   }
 

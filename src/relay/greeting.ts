@@ -10,7 +10,7 @@ import { adoptSocket, feedInlet, Inlet } from '../base/inlet.ts';
 import { PLAIN_TRANSPORT, type Transport } from '../base/transport.ts';
 import type { AcceptedTls, TlsAcceptor } from '../tls/acceptor.ts';
 import { HANDSHAKE_RECORD } from '../tls/protocol.ts';
-import { readStartupPacket, type StartupPacket } from '../wire/startup.ts';
+import { readStartupPacket, type StartupMessage, type StartupPacket } from '../wire/startup.ts';
 import { makeErrorResponse, makeNegotiateProtocolVersion, makeOldErrorResponse } from '../wire/writer.ts';
 import type { RelayContext } from './context.ts';
 
@@ -27,9 +27,9 @@ export interface Greeted {
   readonly inlet: Inlet;
   readonly clientIp: string;
   readonly transport: Transport;
-  readonly packet: Extract<StartupPacket, { type: 'startup' }>;
-  /** The startup packet as it came. */
-  readonly startup: Buffer;
+  readonly startup: StartupMessage;
+  /** The startup message as it came. */
+  readonly packet: Buffer;
   /** What came behind it already. */
   readonly rest: Buffer;
   refuse(code: ErrorCode, detail: string | null): void;
@@ -242,9 +242,9 @@ export class Greeting {
     socket.resume();
   }
 
-  #admit(packet: Greeted['packet'], end: number): void {
+  #admit(startup: StartupMessage, end: number): void {
     const { acceptor, clientIp, onStartup } = this.#options;
-    const { major, minor, parameters } = packet;
+    const { major, minor, parameters } = startup;
     if (major !== 3) {
       this.#isOldClient = major === 1 || major === 2;
       this.#refuse('unsupported_protocol', `${major}.${minor}: server supports 3.0 to 3.2`);
@@ -252,7 +252,7 @@ export class Greeting {
     }
     if ((parameters.get('user') ?? '') === '') {
       // In this order, as the server would.
-      const negotiation = negotiate(packet);
+      const negotiation = negotiate(startup);
       if (negotiation !== null) this.#socket.write(negotiation);
       this.#refuse('no_user', null);
       return;
@@ -272,8 +272,8 @@ export class Greeting {
       inlet: this.#inlet,
       clientIp,
       transport: this.#transport,
-      packet,
-      startup: this.#early.subarray(0, end),
+      startup,
+      packet: this.#early.subarray(0, end),
       rest: this.#early.subarray(end),
       refuse: this.#refuse,
     });
@@ -281,7 +281,7 @@ export class Greeting {
 }
 
 /** What a server tells a client that wants more than 3.2 has, or null. */
-function negotiate({ minor, parameters }: Greeted['packet']): Buffer | null {
+function negotiate({ minor, parameters }: StartupMessage): Buffer | null {
   const unknownOptions = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
   if (minor <= NEWEST_MINOR && unknownOptions.length === 0) return null;
   return makeNegotiateProtocolVersion(Math.min(minor, NEWEST_MINOR), unknownOptions);

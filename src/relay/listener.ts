@@ -125,7 +125,7 @@ export class Listener {
     );
   }
 
-  #admit({ socket, acceptedAtMs, inlet, clientIp, transport, packet, startup, rest, refuse }: Greeted): void {
+  #admit({ socket, acceptedAtMs, inlet, clientIp, transport, startup, packet, rest, refuse }: Greeted): void {
     const { counters, settings, clock, log } = this.#context;
     if (this.#isDraining) {
       refuse('shutting_down', null);
@@ -149,7 +149,7 @@ export class Listener {
     }, settings.limits.loginTimeoutMs - spentMs);
     this.#connections.set(id, connection);
     connection.client.start(rest, inlet);
-    beginLogin(connection, this.#context, packet, startup).catch((error: unknown) => {
+    beginLogin(connection, this.#context, startup, packet).catch((error: unknown) => {
       log.error({ session: id, error }, 'login failed in an unforeseen way');
       connection.fail('internal', null);
     });

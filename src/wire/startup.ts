@@ -12,13 +12,16 @@ const CUT_NAMES: ReadonlySet<string> = new Set(['user', 'database']);
 const MIN_CANCEL_BYTES = 12 + 1;
 const MAX_CANCEL_BYTES = 12 + 256;
 
+/** What a client wants to speak, and who it says it is. */
+export interface StartupMessage {
+  readonly type: 'startup';
+  readonly major: number;
+  readonly minor: number;
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
 export type StartupPacket =
-  | {
-      readonly type: 'startup';
-      readonly major: number;
-      readonly minor: number;
-      readonly parameters: ReadonlyMap<string, string>;
-    }
+  | StartupMessage
   | { readonly type: 'ssl_request' }
   | { readonly type: 'gssenc_request' }
   /** `key` is process id and secret as sent, one to one as Latin-1. */

@@ -8,7 +8,7 @@ import { listMechanisms, ScramServer } from '../../auth/scram-server.ts';
 import type { LoginSecret, ScramVerifier, Verifier } from '../../auth/verifier.ts';
 import type { Settings } from '../../config/settings.ts';
 import { findNul } from '../../wire/reader.ts';
-import type { StartupPacket } from '../../wire/startup.ts';
+import type { StartupMessage } from '../../wire/startup.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { LoginDialogue, makeAuthenticationRequest } from './login-dialogue.ts';
@@ -16,7 +16,6 @@ import { LoginDialogue, makeAuthenticationRequest } from './login-dialogue.ts';
 const ASK = { md5: 5, sasl: 10, saslContinue: 11, saslFinal: 12 } as const;
 const SALT_BYTES = 4;
 
-type Startup = Extract<StartupPacket, { type: 'startup' }>;
 type Proven = Omit<ClientProof, 'isNegotiated'>;
 
 export interface ClientProof {
@@ -31,7 +30,7 @@ export interface ClientProof {
 export async function proveClient(
   connection: Connection,
   context: RelayContext,
-  startup: Startup,
+  startup: StartupMessage,
 ): Promise<ClientProof> {
   const { user } = connection.session.subject;
   const { auth } = context.settings;

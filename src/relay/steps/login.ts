@@ -10,7 +10,7 @@ import type { Lease } from '../../pool/server-connection.ts';
 import { readReplicationMode } from '../../session/replication-mode.ts';
 import { readBackendKey } from '../../wire/backend.ts';
 import { BACKEND } from '../../wire/codes.ts';
-import type { StartupPacket } from '../../wire/startup.ts';
+import type { StartupMessage } from '../../wire/startup.ts';
 import { makeAuthenticationOk, makeErrorResponse } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
@@ -26,13 +26,11 @@ import { joinPool } from './shared-login.ts';
 const ASKS = { ok: 0, sasl: 10, saslFinal: 12 } as const;
 const INVALID_PASSWORD = '28P01';
 
-type Startup = Extract<StartupPacket, { type: 'startup' }>;
-
 /** Begins the session: reaches the primary and starts or does the login there. Ends the connection where that fails. */
 export async function beginLogin(
   connection: Connection,
   context: RelayContext,
-  startup: Startup,
+  startup: StartupMessage,
   packet: Buffer,
 ): Promise<void> {
   const user = startup.parameters.get('user') ?? '';
@@ -71,7 +69,7 @@ export async function beginLogin(
 async function logInForClient(
   connection: Connection,
   context: RelayContext,
-  startup: Startup,
+  startup: StartupMessage,
   packet: Buffer,
 ): Promise<void> {
   const { settings, cancelKeys, users } = context;

@@ -10,7 +10,7 @@ import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import { keepApplicationName } from '../../session/application-name.ts';
 import { readParameterStatus } from '../../wire/backend.ts';
 import { BACKEND } from '../../wire/codes.ts';
-import type { StartupPacket } from '../../wire/startup.ts';
+import type { StartupMessage } from '../../wire/startup.ts';
 import { makeBackendKeyData, makeParameterStatus } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
@@ -19,14 +19,12 @@ import { makeReplicaStartup } from './replica-startup.ts';
 import { SharedServers } from './shared-servers.ts';
 import { SharedTargets } from './shared-targets.ts';
 
-type Startup = Extract<StartupPacket, { type: 'startup' }>;
-
 /** Throws LoginRefused with the server's words, or WeirError. */
 export async function joinPool(
   connection: Connection,
   context: RelayContext,
   pool: TransactionPool<ServerSide>,
-  startup: Startup,
+  startup: StartupMessage,
   packet: Buffer,
   secret: LoginSecret,
 ): Promise<Welcome> {

@@ -1,14 +1,13 @@
 // Logs in to a server, on a client's behalf or to look a user up: pgweir's own conversation, never the clients' data path.
 // It speaks the version and the options of the startup packet it is given, and keeps the server's words as they are.
 
+import type { LoginSecret } from '../auth/verifier.ts';
 import { describeError, WeirError } from '../base/errors.ts';
 import { readBackendKey, readErrorField, readParameterStatus } from '../wire/backend.ts';
-import { BACKEND } from '../wire/codes.ts';
+import { AUTHENTICATION, BACKEND } from '../wire/codes.ts';
 import { BackendMessages } from './backend-messages.ts';
-import { type LoginSecret, PasswordAnswers } from './password-answers.ts';
+import { PasswordAnswers } from './password-answers.ts';
 import type { Lease } from './server-connection.ts';
-
-const AUTHENTICATION_OK = 0;
 
 /** What a server told while it let us in. */
 export interface Welcome {
@@ -171,7 +170,7 @@ class Conversation {
     if (message.length < 9)
       throw new WeirError('target_protocol_violation', 'an authentication request without a code');
     const code = message.readInt32BE(5);
-    if (code !== AUTHENTICATION_OK) {
+    if (code !== AUTHENTICATION.ok) {
       const answer = await this.#answers.answer(code, message.subarray(9));
       if (answer !== null) this.#lease.socket.write(answer);
       return;

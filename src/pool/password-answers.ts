@@ -7,10 +7,7 @@ import { SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramClient } from '../auth/scram.ts
 import type { LoginSecret } from '../auth/verifier.ts';
 import { WeirError } from '../base/errors.ts';
 import type { Transport } from '../base/transport.ts';
-
-export type { LoginSecret } from '../auth/verifier.ts';
-
-const REQUEST = { cleartext: 3, md5: 5, sasl: 10, saslContinue: 11, saslFinal: 12 } as const;
+import { AUTHENTICATION } from '../wire/codes.ts';
 
 export class PasswordAnswers {
   readonly #user: string;
@@ -32,15 +29,15 @@ export class PasswordAnswers {
    */
   async answer(code: number, body: Buffer): Promise<Buffer | null> {
     switch (code) {
-      case REQUEST.cleartext:
+      case AUTHENTICATION.cleartext:
         return serialize.password(this.#cleartext());
-      case REQUEST.md5:
+      case AUTHENTICATION.md5:
         return serialize.password(makeMd5Answer(this.#md5Hash(), body.subarray(0, 4)));
-      case REQUEST.sasl:
+      case AUTHENTICATION.sasl:
         return this.#beginScram(body.toString('latin1').split('\0'));
-      case REQUEST.saslContinue:
+      case AUTHENTICATION.saslContinue:
         return serialize.sendSCRAMClientFinalMessage(await this.#begunScram().final(body.toString('latin1')));
-      case REQUEST.saslFinal:
+      case AUTHENTICATION.saslFinal:
         this.#begunScram().verify(body.toString('latin1'));
         return null;
       default:

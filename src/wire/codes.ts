@@ -49,6 +49,9 @@ export const BACKEND = {
   negotiateProtocolVersion: 0x76, // v
 } as const;
 
+/** Codes of Authentication messages: what the server asks for. Source: PostgreSQL documentation, "Message Formats". */
+export const AUTHENTICATION = { ok: 0, cleartext: 3, md5: 5, sasl: 10, saslContinue: 11, saslFinal: 12 } as const;
+
 /** What a Describe or Close is about. */
 export const NAMED = { portal: 0x50, statement: 0x53 } as const;
 

@@ -1,7 +1,7 @@
 // The messages that pgweir says itself, built byte by byte: errors, the end of a login it did on the client's behalf, and
 // the few frontend messages that stand in for a refused one.
 
-import { BACKEND, FRONTEND, REQUEST, TRANSACTION } from './codes.ts';
+import { AUTHENTICATION, BACKEND, FRONTEND, REQUEST, TRANSACTION } from './codes.ts';
 import type { Broken } from './framer.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -49,9 +49,14 @@ export function makeOldErrorResponse(message: string): Buffer {
   return Buffer.concat([Buffer.from([BACKEND.error]), cstring(`FATAL:  ${message}\n`)]);
 }
 
-export function makeAuthenticationOk(): Buffer {
-  return makeMessage(BACKEND.authentication, Buffer.from([0, 0, 0, 0]));
+/** @param body what stands behind the code */
+export function makeAuthentication(code: (typeof AUTHENTICATION)[keyof typeof AUTHENTICATION], body: Buffer): Buffer {
+  const head = Buffer.alloc(4);
+  head.writeInt32BE(code, 0);
+  return makeMessage(BACKEND.authentication, Buffer.concat([head, body]));
 }
+
+export const AUTHENTICATION_OK = makeAuthentication(AUTHENTICATION.ok, EMPTY);
 
 /** @param name as Latin-1, one to one */
 export function makeParameterStatus(name: string, value: string): Buffer {

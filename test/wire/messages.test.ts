@@ -73,7 +73,7 @@ describe('writing', () => {
   const ascii = (text: string): string => Buffer.from(text, 'latin1').toString('hex');
 
   test.each([
-    ['AuthenticationOk', writer.makeAuthenticationOk(), `520000000800000000`],
+    ['AuthenticationOk', writer.AUTHENTICATION_OK, `520000000800000000`],
     ['Query', writer.makeQuery('SELECT 1'), `510000000d${ascii('SELECT 1')}00`],
     ['Parse', writer.makeParse('n\xe9', 'X'), `500000000b6ee90058000000`],
     ['Close', writer.makeCloseStatement('n'), `4300000007536e00`],

@@ -2,7 +2,6 @@
 // go wrong on the way is answered as PostgreSQL answers it (CheckSASLAuth, recv_password_packet).
 
 import { AuthRefused, refusePassword } from '../../auth/auth-refused.ts';
-import { BACKEND } from '../../wire/codes.ts';
 import type { Broken } from '../../wire/framer.ts';
 import type { Connection } from '../connection.ts';
 import { GATE } from '../gate.ts';
@@ -97,14 +96,4 @@ export class LoginDialogue {
     this.#question = null;
     question?.reject(error);
   }
-}
-
-/** Authentication… with that code. Source: PostgreSQL documentation, "Message Formats". */
-export function makeAuthenticationRequest(code: number, body: Buffer): Buffer {
-  const message = Buffer.allocUnsafe(HEADER_BYTES + 4 + body.length);
-  message[0] = BACKEND.authentication;
-  message.writeInt32BE(8 + body.length, 1);
-  message.writeInt32BE(code, HEADER_BYTES);
-  body.copy(message, HEADER_BYTES + 4);
-  return message;
 }

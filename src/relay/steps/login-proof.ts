@@ -7,13 +7,14 @@ import { isMd5Answer } from '../../auth/md5.ts';
 import { listMechanisms, ScramServer } from '../../auth/scram-server.ts';
 import type { LoginSecret, ScramVerifier, Verifier } from '../../auth/verifier.ts';
 import type { Settings } from '../../config/settings.ts';
+import { AUTHENTICATION } from '../../wire/codes.ts';
 import { findNul } from '../../wire/reader.ts';
 import type { StartupMessage } from '../../wire/startup.ts';
+import { makeAuthentication } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
-import { LoginDialogue, makeAuthenticationRequest } from './login-dialogue.ts';
+import { LoginDialogue } from './login-dialogue.ts';
 
-const ASK = { md5: 5, sasl: 10, saslContinue: 11, saslFinal: 12 } as const;
 const SALT_BYTES = 4;
 
 type Proven = Omit<ClientProof, 'isNegotiated'>;
@@ -85,7 +86,7 @@ function checkCertificate(connection: Connection, map: Settings['auth']['certifi
 
 async function proveByMd5(dialogue: LoginDialogue, context: RelayContext, user: string, hash: string): Promise<Proven> {
   const salt = randomBytes(SALT_BYTES);
-  const body = await dialogue.ask(makeAuthenticationRequest(ASK.md5, salt), 'password');
+  const body = await dialogue.ask(makeAuthentication(AUTHENTICATION.md5, salt), 'password');
   const nul = findNul(body, 0, body.length);
   if (nul < 0 || nul !== body.length - 1) throw new AuthRefused('08P01', 'invalid password packet size');
   if (body.length === 1) throw new AuthRefused('28P01', 'empty password returned by client');
@@ -102,7 +103,7 @@ async function proveByScram(
   const { user } = connection.session.subject;
   const { serverEndPoint } = connection.transport;
   const mechanisms = Buffer.from(`${listMechanisms(serverEndPoint).join('\0')}\0\0`);
-  let body = await dialogue.ask(makeAuthenticationRequest(ASK.sasl, mechanisms), 'SASL');
+  let body = await dialogue.ask(makeAuthentication(AUTHENTICATION.sasl, mechanisms), 'SASL');
   const verifier = await findScramVerifier(context, known);
   const { mechanism, response } = readInitialResponse(body);
   const scram = new ScramServer(mechanism, {
@@ -113,15 +114,15 @@ async function proveByScram(
   let first = response();
   if (first === null) {
     const nothing = Buffer.alloc(0);
-    first = (await dialogue.ask(makeAuthenticationRequest(ASK.saslContinue, nothing), 'SASL')).toString('latin1');
+    first = (await dialogue.ask(makeAuthentication(AUTHENTICATION.saslContinue, nothing), 'SASL')).toString('latin1');
   }
   const serverFirst = Buffer.from(scram.begin(first), 'latin1');
-  body = await dialogue.ask(makeAuthenticationRequest(ASK.saslContinue, serverFirst), 'SASL');
+  body = await dialogue.ask(makeAuthentication(AUTHENTICATION.saslContinue, serverFirst), 'SASL');
   const outcome = scram.finish(body.toString('latin1'));
   if (outcome === null) throw refusePassword(user);
   return {
     secret: { ...context.secrets.credentialFor(user), keys: outcome.keys },
-    final: makeAuthenticationRequest(ASK.saslFinal, Buffer.from(outcome.serverFinal)),
+    final: makeAuthentication(AUTHENTICATION.saslFinal, Buffer.from(outcome.serverFinal)),
   };
 }
 

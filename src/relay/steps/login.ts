@@ -9,21 +9,19 @@ import { LoginRefused, type Welcome } from '../../pool/login.ts';
 import type { Lease } from '../../pool/server-connection.ts';
 import { readReplicationMode } from '../../session/replication-mode.ts';
 import { readBackendKey } from '../../wire/backend.ts';
-import { BACKEND } from '../../wire/codes.ts';
+import { AUTHENTICATION, BACKEND } from '../../wire/codes.ts';
 import type { StartupMessage } from '../../wire/startup.ts';
-import { makeAuthenticationOk, makeErrorResponse } from '../../wire/writer.ts';
+import { AUTHENTICATION_OK, makeAuthentication, makeErrorResponse } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
 import type { ServerSide } from '../server-side.ts';
 import { acquireFor } from './acquire.ts';
-import { ClientLeft, makeAuthenticationRequest } from './login-dialogue.ts';
+import { ClientLeft } from './login-dialogue.ts';
 import { proveClient } from './login-proof.ts';
 import { makeReplicaStartup } from './replica-startup.ts';
 import { joinPool } from './shared-login.ts';
 
-/** Codes of Authentication messages. */
-const ASKS = { ok: 0, sasl: 10, saslFinal: 12 } as const;
 const INVALID_PASSWORD = '28P01';
 
 /** Begins the session: reaches the primary and starts or does the login there. Ends the connection where that fails. */
@@ -126,7 +124,7 @@ function writeAuthenticated(connection: Connection, { negotiation, final }: Prel
   const { outlet } = connection.client;
   if (negotiation !== null) outlet.write(negotiation);
   if (final !== null) outlet.write(final);
-  outlet.write(makeAuthenticationOk());
+  outlet.write(AUTHENTICATION_OK);
 }
 
 /** The client left while the server was being reached. */
@@ -199,13 +197,13 @@ export function answerLoginMessage(
   if (connection.session.phase !== 'login') return true;
   const code = buffer.readInt32BE(start + 5);
   // To AuthenticationOk and AuthenticationSASLFinal the client sends no answer.
-  if (code !== ASKS.ok && code !== ASKS.saslFinal) connection.gate.open(GATE.login);
-  if (code !== ASKS.sasl || isBindingPossible(connection, server)) return true;
+  if (code !== AUTHENTICATION.ok && code !== AUTHENTICATION.saslFinal) connection.gate.open(GATE.login);
+  if (code !== AUTHENTICATION.sasl || isBindingPossible(connection, server)) return true;
   const offered = buffer.toString('latin1', start + 9, end).split('\0');
   const kept = offered.filter((mechanism) => mechanism !== SCRAM_SHA_256_PLUS);
   if (kept.length === offered.length) return true;
   if (connection.transport.isEncrypted) warnOfBinding(context);
-  connection.client.outlet.write(makeAuthenticationRequest(ASKS.sasl, Buffer.from(kept.join('\0'), 'latin1')));
+  connection.client.outlet.write(makeAuthentication(AUTHENTICATION.sasl, Buffer.from(kept.join('\0'), 'latin1')));
   return false;
 }
 

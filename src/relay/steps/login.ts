@@ -31,11 +31,8 @@ export async function beginLogin(
   startup: StartupMessage,
   packet: Buffer,
 ): Promise<void> {
+  // The greeting has refused whoever names no user.
   const user = startup.parameters.get('user') ?? '';
-  if (user === '') {
-    connection.fail('no_user', null);
-    return;
-  }
   connection.session.identify(
     user,
     startup.parameters.get('database') ?? user,
@@ -47,7 +44,7 @@ export async function beginLogin(
   try {
     if (context.settings.auth.mode === 'passthrough') {
       const lease = await context.pool.open(primary);
-      if (isGone(connection, lease)) return;
+      if (releaseIfGone(connection, lease)) return;
       const server = connection.attach(lease, true);
       connection.ownServers.usePrimary(server);
       server.outlet.write(packet);
@@ -70,7 +67,7 @@ async function logInForClient(
   startup: StartupMessage,
   packet: Buffer,
 ): Promise<void> {
-  const { settings, cancelKeys, users } = context;
+  const { settings, cancelKeys, users, shared } = context;
   const { user } = connection.session.subject;
   const { secret, final, isNegotiated } = await proveClient(connection, context, startup);
   if (connection.isClosing) return;
@@ -78,15 +75,8 @@ async function logInForClient(
   let lease: Lease | null = null;
   let welcome: Welcome;
   try {
-    if (context.shared !== null && !connection.session.isReplication) {
-      welcome = await joinPool(
-        connection,
-        context,
-        context.shared,
-        startup,
-        packet,
-        secret ?? context.secrets.credentialFor(user),
-      );
+    if (shared !== null && !connection.session.isReplication) {
+      welcome = await joinPool(connection, context, shared, startup, packet, secret);
     } else {
       ({ lease, welcome } = await acquireFor(connection, context, settings.targets.primary, packet));
     }
@@ -97,15 +87,16 @@ async function logInForClient(
     refuseLogin(connection, context, error, { final, negotiation: isNegotiated ? null : error.negotiation });
     return;
   }
-  if (isGone(connection, lease)) return;
+  if (releaseIfGone(connection, lease)) return;
   const server = lease === null ? null : connection.attach(lease, true);
-  if (server !== null) connection.ownServers.usePrimary(server);
-  if (server !== null)
+  if (server !== null) {
+    connection.ownServers.usePrimary(server);
     connection.ownServers.startup = makeReplicaStartup(packet, startup.parameters, welcome.parameters).packet;
+    if (welcome.key !== null) cancelKeys.register(welcome.key, connection);
+  }
   // Only a later login to a replica needs it.
   if (server === null || settings.targets.replicas.length === 0) connection.login.secret = null;
   for (const [name, value] of welcome.parameters) connection.session.setParameter(name, value);
-  if (server !== null && welcome.key !== null) cancelKeys.register(welcome.key, connection);
   const { outlet } = connection.client;
   writeAuthenticated(connection, { final, negotiation: isNegotiated ? null : welcome.negotiation });
   outlet.write(welcome.messages);
@@ -127,8 +118,8 @@ function writeAuthenticated(connection: Connection, { negotiation, final }: Prel
   outlet.write(AUTHENTICATION_OK);
 }
 
-/** The client left while the server was being reached. */
-function isGone(connection: Connection, lease: Lease | null): boolean {
+/** Where the client left while the server was being reached, gives the lease back. True where it did. */
+function releaseIfGone(connection: Connection, lease: Lease | null): boolean {
   if (connection.isClosing) lease?.release();
   return connection.isClosing;
 }

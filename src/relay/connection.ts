@@ -16,6 +16,7 @@ import { ClientSide } from './client-side.ts';
 import { Conduct } from './conduct.ts';
 import type { RelayContext } from './context.ts';
 import { CopyIn } from './copy-in.ts';
+import { countError } from './counters.ts';
 import { GATE, Gate } from './gate.ts';
 import type { Routing } from './routing.ts';
 import { RulesView } from './rules-view.ts';
@@ -225,8 +226,7 @@ export class Connection {
   }
 
   countError(sqlstate: string): void {
-    const { errors } = this.#context.counters;
-    errors.set(sqlstate, (errors.get(sqlstate) ?? 0) + 1);
+    countError(this.#context.counters, sqlstate);
   }
 
   // The life of a statement on the server.

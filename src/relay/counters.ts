@@ -24,6 +24,11 @@ export interface RelayCounters {
   readonly errors: Map<string, number>;
 }
 
+/** An error with that SQLSTATE, of pgweir's own, goes to a client. */
+export function countError({ errors }: Pick<RelayCounters, 'errors'>, sqlstate: string): void {
+  errors.set(sqlstate, (errors.get(sqlstate) ?? 0) + 1);
+}
+
 export function makeRelayCounters(): RelayCounters {
   return {
     statements: 0,

@@ -13,11 +13,13 @@ import { HANDSHAKE_RECORD } from '../tls/protocol.ts';
 import { readStartupPacket, type StartupMessage, type StartupPacket } from '../wire/startup.ts';
 import { makeErrorResponse, makeNegotiateProtocolVersion, makeOldErrorResponse } from '../wire/writer.ts';
 import type { RelayContext } from './context.ts';
+import { countError } from './counters.ts';
 
 const ACCEPTED = Buffer.from('S');
 const DECLINED = Buffer.from('N');
 const NOTHING = Buffer.alloc(0);
 const NEWEST_MINOR = 2;
+const SUPPORTED = `server supports 3.0 to 3.${NEWEST_MINOR}`;
 
 /** A client that has said what it wants: a session. Its socket is still read, into `inlet`. */
 export interface Greeted {
@@ -110,7 +112,7 @@ export class Greeting {
     const { counters } = this.#options.context;
     counters.clientsRefused++;
     const { severity, sqlstate, more }: ErrorEntry = ERRORS[code];
-    counters.errors.set(sqlstate, (counters.errors.get(sqlstate) ?? 0) + 1);
+    countError(counters, sqlstate);
     const message = wordError(code, detail);
     this.#socket.end(
       this.#isOldClient
@@ -141,7 +143,7 @@ export class Greeting {
         this.#answerSslRequest(end);
         return;
       case 'gssenc_request':
-        if (!this.#mayAskForGss) this.#refuse('unsupported_protocol', '1234.5680: server supports 3.0 to 3.2');
+        if (!this.#mayAskForGss) this.#refuse('unsupported_protocol', `1234.5680: ${SUPPORTED}`);
         else {
           this.#mayAskForGss = false;
           this.#decline(end, 'plaintext_after_gssenc_request');
@@ -162,7 +164,7 @@ export class Greeting {
   #answerSslRequest(end: number): void {
     const { acceptor } = this.#options;
     if (!this.#mayAskForTls) {
-      this.#refuse('unsupported_protocol', '1234.5679: server supports 3.0 to 3.2');
+      this.#refuse('unsupported_protocol', `1234.5679: ${SUPPORTED}`);
       return;
     }
     this.#mayAskForTls = false;
@@ -247,7 +249,7 @@ export class Greeting {
     const { major, minor, parameters } = startup;
     if (major !== 3) {
       this.#isOldClient = major === 1 || major === 2;
-      this.#refuse('unsupported_protocol', `${major}.${minor}: server supports 3.0 to 3.2`);
+      this.#refuse('unsupported_protocol', `${major}.${minor}: ${SUPPORTED}`);
       return;
     }
     if ((parameters.get('user') ?? '') === '') {

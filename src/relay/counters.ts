@@ -20,11 +20,11 @@ export interface RelayCounters {
   unroutable: number;
   bytesFromClients: number;
   bytesFromServers: number;
-  /** By SQLSTATE, of errors that pgweir itself said. Bounded by the error registry. */
+  /** By SQLSTATE: errors of pgweir's own and of rules, and those with which a server refused a login that pgweir did. */
   readonly errors: Map<string, number>;
 }
 
-/** An error with that SQLSTATE, of pgweir's own, goes to a client. */
+/** An error that `errors` tells of goes to a client. */
 export function countError({ errors }: Pick<RelayCounters, 'errors'>, sqlstate: string): void {
   errors.set(sqlstate, (errors.get(sqlstate) ?? 0) + 1);
 }

@@ -2,8 +2,8 @@
 // together are bounded: a server that never stops talking must not fill the memory.
 
 import { WeirError } from '../base/errors.ts';
+import { HEADER_BYTES } from '../wire/codes.ts';
 
-const HEADER_BYTES = 5;
 /** Far above any login: PostgreSQL's longest parts are a few kilobytes. */
 const MAX_CONVERSATION_BYTES = 1 << 20;
 

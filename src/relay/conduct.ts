@@ -8,7 +8,7 @@ import type { Session } from '../session/session.ts';
 import { isInDoubt, type Portal, resolveStatements } from '../session/statements.ts';
 import type { TextFacts } from '../sql/facts.ts';
 import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
-import { FRONTEND } from '../wire/codes.ts';
+import { FRONTEND, HEADER_BYTES } from '../wire/codes.ts';
 import { findNul, readName } from '../wire/reader.ts';
 import { findUsualEnd } from '../wire/usual-unit.ts';
 import { FLUSH, READY, SYNC } from '../wire/writer.ts';
@@ -34,7 +34,6 @@ import {
 
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
-const EMPTY_MESSAGE_BYTES = 5;
 
 export class Conduct {
   readonly #connection: Connection;
@@ -90,7 +89,7 @@ export class Conduct {
     const { owed } = this.#session;
     this.#sender.rest = null;
     // A server has something to say to a Sync or Flush with a body.
-    const isEmpty = bytes === EMPTY_MESSAGE_BYTES;
+    const isEmpty = bytes === HEADER_BYTES;
     switch (isEmpty || (type !== FRONTEND.sync && type !== FRONTEND.flush) ? type : FRONTEND.close) {
       case FRONTEND.terminate:
         return null;
@@ -263,7 +262,7 @@ export class Conduct {
   }
 
   flush(buffer: Buffer, start: number, end: number): boolean {
-    if (end - start === EMPTY_MESSAGE_BYTES) this.#sender.forward(buffer, start, end, 0);
+    if (end - start === HEADER_BYTES) this.#sender.forward(buffer, start, end, 0);
     // Among COPY data it would be passed over; should that have failed, nobody could tell what the server says to it.
     else if (!this.#connection.copyIn.isRunning) this.#sender.sendUnread(OWED.flush, buffer, start, end);
     this.#connection.gate.narrowToKilling();

@@ -1,10 +1,7 @@
 // Messages that name a prepared statement, under another name: the client's on one side, the server's on the other.
 
-import { FRONTEND, NAMED } from '../wire/codes.ts';
+import { FRONTEND, HEADER_BYTES, NAMED } from '../wire/codes.ts';
 import { findNul } from '../wire/reader.ts';
-
-/** Message type and length word. */
-const HEADER_BYTES = 5;
 
 /**
  * The head of a message up to the end of its name, with `name` in the place of `buffer[nameStart, nameEnd)`. Whatever follows

@@ -55,6 +55,9 @@ export const AUTHENTICATION = { ok: 0, cleartext: 3, md5: 5, sasl: 10, saslConti
 /** What a Describe or Close is about. */
 export const NAMED = { portal: 0x50, statement: 0x53 } as const;
 
+/** Type byte and length word, with which every message begins but the startup packet. */
+export const HEADER_BYTES = 5;
+
 /** Transaction status bytes of ReadyForQuery. */
 export const TRANSACTION = { idle: 0x49, open: 0x54, failed: 0x45 } as const;
 

@@ -1,7 +1,7 @@
 // Cuts a byte stream into protocol messages without decoding them. A message that lies whole in its chunk is shown in
 // place; one that is split is put together first, as far as its table entry wants it read; long ones flow by in parts.
 
-import type { MessageTable } from './codes.ts';
+import { HEADER_BYTES, type MessageTable } from './codes.ts';
 import { readInt32 } from './reader.ts';
 
 /** Why framing was lost. The connection cannot go on: there is no way to find the next message. */
@@ -30,7 +30,6 @@ export interface FrameSink {
   rest(buffer: Buffer, start: number, end: number): void;
 }
 
-const HEADER_BYTES = 5;
 /** How much of a `head` message is put together: names are short, and 16 KB holds any that a server would keep. */
 export const HEAD_BYTES = 16_384;
 

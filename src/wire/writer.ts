@@ -1,17 +1,17 @@
 // The messages that pgweir says itself, built byte by byte: errors, the end of a login it did on the client's behalf, and
 // the few frontend messages that stand in for a refused one.
 
-import { AUTHENTICATION, BACKEND, FRONTEND, REQUEST, TRANSACTION } from './codes.ts';
+import { AUTHENTICATION, BACKEND, FRONTEND, HEADER_BYTES, REQUEST, TRANSACTION } from './codes.ts';
 import type { Broken } from './framer.ts';
 
 const EMPTY = Buffer.alloc(0);
 
 /** A message of that type, its length word before `body`. */
 export function makeMessage(type: number, body: Buffer): Buffer {
-  const message = Buffer.allocUnsafe(5 + body.length);
+  const message = Buffer.allocUnsafe(HEADER_BYTES + body.length);
   message[0] = type;
-  message.writeInt32BE(4 + body.length, 1);
-  body.copy(message, 5);
+  message.writeInt32BE(message.length - 1, 1);
+  body.copy(message, HEADER_BYTES);
   return message;
 }
 

@@ -5,7 +5,7 @@
 import type { ErrorSubstitute } from '../../session/owed.ts';
 import { Preparation } from '../../session/preparation.ts';
 import { BACKEND } from '../../wire/codes.ts';
-import { makeParse, makeQuery } from '../../wire/writer.ts';
+import { makeMessage, makeParse, makeQuery } from '../../wire/writer.ts';
 
 const STAND_IN = 'VALUES (1), (1, 2) /* in the place of a statement that cannot be used any more */';
 /** Fails before it could be stored, and touches no other name. */
@@ -46,17 +46,10 @@ export function failPlanWith(error: Buffer): ErrorSubstitute {
 
 /** ParameterDescription with that body. */
 export function makeParameterDescription(parameters: Buffer): Buffer {
-  const message = Buffer.allocUnsafe(5 + parameters.length);
-  message[0] = BACKEND.parameterDescription;
-  message.writeInt32BE(4 + parameters.length, 1);
-  parameters.copy(message, 5);
-  return message;
+  return makeMessage(BACKEND.parameterDescription, parameters);
 }
 
 function makeError(fields: Readonly<Record<string, string>>): Buffer {
   const body = Object.entries(fields).map(([code, text]) => `${code}${text}\0`);
-  const message = Buffer.from(`\0\0\0\0\0${body.join('')}\0`, 'latin1');
-  message[0] = BACKEND.error;
-  message.writeInt32BE(message.length - 1, 1);
-  return message;
+  return makeMessage(BACKEND.error, Buffer.from(`${body.join('')}\0`, 'latin1'));
 }

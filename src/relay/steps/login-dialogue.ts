@@ -2,13 +2,13 @@
 // go wrong on the way is answered as PostgreSQL answers it (CheckSASLAuth, recv_password_packet).
 
 import { AuthRefused, refusePassword } from '../../auth/auth-refused.ts';
+import { HEADER_BYTES } from '../../wire/codes.ts';
 import type { Broken } from '../../wire/framer.ts';
 import type { Connection } from '../connection.ts';
 import { GATE } from '../gate.ts';
 
 /** PG_MAX_SASL_MESSAGE_LENGTH, which like the length word counts that word itself. */
 const MAX_SASL_LENGTH = 1024;
-const HEADER_BYTES = 5;
 
 export type AnswerKind = 'SASL' | 'password';
 

@@ -11,7 +11,7 @@ import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import { FRONTEND, HEADER_BYTES } from '../wire/codes.ts';
 import { findNul, readName } from '../wire/reader.ts';
 import { findUsualEnd } from '../wire/usual-unit.ts';
-import { FLUSH, READY, SYNC } from '../wire/writer.ts';
+import { FLUSH, makeImpossibleFunctionCall, READY, SYNC } from '../wire/writer.ts';
 import type { Connection } from './connection.ts';
 import type { RelayContext } from './context.ts';
 import { GATE } from './gate.ts';
@@ -24,13 +24,7 @@ import { announceEffects } from './steps/effects.ts';
 import { FAILED_QUERY, failWith } from './steps/failed-use.ts';
 import { WaitingRoom } from './steps/limit.ts';
 import { mayChangeReading } from './steps/reading.ts';
-import {
-  makeRefusedExecute,
-  makeRefusedFunctionCall,
-  makeRefusedParse,
-  makeRefusedQuery,
-  wordRefusal,
-} from './steps/refuse.ts';
+import { makeRefusedExecute, makeRefusedParse, makeRefusedQuery, wordRefusal } from './steps/refuse.ts';
 
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
 const NO_STATEMENTS: TextFacts = Object.freeze([]);
@@ -236,7 +230,7 @@ export class Conduct {
     if (run.refusal === null && (!this.#isCleared(run) || !this.#isRouted(run))) return this.#waiting.keep(run);
     if (run.refusal !== null) {
       if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return this.#waiting.keep(run);
-      this.#sender.replace(OWED.functionCall, makeRefusedFunctionCall(), run);
+      this.#sender.replace(OWED.functionCall, makeImpossibleFunctionCall(), run);
       return true;
     }
     this.#connection.router.noteRun(FUNCTION_CALL, false);

@@ -91,11 +91,6 @@ export function makeParse(name: string, text: string): Buffer {
   );
 }
 
-/** Close of a prepared statement: no error when there is none of that name, and legal in any transaction state. */
-export function makeCloseStatement(name: string): Buffer {
-  return makeMessage(FRONTEND.close, Buffer.from(`S${name}\0`, 'latin1'));
-}
-
 export const SYNC = makeMessage(FRONTEND.sync, EMPTY);
 export const FLUSH = makeMessage(FRONTEND.flush, EMPTY);
 export const TERMINATE = makeMessage(FRONTEND.terminate, EMPTY);

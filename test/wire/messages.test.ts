@@ -76,7 +76,6 @@ describe('writing', () => {
     ['AuthenticationOk', writer.AUTHENTICATION_OK, `520000000800000000`],
     ['Query', writer.makeQuery('SELECT 1'), `510000000d${ascii('SELECT 1')}00`],
     ['Parse', writer.makeParse('n\xe9', 'X'), `500000000b6ee90058000000`],
-    ['Close', writer.makeCloseStatement('n'), `4300000007536e00`],
     ['Flush', writer.FLUSH, `4800000004`],
     ['Terminate', writer.TERMINATE, `5800000004`],
     ['FunctionCall of no function', writer.makeImpossibleFunctionCall(), `460000000e${'00'.repeat(10)}`],

@@ -6,10 +6,10 @@ import type { ErrorSubstitute } from '../../session/owed.ts';
 import { Preparation } from '../../session/preparation.ts';
 import { BACKEND } from '../../wire/codes.ts';
 import { makeMessage, makeParse, makeQuery } from '../../wire/writer.ts';
+import { makeStandInText, STAND_IN_NAME } from './refuse.ts';
 
-const STAND_IN = 'VALUES (1), (1, 2) /* in the place of a statement that cannot be used any more */';
-/** Fails before it could be stored, and touches no other name. */
-export const FAILED_DESCRIBE = makeParse('pgweir_refused', STAND_IN);
+const STAND_IN = makeStandInText('in the place of a statement that cannot be used any more');
+export const FAILED_DESCRIBE = makeParse(STAND_IN_NAME, STAND_IN);
 export const FAILED_QUERY = makeQuery(STAND_IN);
 /** It can be prepared, with parameters of any types; the planner fails it with division_by_zero. */
 export const UNPLANNABLE = new Preparation(Buffer.from('SELECT 1/0\0\0\0', 'latin1'), 'SELECT 1/0'.length + 1, null);

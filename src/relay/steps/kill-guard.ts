@@ -3,16 +3,19 @@
 
 import { describeError } from '../../base/errors.ts';
 import { OWED } from '../../session/owed.ts';
-import { FLUSH, makeCloseStatement, makeQuery } from '../../wire/writer.ts';
+import { FRONTEND } from '../../wire/codes.ts';
+import { FLUSH, makeQuery } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { RelayContext } from '../context.ts';
 import { GATE } from '../gate.ts';
+import { makeNamed } from '../renaming.ts';
 import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
 import { KillWatch } from './kill.ts';
 
 /** Closing a statement that nobody has is answered by CloseComplete in any state, and changes nothing: a harmless round trip. */
 const PROBE_NAME = 'pgweir_probe';
+const PROBE = makeNamed(FRONTEND.close, Buffer.from(PROBE_NAME, 'latin1'));
 /** A cancel that could not be delivered is tried again. */
 const RETRY_MS = 1_000;
 
@@ -126,7 +129,7 @@ export class KillGuard {
     if (session.isReplication) {
       outlet.write(makeQuery(''));
     } else {
-      outlet.write(makeCloseStatement(PROBE_NAME));
+      outlet.write(PROBE);
       outlet.write(FLUSH);
     }
     const owed = session.owed.push(session.isReplication ? OWED.query : OWED.close);

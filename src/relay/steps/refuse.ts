@@ -9,10 +9,10 @@
 
 import { ERRORS, type ErrorCode } from '../../base/errors.ts';
 import type { Refusal } from '../../policy/verdict.ts';
-import { makeErrorResponse, makeImpossibleFunctionCall, makeParse, makeQuery } from '../../wire/writer.ts';
+import { makeErrorResponse, makeParse, makeQuery } from '../../wire/writer.ts';
 
 /** Stands for Execute too: a Parse under this name fails before it could be stored, and touches no other name. */
-const STAND_IN_NAME = 'pgweir_refused';
+export const STAND_IN_NAME = 'pgweir_refused';
 
 /**
  * What the server says to the stand-ins: syntax_error by parse analysis; undefined_function for the function call; and of a
@@ -24,9 +24,14 @@ export function isStandInError(sqlstate: string): boolean {
   return STAND_IN_ERRORS.has(sqlstate);
 }
 
+/** @param note for who reads the server's log; must not end the comment that it stands in */
+export function makeStandInText(note: string): string {
+  return `VALUES (1), (1, 2) /* ${note} */`;
+}
+
 function standInText(refusal: Refusal, decisionId: string): string {
   const rule = refusal.rule.replace(/[^\w .:-]/g, '_');
-  return `VALUES (1), (1, 2) /* refused by pgweir: rule ${rule}, decision ${decisionId} */`;
+  return makeStandInText(`refused by pgweir: rule ${rule}, decision ${decisionId}`);
 }
 
 export function makeRefusedQuery(refusal: Refusal, decisionId: string): Buffer {
@@ -39,10 +44,6 @@ export function makeRefusedParse(name: string, refusal: Refusal, decisionId: str
 
 export function makeRefusedExecute(refusal: Refusal, decisionId: string): Buffer {
   return makeParse(STAND_IN_NAME, standInText(refusal, decisionId));
-}
-
-export function makeRefusedFunctionCall(): Buffer {
-  return makeImpossibleFunctionCall();
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Refusal } from '../policy/verdict.ts';
 import { OWED, type OwedReply } from '../session/owed.ts';
 import type { Session } from '../session/session.ts';
 import { isInDoubt, type Portal, resolveStatements } from '../session/statements.ts';
-import type { TextFacts } from '../sql/facts.ts';
+import { NO_STATEMENTS, type TextFacts } from '../sql/facts.ts';
 import { FUNCTION_CALL_FACTS, NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import { FRONTEND, HEADER_BYTES } from '../wire/codes.ts';
 import { findNul, readName } from '../wire/reader.ts';
@@ -27,7 +27,6 @@ import { mayChangeReading } from './steps/reading.ts';
 import { makeRefusedExecute, makeRefusedParse, makeRefusedQuery, wordRefusal } from './steps/refuse.ts';
 
 const FUNCTION_CALL: TextFacts = Object.freeze([FUNCTION_CALL_FACTS]);
-const NO_STATEMENTS: TextFacts = Object.freeze([]);
 
 export class Conduct {
   readonly #connection: Connection;

@@ -4,7 +4,7 @@ import { OWED, type OwedReply } from '../session/owed.ts';
 import type { Slot } from '../session/server-names.ts';
 import type { Session } from '../session/session.ts';
 import { meaningsOf, type Portal, type PreparedStatement } from '../session/statements.ts';
-import type { TextFacts } from '../sql/facts.ts';
+import { NO_STATEMENTS, type TextFacts } from '../sql/facts.ts';
 import { NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
 import { NAMED, TRANSACTION } from '../wire/codes.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
@@ -29,7 +29,6 @@ export function isPrepare(facts: TextFacts): boolean {
   return facts.length === 1 && facts[0]?.effect?.type === 'prepare';
 }
 
-const NO_STATEMENTS: TextFacts = Object.freeze([]);
 /** Clients say the same again and again; to freeze what is frozen costs as much as to freeze it. */
 let lastFrozen: TextFacts = NO_STATEMENTS;
 

@@ -2,7 +2,7 @@
 // A shape is shared by all its texts; a text that differs from a known one only in its literals is not kept.
 
 import { decodeSql, isAsciiText } from './encoding.ts';
-import type { StatementShape, TextFacts } from './facts.ts';
+import { NO_STATEMENTS, type StatementShape, type TextFacts } from './facts.ts';
 import { GenerationMap } from './generation-map.ts';
 import { parserStats } from './parse.ts';
 import { KIN, RecentTexts } from './recent-texts.ts';
@@ -53,7 +53,6 @@ interface KnownShape {
 /** Estimates, in bytes, of what an entry takes besides its strings. */
 const ENTRY_BYTES = 400;
 const MAX_REMEMBERED_CHARACTERS = 1024;
-const NO_FACTS: TextFacts = Object.freeze([]);
 
 const WORTH = { nothing: 0, bytes: 1, twins: 2 } as const;
 type Worth = (typeof WORTH)[keyof typeof WORTH];
@@ -200,7 +199,7 @@ export class FactsCache {
       return this.#keepText(latin1, facts, conditions);
     }
     const isShort = text.length <= MAX_REMEMBERED_CHARACTERS;
-    const known = { shape: first.shape, lastText: isShort ? text : '', lastFacts: isShort ? facts : NO_FACTS };
+    const known = { shape: first.shape, lastText: isShort ? text : '', lastFacts: isShort ? facts : NO_STATEMENTS };
     this.#shapes.set(this.#scanner.key, known, shapeBytes);
     return this.#countMiss(facts);
   }

@@ -78,3 +78,6 @@ export interface StatementFacts {
  * kept, such as one with a new literal, gets an array of its own that is not frozen.
  */
 export type TextFacts = readonly StatementFacts[];
+
+/** Facts of an empty text, or of none. */
+export const NO_STATEMENTS: TextFacts = Object.freeze([]);

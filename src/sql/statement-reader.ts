@@ -1,15 +1,13 @@
 // The slow road: a text through PostgreSQL's grammar into facts, statement by statement.
 
 import { effectOf } from './effects.ts';
-import type { StatementFacts, StatementShape, TextFacts } from './facts.ts';
+import { NO_STATEMENTS, type StatementFacts, type StatementShape, type TextFacts } from './facts.ts';
 import { hideOwnSetting, lexSql } from './lexer.ts';
 import { fingerprintSql, type ParsedStatement, parseSql } from './parse.ts';
 import { readTags } from './tags.ts';
 import type { TreeNode } from './tree.ts';
 import { unparsedFacts } from './unparsed.ts';
 import { walkStatement } from './walk.ts';
-
-const NO_STATEMENTS: TextFacts = Object.freeze([]);
 
 /** The facts of every statement of a decoded text. One part unreadable: all of it is, as in PostgreSQL nothing runs. */
 export function readStatements(text: string): TextFacts {

@@ -4,7 +4,7 @@ import type { ErrorCode } from '../../base/errors.ts';
 import { isSameTreatment, type Refusal, type RuleHit, type Verdict } from '../../policy/verdict.ts';
 import type { Session } from '../../session/session.ts';
 import { type Portal, resolveStatements } from '../../session/statements.ts';
-import type { TextFacts } from '../../sql/facts.ts';
+import { NO_STATEMENTS, type TextFacts } from '../../sql/facts.ts';
 import { readReplicationCommand } from '../../sql/replication.ts';
 import { NOT_PREPARED_FACTS, unparsedFacts } from '../../sql/unparsed.ts';
 import { MAX_NAME_BYTES } from '../../wire/reader.ts';
@@ -18,7 +18,6 @@ import { refusalOf } from './refuse.ts';
 
 /** What stands behind a name that nobody has prepared. */
 export const NOT_PREPARED: TextFacts = Object.freeze([NOT_PREPARED_FACTS]);
-const NO_STATEMENTS: TextFacts = Object.freeze([]);
 /** One judgement in 64 is timed: reading the clock costs about as much as a remembered verdict. */
 const SAMPLING_MASK = 63;
 

@@ -7,7 +7,7 @@ import { readBackendKey, readErrorField, readParameterStatus } from '../wire/bac
 import { AUTHENTICATION, BACKEND } from '../wire/codes.ts';
 import { BackendMessages } from './backend-messages.ts';
 import { PasswordAnswers } from './password-answers.ts';
-import type { Lease } from './server-connection.ts';
+import { isUnixSocket, type Lease } from './server-connection.ts';
 
 /** What a server told while it let us in. */
 export interface Welcome {
@@ -120,7 +120,7 @@ class Conversation {
 
   constructor(lease: Lease, { user, secret }: LoginRequest) {
     this.#lease = lease;
-    this.#answers = new PasswordAnswers(user, secret, lease.transport, lease.endpoint.host.startsWith('/'));
+    this.#answers = new PasswordAnswers(user, secret, lease.transport, isUnixSocket(lease.endpoint));
   }
 
   welcome(): Welcome {

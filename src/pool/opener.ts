@@ -97,7 +97,7 @@ export class Opener<Side> {
    * the connection is of no more use.
    */
   async learn(member: Member<Side>): Promise<void> {
-    const { catalog }: { catalog: Catalog } = member.loginClass.pool;
+    const { catalog } = member.loginClass.pool;
     if (catalog.reading !== null) return;
     const reading = this.#read(member, catalog);
     const end = (): void => {
@@ -132,7 +132,7 @@ export class Opener<Side> {
 
   /** No client's statement runs before it is known what its database's own code does, where that can be known. */
   async #learnFirst(member: Member<Side>): Promise<void> {
-    const { catalog }: { catalog: Catalog } = member.loginClass.pool;
+    const { catalog } = member.loginClass.pool;
     if (!catalog.isUnknown) return;
     if (catalog.reading !== null) await catalog.reading;
     if (!catalog.isWanted || !catalog.isUnknown) return;
@@ -141,7 +141,7 @@ export class Opener<Side> {
 
   /** What an event trigger has set or made is of the session, as if its client had done it. */
   async #settleLogin(member: Member<Side>): Promise<void> {
-    const { catalog }: { catalog: Catalog } = member.loginClass.pool;
+    const { catalog } = member.loginClass.pool;
     const traces = TRACE.settings | TRACE.temporary;
     const question = makeSettlementQuery(traces, [...catalog.customSettings], NO_BELONGINGS);
     const { rows } = await retireOnError(member, this.say(member, question));

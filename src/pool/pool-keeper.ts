@@ -89,10 +89,8 @@ export class PoolKeeper<Side> {
     else if (member.isReclaimable) this.#pool.keep(member);
   }
 
-  #select({ database, user }: PoolFilter): ServerPool<Side>[] {
-    return [...this.#pool.pools.values()].filter(
-      (pool) => (database ?? pool.database) === pool.database && (user ?? pool.user) === pool.user,
-    );
+  #select(filter: PoolFilter): ServerPool<Side>[] {
+    return [...this.#pool.pools.values()].filter((pool) => covers(filter, pool));
   }
 
   #tick(): void {

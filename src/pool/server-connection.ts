@@ -51,14 +51,19 @@ function reasonOf(error: Error): string {
 }
 
 function socketAddress(endpoint: Endpoint): { path: string } | { host: string; port: number; keepAlive: boolean } {
-  if (endpoint.host.startsWith('/')) return { path: `${endpoint.host}/.s.PGSQL.${endpoint.port}` };
+  if (isUnixSocket(endpoint)) return { path: describeEndpoint(endpoint) };
   return { host: endpoint.host, port: endpoint.port, keepAlive: true };
 }
 
-export function describeEndpoint(endpoint: Endpoint): string {
-  return endpoint.host.startsWith('/')
-    ? `${endpoint.host}/.s.PGSQL.${endpoint.port}`
-    : `${endpoint.host}:${endpoint.port}`;
+/** Its address, or the path of its Unix socket. */
+function describeEndpoint(endpoint: Endpoint): string {
+  const { host, port } = endpoint;
+  return isUnixSocket(endpoint) ? `${host}/.s.PGSQL.${port}` : `${host}:${port}`;
+}
+
+/** The host is the folder of a Unix socket, as libpq has it. */
+export function isUnixSocket({ host }: Endpoint): boolean {
+  return host.startsWith('/');
 }
 
 /** How a server is reached: every line to it, for sessions, cancels and probes, is opened and encrypted alike. */
@@ -138,7 +143,7 @@ export class Lease {
     this.socket = socket;
     this.inlet = inlet;
     this.endpoint = endpoint;
-    const isName = !endpoint.host.startsWith('/') && isIP(endpoint.host) === 0;
+    const isName = !isUnixSocket(endpoint) && isIP(endpoint.host) === 0;
     this.host = (isName ? socket.remoteAddress : undefined) ?? endpoint.host;
     this.transport = transport;
     this.#onRelease = onRelease;

@@ -14,8 +14,6 @@ export interface Inquiry {
   /** Of the first ErrorResponse; null where there was none. */
   readonly sqlstate: string | null;
   readonly message: string | null;
-  /** Transaction status of ReadyForQuery, as its byte: always idle, for a block that an error left open is rolled back. */
-  readonly status: number;
   /** ParameterStatus messages in the order they came. */
   readonly parameters: readonly { readonly name: string; readonly value: string }[];
   /** Notices and notifications as they came, whole messages: they are the client's that holds the connection. */
@@ -43,9 +41,10 @@ const WHOLE_TABLE: MessageTable = BACKEND_TABLE.map((rule) =>
  * error of the server is an answer; an open or failed transaction block that it leaves behind is rolled back first. The
  * socket is left reading or paused as it was, and `inlet.receive` as it was.
  *
- * @param status of the connection, which it must still have behind the answer; other than idle nothing is rolled back
  * Rejects with WeirError target_gone (closed, FATAL, no answer in time) or target_protocol_violation: then the connection
  * is of no more use, and the caller ends it.
+ *
+ * @param status the connection's transaction status, which the answer must end with; nothing is rolled back unless it is idle
  */
 export function inquire(
   line: InquiryLine,
@@ -112,7 +111,6 @@ class Answer implements FrameSink {
       rows: this.#rows,
       sqlstate: this.#sqlstate,
       message: this.#message,
-      status: this.#status,
       parameters: this.#parameters,
       asides: this.#asides.length === 0 ? NO_BYTES : Buffer.concat(this.#asides),
     };

@@ -7,7 +7,7 @@ import type { Log } from '../base/log.ts';
 import { type DocumentProblem, describePath, wordError } from '../base/yaml-document.ts';
 import type { AllowedMethods } from './allowed.ts';
 
-export const PROBLEM_TYPE = 'application/problem+json';
+const PROBLEM_TYPE = 'application/problem+json';
 
 /** Thrown by a route; becomes the answer. */
 export class HttpProblem extends Error {

@@ -227,7 +227,7 @@ function counterOf(cell: ObservationCell): number {
 }
 
 /** The fingerprint; for text that the parser cannot read (and so has none) a hash of its literal-free form. */
-export function identifyShape(shape: StatementShape): string {
+function identifyShape(shape: StatementShape): string {
   if (shape.fingerprint !== '') return shape.fingerprint;
   return `text:${createHash('sha256').update(shape.normalized).digest('hex').slice(0, 11)}`;
 }

@@ -9,7 +9,7 @@ const deriveKey = promisify(pbkdf2);
 const KEY_BYTES = 32;
 /** As PostgreSQL makes them (SCRAM_DEFAULT_SALT_LEN, SCRAM_SHA_256_DEFAULT_ITERATIONS). */
 export const SALT_BYTES = 16;
-export const USUAL_ITERATIONS = 4096;
+const USUAL_ITERATIONS = 4096;
 
 export interface ScramVerifier {
   readonly type: 'scram';

@@ -68,7 +68,7 @@ export function compileSource(io: CliIo, source: SourceText): CompiledSource {
 }
 
 /** Throws RuleDocumentError. */
-export function compileText(text: string, source: string): CompiledRuleset {
+function compileText(text: string, source: string): CompiledRuleset {
   const { document, problemAt } = parseRuleDocument(text, source);
   return compileRuleset(document, { epoch: 1, source, problemAt });
 }

@@ -17,7 +17,7 @@ export interface VerdictFrame {
 }
 
 const NO_HITS: readonly RuleHit[] = Object.freeze([]);
-export const REFUSAL_SQLSTATE = '42501';
+const REFUSAL_SQLSTATE = '42501';
 export const LIMIT_SQLSTATE = '53400';
 
 /**

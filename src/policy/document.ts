@@ -8,8 +8,6 @@ import type { DocumentProblem, ValuePath } from '../base/yaml-document.ts';
 import { findSchemaProblems, formatProblem, PositionedDocument } from '../base/yaml-document.ts';
 import type { RuleDocument } from './rule.ts';
 
-export type { DocumentProblem } from '../base/yaml-document.ts';
-
 export const MAX_DOCUMENT_BYTES = 1024 * 1024;
 /** A document nested deeper than this is an attack on the stack, not a set of rules. */
 const MAX_DEPTH = 64;

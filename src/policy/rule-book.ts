@@ -228,7 +228,7 @@ function isJson(text: string): boolean {
 }
 
 /** By rule name; a rule that only moved among its equals in priority counts as unchanged. */
-export function diffRulesets(previous: CompiledRuleset, next: CompiledRuleset): RulesDiff {
+function diffRulesets(previous: CompiledRuleset, next: CompiledRuleset): RulesDiff {
   const before = new Map(previous.rules.map((rule) => [rule.name, rule.definition]));
   const after = new Set(next.rules.map((rule) => rule.name));
   const settings: string[] = [];

@@ -7,7 +7,7 @@ import { NO_TAGS } from './tags.ts';
 const NOTHING: readonly string[] = Object.freeze([]);
 
 /** A shape without a tree. `kinds` is empty but for messages that have a name of their own. */
-export function makeUnparsedShape(
+function makeUnparsedShape(
   normalized: string,
   unparsed: UnparsedReason,
   kinds: readonly string[] = NOTHING,

@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { DocumentProblem } from '../../src/base/yaml-document.ts';
 import { compileRuleset, loadRuleset } from '../../src/policy/compile.ts';
 import type { CompiledRuleset } from '../../src/policy/compiled-ruleset.ts';
-import type { DocumentProblem } from '../../src/policy/document.ts';
 import { MAX_DOCUMENT_BYTES, parseRuleDocument, RuleDocumentError } from '../../src/policy/document.ts';
 import type { RuleDocument } from '../../src/policy/rule.ts';
 import { makeHundredRules } from '../bench/hundred-rules.ts';

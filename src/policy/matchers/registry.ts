@@ -21,7 +21,7 @@ import { user } from './user.ts';
 export type DimensionKey = Exclude<keyof MatchDocument, 'not'>;
 
 /** In the order in which `explain` tells them. */
-export const DIMENSIONS: { readonly [Key in DimensionKey]: Dimension<NonNullable<MatchDocument[Key]>> } = {
+const DIMENSIONS: { readonly [Key in DimensionKey]: Dimension<NonNullable<MatchDocument[Key]>> } = {
   user,
   database,
   application_name: applicationName,

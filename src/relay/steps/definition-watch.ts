@@ -54,8 +54,8 @@ export class DefinitionWatch {
     this.#database = database;
   }
 
-  /** Connections to databases without clients are being closed first; the gate opens when they are. */
-  isWaiting(facts: TextFacts): boolean {
+  /** The gate is closed until connections to databases without clients have been closed, which begins now. */
+  mustWait(facts: TextFacts): boolean {
     if (!facts.some(({ shape }) => NEEDS_DATABASE.test(shape.kinds[0] ?? ''))) return false;
     const closed = this.#pool.closeDeserted();
     if (closed === null) return false;

@@ -132,7 +132,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   }
 
   isReadyForQuery(run: Run): boolean {
-    if (!run.isPlain && run.facts.some(touchesDefinitions) && this.#watchDefinitions().isWaiting(run.facts))
+    if (!run.isPlain && run.facts.some(touchesDefinitions) && this.#watchDefinitions().mustWait(run.facts))
       return false;
     return this.#isAt(this.#targets.forQuery(run, this.#settled), !run.isPlain && run.facts.some(showsOthersUse));
   }

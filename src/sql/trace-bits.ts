@@ -25,7 +25,7 @@ export const UNASKABLE: number = TRACE.sequence | TRACE.seed | TRACE.library | T
 /** Of those, what DISCARD ALL (and DISCARD SEQUENCES) ends; the others outlive it. */
 export const DISCARDED: number = TRACE.sequence;
 
-// Beside the bits of TRACE, inside this room only.
+// Beside the bits of TRACE while traces are worked out: never in what traceOf answers.
 
 /** It runs text that its caller's text may show. */
 export const RUNS_ARGUMENT = 1 << 20;

@@ -1,5 +1,5 @@
-// What a server says while its client's statements run on another one: it answers nothing, and must not get into the middle of
-// what that one says. So it is kept until the client is between two messages.
+// What a server says of its own accord while its client's statements run on another server (notices, notifications). It must not
+// reach the client in the middle of a message from that other server, so it is kept until that message is complete.
 
 import { keepBytes } from '../base/inlet.ts';
 import { BACKEND } from '../wire/codes.ts';
@@ -23,19 +23,22 @@ export class Asides {
     if (!this.isOn && this.#parts.length > 0) this.#say(connection.client.outlet);
   }
 
-  /** A replica's notices, and its end, are nobody's business while the primary serves. The primary's are the client's. */
+  /**
+   * True where the client is to get the message: of what the primary says. A replica's notices, or why it ends, do not concern the
+   * client while the primary serves.
+   */
   isHeard(server: ServerSide, type: number, buffer: Buffer, start: number, end: number): boolean {
     if (type === BACKEND.error) server.hasSaidFatal = true;
     return type === BACKEND.parameterStatus ? server.setParameter(buffer, start, end) : server.isPrimary;
   }
 
-  /** Of a message that is heard. */
+  /** Part of a message that the client is to get. */
   keep(buffer: Buffer, start: number, end: number): void {
     this.#parts.push(keepBytes(buffer, start, end));
     this.#bytes += end - start;
   }
 
-  /** It goes to the client now, unless that is in the middle of a message. */
+  /** Sends the client what is kept, unless it is in the middle of a message of the active server's: then this server may have to wait. */
   passOn(server: ServerSide, { active, client }: Connection): void {
     if (this.#parts.length === 0) return;
     if (active.isMidMessage) {

@@ -14,7 +14,7 @@ import { takeLoginAnswer } from './steps/login.ts';
 
 const NOTHING = Buffer.alloc(0);
 const MAX_READ_AHEAD_BYTES = 65_536;
-/** What may come while the server takes COPY data. */
+/** Messages that the server accepts while it takes COPY data. */
 const COPY_COMPANIONS: ReadonlySet<number> = new Set([
   FRONTEND.copyData,
   FRONTEND.copyDone,
@@ -63,14 +63,14 @@ export class ClientSide implements FrameSink {
     return this.#framer.isMidMessage;
   }
 
-  /** Type of a message of which nothing has gone on, because it is not there as far as it is read; null where there is none. */
+  /** Type of a message that has begun to come, of which nothing has gone on yet: too little of it is there. Null where there is none. */
   get heldType(): number | null {
     return this.#framer.heldType;
   }
 
   /** Its socket is closed: it neither says nor hears anything any more. */
   get isGone(): boolean {
-    // Asked in that order because it is asked often: what is writable has been looked at just now.
+    // `writable` first: it is asked for often, and mostly settles it.
     return !this.socket.writable && this.socket.destroyed;
   }
 
@@ -83,7 +83,7 @@ export class ClientSide implements FrameSink {
     return this.#chunkEnd;
   }
 
-  /** Where the message that is being looked at begins in `chunk`; its end for a message that was put together of several. */
+  /** Where the message that is being looked at begins in `chunk`; `chunkEnd` for one that was put together of several chunks. */
   get chunkOffset(): number {
     return this.#chunkOffset;
   }
@@ -156,8 +156,8 @@ export class ClientSide implements FrameSink {
   }
 
   /**
-   * Who waits for a shared server is read on for a while: mostly nothing comes, and to stop and start reading costs more
-   * than a whole transaction's reads and writes. So is who waits for a limit: that it goes is only seen by reading.
+   * A client that waits for a shared server is read on for a while: mostly nothing comes, and to stop and start reading costs more
+   * than a whole transaction's reads and writes. One that waits for a limit is read on too: only a read shows that it has gone.
    */
   #mayReadAhead(): boolean {
     const { gate } = this.#connection;
@@ -196,7 +196,7 @@ export class ClientSide implements FrameSink {
     return this.#dispatch(type, buffer, start, end, remaining) ? end : start;
   }
 
-  /** What becomes of a message whatever it says, for what has been before it; null: it is to be looked at. */
+  /** Deals with a message that what came before has settled, whatever it says: true, it was taken; false, not now. Null: look at it. */
   #anticipate(type: number, buffer: Buffer, start: number, end: number, remaining: number): boolean | null {
     const { gate, conduct, isClosing, isClientDone } = this.#connection;
     if (isClosing) return false;

@@ -32,7 +32,7 @@ import type { SessionSummary } from './summary.ts';
 /** Owed replies at which a client is no longer read, and at which it is read again. */
 const MAX_OWED = 65_536;
 const RESUME_OWED = 32_768;
-/** What a server may still say to nobody before its connection is closed, which it notices when it says more. */
+/** How much a server may still send for a client that has gone. Then its connection is closed, and its next write fails. */
 const MAX_UNHEARD_BYTES = 65_536;
 
 export class Connection {
@@ -58,7 +58,7 @@ export class Connection {
   isClosing = false;
   /** The client has said goodbye, closed its half or broken the protocol: the server's last answers still go out. */
   isClientDone = false;
-  /** Type of the message at which it broke a protocol that pgweir alone speaks with it; it hears of that behind the last answers. */
+  /** Unknown message type by which the client broke the protocol on a shared server: pgweir reports it behind the last answers. */
   brokenType: number | null = null;
   #unheardBytes = 0;
   /** Close as soon as the session is outside a transaction with nothing owed. */
@@ -122,7 +122,7 @@ export class Connection {
     return this.#cancelLane?.isBusy === true || this.#killGuard?.isBusy === true;
   }
 
-  /** Whether a cancel went out since this was asked last. */
+  /** Whether a cancel went out at the client's or an administrator's wish since this was asked last. */
   takeWasCancelled(): boolean {
     return this.#cancelLane?.takeWasUsed() === true;
   }
@@ -216,7 +216,7 @@ export class Connection {
     else if (this.#isDraining) this.#closeWhenQuiet();
   }
 
-  /** Something other than an answer has ended that kept the server here. */
+  /** Something other than a reply, such as a cancel on its way, no longer keeps the server connection with this client. */
   endTurn(): void {
     if (!this.isClosing && !this.#isServerTurn) this.router.endTurn();
   }
@@ -236,7 +236,7 @@ export class Connection {
     this.#killGuard.watch(run, timeoutMs, nowMs);
   }
 
-  /** What ran is answered in full, or never will be. Returns how long it took, in ms: pipelined, from the end of what was before. */
+  /** What ran is answered in full, or never will be. Returns for how long it ran, in ms: not before what was sent earlier had ended. */
   finishRun(run: Run): number {
     const nowMs = this.#context.clock.monotonicMs();
     const ranMs = nowMs - Math.max(run.sentAtMs, this.#lastEndMs);

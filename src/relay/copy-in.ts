@@ -3,7 +3,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Run } from './run.ts';
 
-/** How long the news that a COPY has failed may take, after data that the server has had for as long. */
+/** How long the server may take to report that a COPY has failed. */
 const FAILURE_MS = 500;
 
 export class CopyIn {
@@ -20,7 +20,7 @@ export class CopyIn {
    * are kept back; it would answer them if the COPY had failed by then, so they are sent when it fails.
    */
   keptSyncs = 0;
-  /** For a statement under kill_after_ms that came in its place. */
+  /** How far `isGivenUp` is with its wait. */
   #wait: 'none' | 'running' | 'over' = 'none';
 
   constructor(clock: Clock) {
@@ -28,7 +28,7 @@ export class CopyIn {
   }
 
   begin(isRunning: boolean, isBothWays: boolean, run: Run | null): void {
-    // In a stream of both ways the server does not only wait.
+    // While data goes both ways the server is at work too, so the time is its own.
     this.#run = isRunning && !isBothWays ? run : null;
     this.#sinceMs = this.#clock.monotonicMs();
     this.keptSyncs = 0;
@@ -55,9 +55,9 @@ export class CopyIn {
   }
 
   /**
-   * The client goes on as if it were over: either the server has failed it and will say so in a moment, or the client breaks the
-   * protocol. True after that moment, when `onWaited` has been called: what the client sent goes on then, and the server ends the
-   * connection for it.
+   * Asked when a statement under kill_after_ms comes although the COPY is not over: either the server has failed the COPY and will say
+   * so in a moment, or the client breaks the protocol. The first call begins to wait for that moment; `onWaited` is called at its
+   * end. True from then on: what the client sent goes on, and the server ends the connection for it.
    */
   isGivenUp(onWaited: () => void): boolean {
     if (this.#wait === 'none') {
@@ -70,7 +70,7 @@ export class CopyIn {
     return this.#wait === 'over';
   }
 
-  /** What has waited for it has been sent. */
+  /** The statement that waited has been sent. */
   forgetWait(): void {
     if (this.#wait === 'over') this.#wait = 'none';
   }

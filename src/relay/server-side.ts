@@ -20,9 +20,9 @@ import type { Run } from './run.ts';
 import { confirmEffect, listDeclared, noteEffect, takeCompleted, undoDeclared } from './steps/effects.ts';
 import { isStandInError, wordRefusal } from './steps/refuse.ts';
 
-/** Server messages that are read whole are small; an error is shown by its head. */
+/** The server messages that are read whole are smaller than this; of an error only the head is read. */
 const WHOLE_LIMIT_BYTES = 1 << 20;
-/** The client is not to hear of an error. */
+/** In the place of an error that the client is not to hear of. */
 const SILENCE = Buffer.alloc(0);
 
 export class ServerSide implements FrameSink {
@@ -316,7 +316,7 @@ export class ServerSide implements FrameSink {
       this.names.sweep(head.sequence);
     }
     if (!isQuery && head.kind !== OWED.functionCall && head.kind !== OWED.sync) this.#skipToSync();
-    // Nobody else ends the unit of work that pgweir began for itself.
+    // The unit of work was pgweir's own: no Sync of the client's will end it.
     if (said === SILENCE && owed.head === null) {
       this.outlet.write(SYNC);
       owed.push(OWED.sync).isSwallowed = true;
@@ -352,7 +352,7 @@ export class ServerSide implements FrameSink {
     // A longer one goes on in parts, as it is.
     if (end - start <= buffer.readInt32BE(start + 1)) return null;
     const error = Buffer.from(buffer.subarray(start, end));
-    // Who is skipped hears why.
+    // A client whose messages are skipped for it must hear why.
     if (head.isSwallowed && slot.isSilent && !this.#session.owed.isClientBehind) {
       this.#connection.router.statements.noteFailure(slot, listDeclared(head)[0] ?? null, error);
       return SILENCE;
@@ -390,7 +390,7 @@ export class ServerSide implements FrameSink {
     const { name, value } = parameter;
     const shown = this.#connection.router.wordParameter(this, name, value);
     if (shown === null) return false;
-    // Nothing has changed for the client where the server came back to what the client has.
+    // The client has been told that value already, whatever the server's is.
     const isKnown = shown !== value && this.#session.parameters.get(name) === shown;
     this.#session.setParameter(name, shown);
     if (shown === value || isKnown) return !isKnown;

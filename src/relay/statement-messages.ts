@@ -29,7 +29,7 @@ export function isPrepare(facts: TextFacts): boolean {
   return facts.length === 1 && facts[0]?.effect?.type === 'prepare';
 }
 
-/** Clients say the same again and again; to freeze what is frozen costs as much as to freeze it. */
+/** Clients send the same text again and again, and Object.freeze costs as much the second time. */
 let lastFrozen: TextFacts = NO_STATEMENTS;
 
 export class StatementMessages {
@@ -115,7 +115,7 @@ export class StatementMessages {
     return true;
   }
 
-  /** What a Bind runs that names its statement in `buffer[nameStart, end)`, where it is plain and the Bind goes on as it is. */
+  /** The facts of the statement that a Bind names in `buffer[nameStart, end)`; null unless it is plain and the Bind goes on as it is. */
   findPlain(buffer: Buffer, nameStart: number, end: number): TextFacts | null {
     const { router } = this.#connection;
     const nameEnd = findNul(buffer, nameStart, end);
@@ -187,14 +187,14 @@ export class StatementMessages {
     return statement.shadowed === null ? statement.facts : meaningsOf(statement, NOT_PREPARED_FACTS);
   }
 
-  /** A Bind to what only looks at its values. What the server says to that goes nowhere, unless it is an error. */
+  /** Sends the Bind to a stand-in that only checks its values. The answer goes to nobody, unless it is an error. */
   #tryValues(buffer: Buffer, start: number, end: number, portalEnd: number, nameEnd: number, place: Slot): void {
     const owed = this.#sender.sendNamed(OWED.bind, buffer, start, end, 0, portalEnd + 1, nameEnd, place);
     owed.isSwallowed = true;
     this.#sender.closePortal(buffer, start + 5, portalEnd);
   }
 
-  /** No server can have it any more: one of the client's own would tell its parameters, and fail when it looks at the result. */
+  /** No server can have the statement any more. A bare server would still describe its parameters, then fail at its result. */
   #failDescribe(parameters: Buffer | null): boolean {
     const { client, active, router } = this.#connection;
     if (!this.#session.isQuiet) return router.statements.wait() !== null;

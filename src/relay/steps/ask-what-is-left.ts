@@ -10,7 +10,7 @@ import type { ServerSide } from '../server-side.ts';
 import type { Leavings } from './leavings.ts';
 import { questionOfNames, settleNames } from './prepared-check.ts';
 
-/** Throws WeirError where the server does not answer. What it says meanwhile to the client goes on to it. */
+/** Throws WeirError where the server does not answer. Notices and notifications that come meanwhile go on to the client. */
 export async function askWhatIsLeft(
   connection: Connection,
   pool: TransactionPool<ServerSide>,
@@ -21,7 +21,7 @@ export async function askWhatIsLeft(
   // What was found before may be there still.
   const traces = leavings.traces | (member.pins & ~UNASKABLE);
   const followsSequences = pool.settings.sequences === 'keep';
-  // Where nobody asks, something may have been drawn.
+  // It is asked by a DO in plpgsql. Where there is none, something may have been drawn.
   const asksSequences = followsSequences && member.loginClass.pool.catalog.last.hasPlpgsql;
   if ((traces & TRACE.hidden) !== 0) {
     member.isMixed = true;
@@ -40,7 +40,7 @@ export async function askWhatIsLeft(
   const settlement = readSettlement(rows, traces, belongings);
   const found = settlement.found & ~carried;
   if (followsSequences || (found & TRACE.sequence) === 0) return { ...settlement, found };
-  // Whoever gets it next does not see what was drawn.
+  // The next client must not see what was drawn: `hasDrawn` has it discarded first.
   member.hasDrawn = true;
   return { ...settlement, found: found & ~TRACE.sequence };
 }

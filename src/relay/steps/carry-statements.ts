@@ -36,10 +36,10 @@ export class StatementCarrier {
   readonly #repeater: StatementRepeater;
   readonly #sql: SqlNames;
   #last: ServerNames | null = null;
-  /** How often the message has waited before which so many had been taken. */
+  /** How often the message that waits has waited, and its number (`ClientSide.taken`). */
   #waits = 0;
   #waitsOf = 0;
-  /** Names that statements of this piece of work will look for: a portal's, which has been bound, or a Query's. */
+  /** Names that must not be closed in this piece of work: a portal that is bound, or a Query, will look for them. */
   readonly needed: PassingSet<string>;
 
   /** @param surroundings null: one server connection for the client's whole life */
@@ -113,7 +113,7 @@ export class StatementCarrier {
   /**
    * Where a Bind or Describe of that name goes; null: not now.
    *
-   * @param tryValues of a Bind: sends it to a place that only looks at its values, and its answer nowhere; null for a Describe
+   * @param tryValues of a Bind: sends it to a stand-in that only checks its values, whose answer nobody gets; null for a Describe
    */
   forUse(name: string, statement: PreparedStatement | null, tryValues: ((place: Slot) => void) | null): Slot | null {
     const isDescribe = tryValues === null;
@@ -198,7 +198,7 @@ export class StatementCarrier {
     return this.isKept ? this.#sql.takeSubstitute(facts) : null;
   }
 
-  /** What was used longest ago goes, down to the limit. */
+  /** Closes what was used longest ago, down to the limit. */
   trim(): void {
     const names = this.enter();
     this.#makeRoom(names, 0);
@@ -328,7 +328,7 @@ export class StatementCarrier {
     return isDescribe || !ENDS_TRANSACTION.test(statement.facts[0]?.shape.kinds[0] ?? '');
   }
 
-  /** Its own name is in its text. */
+  /** For a statement of SQL PREPARE: its own name is in its text, so there is no other place. */
   #placeSql(names: ServerNames, statement: PreparedStatement): Slot | null {
     if (!this.#connection.session.isQuiet) return this.wait();
     if (!this.#repeater.isUsable(names, statement)) return FAILED;
@@ -367,7 +367,7 @@ export class StatementCarrier {
     return slot;
   }
 
-  /** Only while nothing is owed is it sure that a Close is not skipped. */
+  /** Closes what was used longest ago until `more` names have room, but only while nothing is owed: a Close could be skipped. */
   #makeRoom(names: ServerNames, more: number): void {
     if (!this.#connection.session.isQuiet || this.#connection.session.owed.isSkipping) return;
     while (names.size + more > this.#surroundings.maxStatements) {

@@ -35,7 +35,7 @@ let lastBelongings: Belongings | null = null;
 let lastKnowledge: CatalogKnowledge | null = null;
 let last: Circumstances | null = null;
 
-/** Null where that is not certain, for `traces` (bits of TRACE) are open. */
+/** Null where they are not certain, because the server has not been asked yet about `traces` (bits of TRACE). */
 export function circumstancesOf(belongings: Belongings, catalog: Catalog, traces: number): Circumstances | null {
   if ((traces & UNCERTAIN) !== 0) return null;
   const { knowledge } = catalog;

@@ -24,7 +24,7 @@ SELECT source OPERATOR(pg_catalog.=) 'session' FROM pg_catalog.pg_show_all_setti
 
 export class ClientView {
   readonly #connection: Connection;
-  /** application_name as RESET gives it; what the server gives who brings none is known once the login is through. */
+  /** application_name to which RESET leads. Where the client brought none it is the server's, known once the login is through. */
   readonly #nameAtStartup: () => string;
   /** RESET has been done, and not undone, since the server was given a name. */
   #hasReset = false;
@@ -79,7 +79,7 @@ export class ClientView {
   noteDone(statement: StatementFacts, traces: number): void {
     const { effect, shape } = statement;
     if (shape.kinds[0] === 'commit') {
-      // Of one that has failed it undoes.
+      // COMMIT of a failed transaction undoes it.
       if (this.#connection.session.status === TRANSACTION.failed) return;
       this.#isCommitted = this.#hasReset;
       this.#isUndoForeign = false;
@@ -94,13 +94,13 @@ export class ClientView {
     } else this.#hasRunCode ||= mayReset(statement, traces);
   }
 
-  /** The server has undone what was done since. */
+  /** A statement has failed: what its transaction had reset is undone. */
   noteError(): void {
     this.#hasReset = this.#isCommitted;
     this.#hasRunCode = false;
   }
 
-  /** RESET gave the server another client's name, of which the server says nothing where it had that name before. */
+  /** RESET led to the name of whoever opened the connection. The server reports nothing where it had that name already. */
   isWrong(member: Member<ServerSide>): boolean {
     const isWrong = member.applicationName !== this.applicationName;
     // What is right now is the client's own from here on, however it came about.
@@ -122,7 +122,7 @@ export class ClientView {
     client.outlet.write(makeParameterStatus('application_name', this.#startupName));
   }
 
-  /** It gets this one's again; in a transaction, too, which may end by undoing it. */
+  /** Gives the server this client's name again, inside a transaction too; should that be rolled back, so is this. */
   async restore(pool: TransactionPool<ServerSide>, member: Member<ServerSide>): Promise<void> {
     const { session, client } = this.#connection;
     const isInTransaction = session.status !== TRANSACTION.idle;
@@ -134,7 +134,7 @@ export class ClientView {
     this.#hasReset = false;
     this.#isCommitted = false;
     const isGiven = isInDoubt && (await pool.say(member, ASK_WHETHER_GIVEN)).rows[0]?.[0] === 't';
-    // Not by a query, behind which the transaction's isolation could not be set any more.
+    // By SET: after a query the client could not set the transaction's isolation level any more.
     if (!isGiven) await pool.say(member, nameText(this.applicationName, isLocal), session.status);
     // A statement that the client has without a name is made again where it is used.
     member.side?.names.loseUnnamed();
@@ -146,7 +146,7 @@ export class ClientView {
     client.outlet.flush();
   }
 
-  /** Old servers say so before the statement is complete. */
+  /** The statement under way resets the name: old servers report the name before they complete it. */
   #isResetting(): boolean {
     return this.#connection.lastRun?.facts.some(resetsName) === true;
   }

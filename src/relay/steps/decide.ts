@@ -64,7 +64,7 @@ export class Decider {
     return !this.#connection.copyIn.isRunning;
   }
 
-  /** The same of a message that is not decided yet, or under other rules; then the gate is closed until they are there. */
+  /** It is too early for a message that is not decided yet, or was under other rules: the gate is closed until the answers are there. */
   mustWait(kept: Run | null): boolean {
     if ((kept !== null && !this.isOutdated(kept)) || !this.isTooEarly) return false;
     awaitAnswers(this.#connection);

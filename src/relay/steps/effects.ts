@@ -57,7 +57,7 @@ function meaningOf(statement: PreparedStatement): PreparedStatement {
   return statement;
 }
 
-/** What an EXECUTE alone names; where that is an EXECUTE too, what it comes to in the end, as far as it is known. */
+/** What an EXECUTE runs, through further EXECUTEs to the end, as far as that is known. Null for any other statement. */
 function findExecuted(statement: StatementFacts, session: Session<Run>): PreparedStatement | null {
   let executed: PreparedStatement | null = null;
   let last: StatementFacts | undefined = statement;
@@ -71,7 +71,7 @@ function findExecuted(statement: StatementFacts, session: Session<Run>): Prepare
   return executed;
 }
 
-/** An EXECUTE has the effect of what it executes, which can only be SQL about names by way of a Parse. */
+/** An EXECUTE has the effect of what it runs. That has one on names only where a Parse prepared it: SQL PREPARE takes no such statement. */
 function effectOf(
   statement: StatementFacts,
   executed: PreparedStatement | null,

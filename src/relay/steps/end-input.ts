@@ -26,8 +26,8 @@ export function endInput(connection: Connection, lastWords: Buffer | null): void
 /**
  * Framing of the client is lost. The server hears of it as it would without pgweir, and says what it says then: nothing, or
  * that it knows no such type, and in its turn, behind the answers to what came before. Of a message of unknown type it
- * gets the type alone: whatever that type may mean to it, nothing of it can run. For a shared one pgweir says it, as that is
- * there for others too. Returns the last words to the server.
+ * gets the type alone: whatever that type may mean to it, nothing of it can run. In the place of a shared server, which others use
+ * too, pgweir says it. Returns the last words to the server.
  */
 export function breakInput(connection: Connection, broken: Broken): Buffer | null {
   if (!connection.router.isShared) return makeBrokenHead(broken);
@@ -43,8 +43,8 @@ export function closeAnswered(connection: Connection): void {
 }
 
 /**
- * The end came while the gate is closed. Nobody waits for a login that pgweir does, nor for a statement that waits, unless
- * more was sent ahead; else the end is told when what was sent has been looked at.
+ * The end came while the gate is closed. A login that pgweir does is given up, unless more was sent behind it, and so is a statement
+ * that waits: nobody is there for the outcome. Otherwise the end is told when what was sent before it has been looked at.
  */
 export function endEarly(connection: Connection, hasMore: boolean): void {
   if (connection.login.pending !== null && connection.gate.has(GATE.login) && !hasMore) connection.close();
@@ -66,7 +66,7 @@ export function loseClient(connection: Connection): void {
   connection.resumeServer();
 }
 
-/** A shared server that owes no more ends of units has nothing to tell that the client waits for. */
+/** Of a client that says nothing more: its shared server owes it no ReadyForQuery, so it waits for nothing that may still come. */
 export function isDoneWithShared({ router, session, copyIn }: Connection): boolean {
   return router.isShared && (session.owed.owedReadies === 0 || copyIn.isRunning);
 }

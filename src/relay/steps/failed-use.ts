@@ -1,6 +1,7 @@
-// A prepared statement that the server would fail, had it been the client's own from the beginning. In the message's place
-// goes one that the server must fail, as for a refusal (steps/refuse.ts); or in the statement's place one that fails when it
-// is planned, for the server looks at the values before it plans. The error is worded as that server's.
+// A prepared statement that a server of the client's own would fail by now, for its result has changed, say. The client gets
+// the error that such a server gives. To have one to reword, a message that the server must fail goes in the place of the
+// client's, as for a refusal (steps/refuse.ts); or a statement that fails when it is planned goes in the place of the
+// statement, because a server looks at the values of the parameters before it plans.
 
 import type { ErrorSubstitute } from '../../session/owed.ts';
 import { Preparation } from '../../session/preparation.ts';
@@ -25,7 +26,7 @@ export const CHANGED_RESULT = makeError({
   R: 'RevalidateCachedQuery',
 });
 
-/** The server connection that had it has gone to others, and another one would read it in another way. */
+/** The connection that had the statement has gone to others, and any other would now read its text differently. */
 export const UNREADABLE_TEXT = makeError({
   S: 'ERROR',
   V: 'ERROR',

@@ -7,7 +7,7 @@ import type { Connection } from '../connection.ts';
 
 export class IdleInTransaction {
   readonly #connection: Connection;
-  /** 0: it may be so for as long as it likes. */
+  /** 0: there is no limit. */
   readonly #limitMs: number;
   #sinceMs = 0;
 

@@ -21,7 +21,7 @@ const NONE: Changes = Object.freeze({ isDefinition: false, hasDrawn: false });
 export class Leavings {
   /** Bits of TRACE: what may have been left behind since the server was asked last. */
   traces = 0;
-  /** What no question can find, since it was done. */
+  /** What no question can find (UNASKABLE), until a DISCARD ends it. */
   unaskable = 0;
   readonly #catalog: Catalog;
   readonly #followsSequences: boolean;

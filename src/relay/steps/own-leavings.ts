@@ -21,7 +21,7 @@ const ANSWER_MS = 60_000;
 const CANCELLED = '57014';
 /** Settings of such names are followed; who makes more stays on the primary. */
 const MAX_CUSTOM_NAMES = 256;
-/** Whatever a replica has: all of it is taken back. */
+/** Stands for whatever a replica has: a handover from here takes all of it back. */
 const ANYTHING = makeBelongings({ role: 'none', settings: new Map([['statement_timeout', '0']]) });
 
 /** It shows a set_config, or other code that sets something: in a DO, an INSERT, a COPY. */
@@ -50,7 +50,7 @@ export function showsSession(shape: StatementShape): boolean {
 export class OwnLeavings {
   /** Something may have been made since the primary was asked. */
   isInDoubt = false;
-  /** The server's own configuration has changed meanwhile: replicas were logged in to with what it was. */
+  /** The primary reported a changed setting while it was asked: replicas were logged in to with the old one. */
   #isOtherwise = false;
   readonly #connection: Connection;
   readonly #customNames = new Set<string>();
@@ -90,7 +90,7 @@ export class OwnLeavings {
     return `${makeHandover(ANYTHING, belongings, true)}; ${nameText(this.#connection.session.subject.applicationName)}`;
   }
 
-  /** What the server says meanwhile to the client goes on to it. */
+  /** Notices, notifications and changed settings that come meanwhile go on to the client. */
   async #say(primary: ServerSide, question: string): Promise<Inquiry> {
     primary.names.loseUnnamed();
     const answer = await inquire(primary.lease, question, ANSWER_MS);

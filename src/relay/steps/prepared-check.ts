@@ -19,8 +19,8 @@ export function questionOfNames(traces: number): string {
 }
 
 /**
- * What is not there any more is gone from the client's names, too. Bits of TRACE that are there, but follow the client.
- * Nothing is in flight.
+ * What is not there any more is taken from the client's names, too. Nothing may be in flight. Returns TRACE.preparedSql where all that
+ * SQL PREPARE has made can be made again elsewhere, and so need not pin the connection; else 0.
  */
 export function settleNames(
   traces: number,

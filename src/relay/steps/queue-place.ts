@@ -48,7 +48,7 @@ export class QueuePlace {
     return !this.#connection.isClosing;
   }
 
-  /** The wait came to nothing. `hasOtherWay`: the message will ask for another one. */
+  /** The wait came to nothing. `hasOtherWay`: the message, offered again, will ask for a connection elsewhere. */
   refuse(error: unknown, hasOtherWay: boolean): void {
     this.#waiter = null;
     const connection = this.#connection;

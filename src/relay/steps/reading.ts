@@ -1,5 +1,5 @@
-// Under which settings a text is read. The server reports client_encoding and standard_conforming_strings when a unit of work
-// ends; a text that they bear on and that comes before that may say something else than it seems to.
+// Under which settings a text is read. The server reports changes of client_encoding and standard_conforming_strings only at the
+// end of a unit of work. Until then a text whose meaning depends on them may mean something else than pgweir reads in it.
 
 import { isReadAlike } from '../../session/preparation.ts';
 import { READING_SETTINGS } from '../../session/session.ts';
@@ -9,7 +9,7 @@ import type { Connection } from '../connection.ts';
 import type { Run } from '../run.ts';
 import { awaitAnswers } from './await-answers.ts';
 
-/** But for functions, which show. */
+/** Statements that change no setting, but by functions, and those are in the facts. */
 const RUNS_NO_CODE: ReadonlySet<QueryClass> = new Set(['read', 'write', 'ddl', 'copy']);
 const OPENS_TRANSACTION: ReadonlySet<string> = new Set(['begin', 'savepoint', 'release']);
 

@@ -65,7 +65,7 @@ export class StatementRepeater {
     return circumstances?.isMoment === true && circumstances === this.#surroundings.circumstances();
   }
 
-  /** What the server has, and no name of the client's stands for, that the statement can be. */
+  /** What the server has, without a name of the client's standing for it, and what can serve as the statement. */
   findFit(names: ServerNames, statement: PreparedStatement): Slot | null {
     const { preparation } = statement;
     if (preparation === null) return null;

@@ -66,7 +66,7 @@ export class OwnServers implements Routing {
   /** Session state was made that cannot be repeated on another server. */
   #isPinned = false;
   readonly #leavings: OwnLeavings;
-  /** Nothing else may be said to the primary. */
+  /** The primary is being asked what code has made: until it answers nothing else may be said to it. */
   #asking: Promise<void> | null = null;
   #settings: string[] = [FIRST_ON_REPLICA];
   /** Settings made in the unit that runs: they hold if it ends well, with no transaction of the client's around them. */

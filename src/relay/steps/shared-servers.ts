@@ -54,7 +54,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
   readonly #view: ClientView;
   #cancelKey: string | null = null;
   #member: Member<ServerSide> | null = null;
-  /** application_name, which only changes on a server, while it has none. */
+  /** application_name while no connection is held, as it was on the last one; null while one is. */
   #nameApart: string | null = null;
   readonly #place: QueuePlace;
   #isAsking = false;
@@ -98,7 +98,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     return this.#isClean ? pins : this.#leavings.traces | this.#leavings.unaskable | pins;
   }
 
-  /** What is known to be in the session; what has been left since is asked for where the client goes elsewhere. */
+  /** The belongings as far as they are certain: traces that are open are asked about before the client goes elsewhere. */
   get #settled(): Belongings {
     return this.#leavings.traces === 0 ? this.belongings : NO_BELONGINGS;
   }
@@ -166,7 +166,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     // What has run there has ended in this very turn, and may have left something.
     if (this.#ran > 0) this.endTurn();
     else if (member.isReclaimable) this.#pool.reclaim(member);
-    // Nothing has run there yet: while it was waited for, the rest of the unit, a rule or a replica has come.
+    // Nothing has run there yet: while the client waited for it, the rest of its unit, a rule or a replica led elsewhere.
     else this.#giveBack(member);
     return this.#isAt(loginClass, isForNew);
   }

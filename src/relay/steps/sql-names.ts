@@ -35,6 +35,7 @@ export class SqlNames {
   readonly #surroundings: Surroundings;
   /** The unit of work in front of a Query is pgweir's own. */
   #isOwnUnit = false;
+  /** Of the message that is being looked at. */
   #facts: TextFacts = [];
   /** Names that DEALLOCATE is to find, whatever stands under them. */
   readonly #borrowed: PassingSet<string>;

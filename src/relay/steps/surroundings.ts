@@ -1,5 +1,5 @@
-// What statements that a client prepares have to do with beside their text: who else uses the servers, and what is known of
-// the session and the definitions now.
+// What matters to a client's prepared statements besides their text: who else uses the servers, and what is known of the
+// session and of the database's definitions now.
 
 import type { Circumstances } from '../../session/preparation.ts';
 import type { StatementFacts } from '../../sql/facts.ts';

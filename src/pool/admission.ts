@@ -1,4 +1,4 @@
-// A client that has proved who it is comes to a pool.
+// Lets a client that has proved who it is into a pool.
 
 import { WeirError } from '../base/errors.ts';
 import type { Guest } from './guest.ts';
@@ -16,11 +16,11 @@ export interface Admission {
 }
 
 /**
- * Lets a client in: with a connection of its own where there is room, else on the word of one that is alike. Throws
- * LoginRefused with the server's words, or WeirError, also when `signal` says that nobody waits any more.
+ * Lets a client in: by a login of its own where there is room for a connection, else with what the server said at an earlier login of
+ * the same class. Throws LoginRefused with the server's words, or WeirError, also when `signal` says that nobody waits any more.
  *
  * @param startup the client's own startup packet, for a connection that is opened for it
- * @param isNamed it brings an application_name; what the server gives those who do not is learned from such a connection
+ * @param isNamed the client brings an application_name; which one the server gives to others is learned from a login without one
  */
 export async function admit<Side>(
   pools: TransactionPool<Side>,
@@ -44,7 +44,7 @@ export async function admit<Side>(
   for (;;) {
     try {
       const member = await awaitNew(pools, guest, loginClass, startup, signal);
-      // Its client speaks in a moment, and would get another one while this one is asked for the definitions.
+      // Nothing is asked on it now: its client speaks in a moment, and would have to take another one.
       pools.giveBack(member, false);
       if (!isNamed) loginClass.defaultName = member.welcome.parameters.get('application_name') ?? '';
       return { welcome: member.welcome, isFresh: true };
@@ -65,7 +65,7 @@ function knownWelcome<Side>({ welcome, defaultName, pool }: LoginClass<Side>, is
   return (isNamed || defaultName !== null) && !pool.catalog.hasLoginTrigger ? welcome : null;
 }
 
-/** The server, or the role, has as many connections as it may have: there is room for a client, if not for a connection. */
+/** too_many_connections: the server or the role has as many as it may have. A client can be let in all the same. */
 function isFull(error: unknown): boolean {
   return error instanceof LoginRefused && error.sqlstate === '53300';
 }

@@ -1,10 +1,10 @@
-// How long logins that fail are not tried again.
+// For how long a login is not tried again after it has failed.
 
-/** At first; twice as long after each further attempt. */
+/** After the first failure; twice as long after each further one. */
 const FIRST_MS = 100;
 
 export class Backoff {
-  /** Before that nobody need try again. */
+  /** On the monotonic clock: before that nobody tries again. */
   untilMs = 0;
   #delayMs = FIRST_MS;
 

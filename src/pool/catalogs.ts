@@ -24,12 +24,12 @@ export class Catalog {
   hasLoginTrigger = false;
   #isFresh = false;
   #isDue = true;
-  /** Statements depend on it that somebody would run elsewhere. */
+  /** Whether statements may run on a replica, or logins be shared, depends on it. */
   #isNeeded = false;
   #loadedAtMs = 0;
   #epoch = 0;
   #changing = 0;
-  /** What no question finds, and definitions mention that came since. */
+  /** Bits of TRACE that no question to the server finds, and that definitions made since the last reading may leave. */
   #added = 0;
   readonly #addedSettings = new Set<string>();
   /** Transactions with definitions that nobody else sees yet, by the names they were prepared under. */
@@ -40,7 +40,7 @@ export class Catalog {
     return this.last === NO_KNOWLEDGE;
   }
 
-  /** It could be read now, and would hold. */
+  /** It is time to read it, nobody does, and no change is under way that would make the reading out of date. */
   get isWanted(): boolean {
     return this.#isDue && this.reading === null && this.#changing === 0;
   }
@@ -50,7 +50,7 @@ export class Catalog {
     return this.#isNeeded && this.isWanted;
   }
 
-  /** Without knowledge nothing is routed, and no login shared: it is kept up from now on, until it has been read once more. */
+  /** Without knowledge nothing is routed, and no login shared: it is to be read again soon, even where nobody waits. */
   need(): void {
     this.#isNeeded = true;
   }

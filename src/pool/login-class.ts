@@ -16,7 +16,7 @@ export class LoginClass<Side> {
   secret: LoginSecret;
   /** What the server said to the newest login; null before there was one. */
   welcome: Welcome | null = null;
-  /** The application_name that the server gives who brings none, by the role or the options; null where nobody knows yet. */
+  /** application_name of clients that bring none, as the server has it from the role or the options; null while it is not known. */
   defaultName: string | null = null;
   /** Why the last login failed, in the server's words: others need not ask again for a while. */
   failure: LoginRefused | WeirError | null = null;
@@ -32,7 +32,7 @@ export class LoginClass<Side> {
     this.secret = secret;
   }
 
-  /** Where another one was refused, nobody need stay away with this. */
+  /** A new secret may be right where the last one was refused: nobody need wait to try it. */
   useSecret(secret: LoginSecret): void {
     if (isSameSecret(secret, this.secret)) return;
     this.secret = secret;

@@ -39,11 +39,11 @@ export class Member<Side> {
   side: Side | null = null;
   belongings = NO_BELONGINGS;
   readonly reported: ReportedParameters;
-  /** Its client is quiet but has left traces: it can be asked for it. */
+  /** Its client is quiet but has left traces: it can be asked to settle them and give the connection back. */
   isReclaimable = false;
   /** Bits of TRACE that keep it with its client. */
   pins = 0;
-  /** Before that a pinned one is not asked again. */
+  /** While pinned it is not asked again before this time, on the monotonic clock. */
   askAgainAtMs = 0;
   idleSinceMs = 0;
   /** A cancel went out for what ran here: a round trip must follow before another client gets it. */
@@ -52,7 +52,7 @@ export class Member<Side> {
   wasAsked = false;
   /** It is closed when it is next free. */
   isRetiring = false;
-  /** Temporary objects were used here: their buffers stay as they were set up. Nobody else gets it. */
+  /** Temporary objects were used here. The server keeps their buffers as they were set up, so nobody else gets the connection. */
   isSpoiled = false;
   /** Hidden code ran here: it may have made settings whose names nobody knows. */
   ranHidden = false;
@@ -94,7 +94,7 @@ export class Member<Side> {
     const { inlet, socket } = this.lease;
     this.#idleMessages = null;
     inlet.receive = this.#receive;
-    // Asked first, for it is asked often and mostly so.
+    // Called often, and mostly the socket flows already.
     if (socket.readableFlowing !== true) socket.resume();
   }
 

@@ -7,11 +7,11 @@ import type { ServerLine } from '../tls/connector.ts';
 import { type LoginRequest, logIn, type Welcome } from './login.ts';
 import { type Dialer, Lease } from './server-connection.ts';
 
-/** A target that did not serve is not tried again for so long, */
+/** For how long a target that did not serve is not tried again: at least, and at most. */
 const MIN_REST_MS = 2_000;
-/** or for so many times what the last attempt has cost: who waits for one that hangs has waited in vain for seconds. */
-const REST_PER_COST = 6;
 const MAX_REST_MS = 60_000;
+/** Between those, so many times as long as the last attempt took: where a target hangs, each attempt costs seconds. */
+const REST_PER_COST = 6;
 
 /** A target that did not serve when it was last tried. */
 interface Trouble {
@@ -67,12 +67,12 @@ export class SessionPool {
     return trouble !== undefined && (nowMs < trouble.restUntilMs || trouble.trials > 0);
   }
 
-  /** As Dialer.cancel: on a line that is encrypted as the sessions' lines are. For what does not run on a lease of pgweir's. */
+  /** As `Dialer.cancel`, for a statement that runs on no lease of this pgweir. */
   cancel(endpoint: Endpoint, key: string): Promise<void> {
     return this.#dialer.cancel(endpoint, key);
   }
 
-  /** The same for what runs there, and nowhere else. Resolves at once where the server gave no key. */
+  /** The same for what runs on that lease, at the very address that it leads to. Resolves at once where the server gave no key. */
   async cancelOn({ endpoint, host, key }: Lease): Promise<void> {
     if (key !== null) await this.#dialer.cancel(endpoint, key, host);
   }

@@ -43,7 +43,7 @@ export class Seating<Side> {
     if (member === null && isBackingOff && startup === null && !isPatient) {
       this.endWait(waiter);
       const error = loginClass.failure ?? new WeirError('target_unreachable', pool.lastError);
-      // Its request may be what is being answered right now.
+      // Later: its own request may be what is being answered right now, and must return first.
       queueMicrotask(() => this.#giveUp(waiter, error));
       return true;
     }
@@ -58,7 +58,7 @@ export class Seating<Side> {
       this.#openFor(waiter);
       return true;
     }
-    // Room helps nobody whose login the server refuses. What makes room does so when the server has let go of it.
+    // Room helps nobody whose login the server refuses, and none is there before the server has let go of what makes it.
     const isRefused = nowMs < loginClass.backoff.untilMs;
     const { shares } = this.#pools;
     const spare = shares.isRoomComing(pool) || isRefused ? null : (pool.findSpare() ?? shares.findSpare(pool));
@@ -67,7 +67,7 @@ export class Seating<Side> {
     return false;
   }
 
-  /** A free connection that nothing has to be said on, where nobody waits for one; null: the guest has to wait, if only for that. */
+  /** A free connection that is ready as it is, where nobody else waits; null: the guest has to wait, if only for it to be made ready. */
   seatAtOnce(guest: Guest<Side>, loginClass: LoginClass<Side>): Member<Side> | null {
     const { pool } = loginClass;
     if (pool.waiters.size > 0 || pool.isPaused || this.#pools.settings.affinity === 'avoid') return null;
@@ -78,7 +78,7 @@ export class Seating<Side> {
     return member;
   }
 
-  /** What has just come back goes to who has waited longest, where it is as that client left its last one. */
+  /** Gives what has just come back to who has waited longest, where it is ready for that client as it is. False where it is not. */
   passOn(member: Member<Side>): boolean {
     const { pool } = member.loginClass;
     const waiter = pool.waiters.first;
@@ -94,14 +94,14 @@ export class Seating<Side> {
     return this.#pools.shares.hasRoom(loginClass.pool) && !loginClass.isBackingOff(this.#pools.clock.monotonicMs());
   }
 
-  /** It stands in line no more, whatever for. */
+  /** It stands in line no more, for whatever reason. */
   endWait(waiter: Waiter<Side>): void {
     if (!waiter.isInLine) return;
     waiter.loginClass.pool.waiters.delete(waiter);
     this.#queueWaits.observe((this.#pools.clock.monotonicMs() - waiter.sinceMs) / 1000);
   }
 
-  /** `isOfPool`: it is no help to have more room. */
+  /** Asks a client for a connection that it only keeps; `isOfPool`: of this pool only, for room made elsewhere is of no help. */
   #askForOne(pool: ServerPool<Side>, isOfPool: boolean): void {
     const own = pool.findReclaimable(this.#pools.clock.monotonicMs());
     const member = own ?? (isOfPool ? null : this.#pools.shares.findReclaimable(pool));

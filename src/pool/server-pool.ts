@@ -70,7 +70,7 @@ export class ServerPool<Side> {
     return users > this.members.size;
   }
 
-  /** So many it may have now: the reserve is there for who has waited long. */
+  /** How many connections it may have now. The reserve counts once somebody has waited for `reserveAfterMs`. */
   limit(clock: Clock): number {
     const { size, reserveSize, reserveAfterMs } = this.#settings;
     const waiter = reserveSize > 0 ? this.waiters.first : null;
@@ -155,7 +155,7 @@ export class ServerPool<Side> {
     return best;
   }
 
-  /** A free connection that is of no use to who waits: it makes room. One that nobody comes back to, then the longest idle. */
+  /** A free connection to close for room, of no use to who waits: first one that nobody comes back to, then the longest idle. */
   findSpare(): Member<Side> | null {
     let best: Member<Side> | null = null;
     for (const member of this.members) {
@@ -230,7 +230,7 @@ export function handoverText<Side>(member: Member<Side>, guest: Guest<Side>): st
   return texts.length === 0 ? null : texts.join('; ');
 }
 
-/** For one that `pick` has found: `handoverText` is surely null. Cheaper than to put it together. */
+/** True where `handoverText` would be null, for a connection that `pick` has found: cheaper than putting that text together. */
 export function needsNothing<Side>(member: Member<Side>, guest: Guest<Side>): boolean {
   return carriesSame(member, guest) && (member.home === guest || !(member.hasDrawn || member.ranHidden));
 }

@@ -6,7 +6,7 @@ import type { PoolSettings } from '../config/settings.ts';
 import type { Member } from './member.ts';
 import type { ServerPool } from './server-pool.ts';
 
-/** A connection that was not used for so long is not a fair share of anybody. */
+/** A connection that was not used for so long may be taken from any pool, whatever its share. */
 const UNUSED_MS = 1_000;
 /** Where there are more pools than connections, one that has none gets one in its turn, after so long. */
 const TURN_MS = 500;

@@ -118,7 +118,7 @@ export class TransactionPool<Side> {
     return waiter.granted ?? waiter;
   }
 
-  /** Whatever lets the first of a queue go on serves the queue: nobody need look again for who comes last. */
+  /** Only the first of a queue has to be looked at: whatever lets it go on serves the rest of the queue too. */
   enqueue(waiter: Waiter<Side>): void {
     const { pool } = waiter.loginClass;
     const isFirst = pool.waiters.size === 0;
@@ -129,9 +129,9 @@ export class TransactionPool<Side> {
   /** The client comes back to that one, while nobody else takes it. */
   settleHome(member: Member<Side>, guest: Guest<Side>): void {
     if (member.home === guest) return;
-    // Whose it was before sees that when it looks.
     if (guest.home?.home === guest) guest.home.home = null;
     guest.home = member;
+    // The guest whose home it was notices when it comes back: the connection does not name it any more.
     member.home = guest;
   }
 
@@ -141,7 +141,7 @@ export class TransactionPool<Side> {
     this.#seating.endWait(waiter);
   }
 
-  /** The client is through, and left nothing that is not in its belongings. `mayLearn`: it need not be there again at once. */
+  /** The client is through, and left nothing but its belongings. `mayLearn`: there is time to read the database's definitions on it. */
   giveBack(member: Member<Side>, mayLearn = true): void {
     this.#endLease(member);
     if (member.wasCancelled) this.#sayThenRest(member, '');
@@ -182,7 +182,7 @@ export class TransactionPool<Side> {
     this.#endLease(member);
     this.#leaveHome(member);
     member.isMixed = true;
-    // Where each login gets one of its own nobody would take this one over, but who waits.
+    // Where each login opens a connection of its own, only a client that waits would take this one over.
     const isWanted = this.settings.logins === 'shared' || member.loginClass.pool.waiters.size > 0;
     if (cleaning === null || member.isSpoiled || !isWanted) this.close(member);
     else this.#sayThenRest(member, cleaning);
@@ -211,7 +211,7 @@ export class TransactionPool<Side> {
   makeRoom(pool: ServerPool<Side>): Promise<void> | null {
     const spare = pool.findSpare();
     if (spare === null) return null;
-    // What was refused for want of room is no word on the next attempt.
+    // A login that was refused for want of room says nothing about the next attempt.
     pool.backoff.succeed();
     return this.#retire(spare, false);
   }

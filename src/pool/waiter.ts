@@ -29,7 +29,7 @@ export class Waiter<Side> implements Standing<Waiter<Side>> {
   readonly loginClass: LoginClass<Side>;
   wish: Wish;
   readonly sinceMs: number;
-  // What the guest has does not change while it waits; among hundreds of them it is far from the processor by then.
+  // Copied from the guest, where it does not change meanwhile: of hundreds that wait each guest would be a cache miss.
   readonly belongings: Belongings;
   readonly applicationName: string;
   readonly generation: number;

@@ -14,7 +14,7 @@ import type { Refusal, RuleHit, Verdict } from './verdict.ts';
 
 /** What a message holds while it runs. */
 export interface Hold {
-  /** It has ended, however it ended, or has to wait for something else. A second call does nothing. */
+  /** The message has ended, however it ended, or has to wait for something else. A second call does nothing. */
   release(): void;
   /** What was released before it ran is asked for once more: slots, no tokens. What it has waited already counts. */
   askAgain(nowMs: number): Admission;

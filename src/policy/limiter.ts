@@ -9,9 +9,9 @@ import type { StatementShape } from '../sql/facts.ts';
 const MAX_KEYS = 10_000;
 /** Statements that may wait for one limiter; beyond, they are refused at once. */
 const MAX_WAITERS = 10_000;
-/** Of a tag, which its client chooses: a longer one is told from others by its hash, as keys are kept. */
+/** Of a tag in a key: clients choose tags and keys are kept, so a longer one is replaced by its hash. */
 const MAX_TAG_CHARACTERS = 200;
-/** What a refused statement is told while nothing is known of those that hold the slots: they have run for a while at least. */
+/** After how long a refused statement is told to retry while no slot has come free yet, so that nothing is known of hold times. */
 const UNKNOWN_HOLD_MS = 1000;
 /** Absorbs what binary fractions lose, so that 200 per second is 200 and not 199. */
 const EPSILON = 1e-9;

@@ -8,7 +8,10 @@ import type { Ruleset } from './ruleset.ts';
 
 /** The words of a refusal, in the terms of an ErrorResponse. */
 export interface Refusal {
-  /** The rule's name, or `default_action`, `on_unparsed`, `max_statement_bytes` where no rule spoke. */
+  /**
+   * The rule's name; where no rule spoke, what did: `default_action`, `on_unparsed`, `max_statement_bytes`, `pool.query_wait_ms`, or
+   * `cancel` for a wait that was cancelled.
+   */
   readonly rule: string;
   readonly sqlstate: string;
   readonly message: string;

@@ -46,7 +46,7 @@ function secretOf(key: string): Buffer {
   return Buffer.from(key.slice(PROCESS_ID_BYTES), 'latin1');
 }
 
-/** The length of a secret is none: it follows from the protocol's version. */
+/** The length need not be compared in constant time: it follows from the protocol's version. */
 function isEqual(one: Buffer, other: Buffer): boolean {
   return one.length === other.length && timingSafeEqual(one, other);
 }

@@ -38,7 +38,7 @@ export interface ErrorSubstitute {
 /** Entries are kept for later up to so many: enough for what a thousand clients have under way at once. */
 const MAX_SPARES = 8_192;
 
-/** One owed reply. `Run` is what the relay keeps of a statement that runs. Entries are used again at once, by any session: none may be kept. */
+/** One owed reply. `Run` is what the relay keeps of a statement that runs. An entry that is answered is reused by any session: keep none. */
 export class OwedReply<Run> {
   kind: OwedKind = OWED.sync;
   /** Rank of its message in the stream of the session. */
@@ -49,11 +49,11 @@ export class OwedReply<Run> {
   declared: PreparedStatement | readonly PreparedStatement[] | null = null;
   /** The portal that it will have made; the last of those that the DECLAREs of a Query make. */
   portal: Portal | null = null;
-  /** Of a message about a prepared statement: what the server calls it. Not kept where nobody will ask. */
+  /** Of a message about a prepared statement: what the server calls it; null where nothing depends on that. */
   slot: Slot | null = null;
   /** The client's name in such a message, where the server was sent another one. */
   clientName: string | null = null;
-  /** An error of these SQLSTATEs is another one to the client. */
+  /** Which errors of the server's the client hears in other words; null where none. */
   substitute: ErrorSubstitute | null = null;
   /** Name that a Close will end. */
   closedName = '';
@@ -212,7 +212,7 @@ export class OwedQueue<Run> {
     if (head === null) this.#last = null;
   }
 
-  /** Nothing of it is waited for any more; `leave` hears of each run among it. */
+  /** The connection closes: drops all entries. `leave` is called with each run among them. */
   clear(leave: (run: Run) => void): void {
     for (let head = this.#head; head !== null; head = this.#head) {
       if (head.run !== null) leave(head.run);
@@ -221,9 +221,9 @@ export class OwedQueue<Run> {
   }
 
   /**
-   * The head has begun to take COPY data: the server ignores every Sync and Flush between it and the end of the copy, so those are
-   * not owed; nor could it be reached behind another message, at which the server would close the connection. True when the
-   * end of the copy has been sent already; its mark is used up, for a second COPY of the same Query has an end of its own.
+   * The head has begun to take COPY data: the server ignores every Sync and Flush between it and the end of the copy, so those are not
+   * owed. (At any other message before that end the server closes the connection.) True when the end of the copy has been sent
+   * already; its mark is used up, for a second COPY of the same Query has an end of its own.
    */
   beginCopyIn(): boolean {
     const head = this.#head;
@@ -250,7 +250,7 @@ export class OwedQueue<Run> {
   }
 }
 
-/** A server that takes COPY data passes it over. */
+/** A server that takes COPY data ignores such a message. */
 function isPassedOver(kind: OwedKind): boolean {
   return kind === OWED.sync || kind === OWED.flush;
 }

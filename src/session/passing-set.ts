@@ -1,4 +1,4 @@
-// What matters to one piece of work of a session, and to no later one.
+// A set whose members count for one piece of work of a session: it is empty again for the next.
 
 export class PassingSet<T> {
   readonly #current: () => number;

@@ -87,7 +87,7 @@ export function internPreparation(
   return made;
 }
 
-/** Texts of other bytes, or read by other settings, can come to the same statements. */
+/** The facts alone do not tell: texts of other bytes, or read under other settings, can come to the same statements. */
 function isReadIn(variant: Preparation, lexing: string): boolean {
   return variant.lexing === null || variant.lexing === lexing;
 }
@@ -107,7 +107,7 @@ function isSame(
   return true;
 }
 
-/** What the reading of a text depends on that is neither ASCII nor without backslashes. */
+/** The settings under which a text is read, as one string. Plain ASCII without backslashes does not depend on them. */
 export function lexingOf(encoding: string, areStringsConforming: boolean): string {
   return areStringsConforming ? encoding : `${encoding} \\`;
 }

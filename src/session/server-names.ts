@@ -85,7 +85,7 @@ export class ServerNames {
   #aliases = 0;
   #closing = 0;
   readonly #slots = new Map<string, Slot>();
-  /** Of names; the statement without one has its own slot. */
+  /** Slots by the client's names; '' is not among them, it stands for `unnamed`. */
   #byClientName = new Map<string, Slot>();
   readonly #byPreparation = new Map<Preparation, Slot[]>();
   /** Slots of names that are not there, or not yet. */
@@ -253,7 +253,7 @@ export class ServerNames {
     }
     const slot = this.#slots.get(name);
     if (slot !== undefined) this.empty(slot, sequence);
-    // The client has it no more, though it was DEALLOCATE's own statement that stood under another name.
+    // The client has it no more, though its statement stood under another name, and the one dropped here was only lent the name.
     const bound = this.#byClientName.get(name);
     if (bound !== undefined && bound !== slot && !this.#isAfter(bound, sequence)) this.unbind(bound);
   }

@@ -44,7 +44,7 @@ export class Session<Run> {
   isUnitOpen = false;
   /** A statement of the unit of work that is open may have changed a setting that texts are read by. */
   isReadingInDoubt = false;
-  /** Such a setting was reported anew since nothing was open: what fails now may undo that at once. */
+  /** Such a setting has changed since a transaction or unit of work began: should that fail, it is changed back. */
   isReadingNew = false;
   /** Number of the piece of work that goes on: a transaction, or a unit of work outside of one. No portal outlives it. */
   work = 0;
@@ -120,7 +120,7 @@ export class Session<Run> {
     this.#transactionSince = sequence;
   }
 
-  /** Such a statement is unanswered: where it failed, or was skipped, what is sent now runs all the same. */
+  /** Such a statement is unanswered, and what is sent now runs even if that one fails or is skipped. */
   get isTransactionInDoubt(): boolean {
     if (this.#transactionSince === 0 || this.#transactionSince > this.owed.syncedUpTo) return false;
     // A COPY passes over the Sync behind it: then all can be answered though no ReadyForQuery has come.

@@ -19,7 +19,7 @@ export class PreparedStatement {
   isSql = false;
   /** What it was read under; null where that is not certain. */
   circumstances: Circumstances | null = null;
-  /** What it was at its Parse: where that is not so any more, the server says so at each use. Null where nobody knows. */
+  /** Its parameters and result as of its Parse; a server fails each use when the result has changed since. Null while not known. */
   description: StatementDescription | null = null;
   /** Of an EXECUTE: the statement of that name at its Parse. */
   behind: PreparedStatement | null = null;
@@ -52,7 +52,7 @@ export class PreparedStatement {
 export class PreparedStatements {
   readonly #byName = new Map<string, PreparedStatement>();
   #unnamed: PreparedStatement | null = null;
-  /** Has a name. */
+  /** What was found last; it has a name. */
   #last: PreparedStatement | null = null;
   #hasSql = false;
 
@@ -71,7 +71,7 @@ export class PreparedStatements {
     return this.#last;
   }
 
-  /** The one that is named in `message[start, nul)`, where it is the one that was found so last; null: ask by name. */
+  /** The statement that `message[start, nul)` names, where that is the one that was found last; null: use `find`. */
   findAgain(message: Buffer, start: number, nul: number): PreparedStatement | null {
     const last = this.#last;
     if (last === null || last.name.length !== nul - start) return null;
@@ -181,7 +181,7 @@ export class Portal {
 const NO_PORTALS: readonly Portal[] = Object.freeze([]);
 
 export class Portals {
-  /** Null where none has a name, which is the rule. */
+  /** Null while no portal has a name, which is the rule. */
   #byName: Map<string, Portal> | null = null;
   #unnamed: Portal | null = null;
 

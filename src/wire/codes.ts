@@ -81,8 +81,8 @@ const SMALL = 10_000;
 const LARGE = 0x3ffffffe;
 
 /**
- * A table by type byte; a hole is a type that this side never sends. None is frozen: with every message one is looked at, and
- * where one of them is frozen the engine takes a detour to all.
+ * A table by type byte; a hole is a type that this side never sends. The tables are not frozen: one is read with every message, and V8
+ * reads all of them more slowly once any is frozen.
  */
 export type MessageTable = ReadonlyArray<MessageRule | undefined>;
 

@@ -21,7 +21,7 @@ export function findNul(buffer: Buffer, start: number, end: number): number {
   return -1;
 }
 
-/** A native search is only faster from there on. */
+/** Beyond so many bytes the native search is faster. */
 const NEAR_BYTES = 128;
 
 /** Like findNul, for long strings. */
@@ -32,7 +32,7 @@ export function findNulFar(buffer: Buffer, start: number, end: number): number {
   return at < end ? at : -1;
 }
 
-/** A name in a text of SQL as `readName` gives it, of a client that speaks UTF-8. */
+/** A name out of a decoded SQL text in the form of `readName`, for a client whose encoding is UTF-8. */
 export function keepName(name: string): string {
   if (isAscii(name)) return name.length > MAX_NAME_BYTES ? name.slice(0, MAX_NAME_BYTES) : name;
   return Buffer.from(name, 'utf8').toString('latin1', 0, MAX_NAME_BYTES);

@@ -9,8 +9,8 @@ const EXECUTE_BYTES = 10;
 const SYNC_BYTES = 5;
 
 /**
- * Offset behind the Sync where `buffer[bindEnd, limit)` goes on so behind a Bind of the portal without a name; 0 where it does
- * not, or not all of it is there.
+ * Offset behind the Sync, where `buffer[bindEnd, limit)` begins with such an end of a unit, for the Bind of a portal without a name;
+ * 0 where it does not, or where not all of it is there.
  */
 export function findUsualEnd(buffer: Buffer, bindEnd: number, limit: number): number {
   const executeAt = isDescribe(buffer, bindEnd, limit) ? bindEnd + DESCRIBE_BYTES : bindEnd;

@@ -33,7 +33,7 @@ export interface FactsCacheStats {
 /** What the reading of a text depends on besides its bytes. */
 interface ReadingConditions {
   /** ASCII without a backslash reads the same under every encoding and setting. */
-  readonly isPlain: boolean;
+  readonly isUnconditional: boolean;
   readonly encoding: string;
   readonly areStringsConforming: boolean;
 }
@@ -123,9 +123,9 @@ export class FactsCache {
    */
   read(latin1: string, encoding: string, areStringsConforming: boolean): TextFacts {
     const known = this.#texts.get(latin1, textBytes);
-    if (known !== undefined && isReadAlike(known.conditions, encoding, areStringsConforming)) {
+    if (known !== undefined && holdUnder(known.conditions, encoding, areStringsConforming)) {
       this.stats.textHits++;
-      this.#worth = known.conditions.isPlain ? WORTH.bytes : WORTH.nothing;
+      this.#worth = known.conditions.isUnconditional ? WORTH.bytes : WORTH.nothing;
       return known.facts;
     }
     this.#worth = WORTH.nothing;
@@ -139,17 +139,17 @@ export class FactsCache {
     }
     let isScanned = this.#scanner.scan(latin1);
     if (isScanned && !this.#scanner.hasNonAscii) {
-      return this.#readScanned(latin1, latin1, { isPlain: true, encoding, areStringsConforming });
+      return this.#readScanned(latin1, latin1, { isUnconditional: true, encoding, areStringsConforming });
     }
     let text: string | null = latin1;
-    let isPlain = false;
+    let isUnconditional = false;
     if (isAsciiText(latin1)) {
-      isPlain = !latin1.includes('\\');
+      isUnconditional = !latin1.includes('\\');
     } else {
       text = decodeSql(latin1, encoding);
       isScanned = text !== null && this.#scanner.scan(text);
     }
-    const conditions = { isPlain, encoding, areStringsConforming };
+    const conditions = { isUnconditional, encoding, areStringsConforming };
     if (text === null) return this.#keepText(latin1, [unparsedFacts(latin1, 'encoding')], conditions);
     if (isScanned) return this.#readScanned(latin1, text, conditions);
     // With standard_conforming_strings off a backslash in '…' may hide the closing quote from the grammar used here.
@@ -185,7 +185,7 @@ export class FactsCache {
     } else if (text.length <= MAX_REMEMBERED_CHARACTERS) {
       known.lastText = text;
       known.lastFacts = facts;
-      if (conditions.isPlain && commentRanges.length === 0) this.#worth = WORTH.twins;
+      if (conditions.isUnconditional && commentRanges.length === 0) this.#worth = WORTH.twins;
     }
     return facts;
   }
@@ -231,8 +231,9 @@ export class FactsCache {
   }
 }
 
-function isReadAlike(conditions: ReadingConditions, encoding: string, areStringsConforming: boolean): boolean {
-  if (conditions.isPlain) return true;
+/** A text that was read under these conditions reads the same under those settings. */
+function holdUnder(conditions: ReadingConditions, encoding: string, areStringsConforming: boolean): boolean {
+  if (conditions.isUnconditional) return true;
   return conditions.encoding === encoding && conditions.areStringsConforming === areStringsConforming;
 }
 

@@ -6,8 +6,8 @@ import { readTokens } from '../../sql/body-tokens.ts';
 import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { customSettingsIn, discardedBy, TRACE, traceOf, UNASKABLE } from '../../sql/traces.ts';
 
-/** Names of custom settings that are followed for one client; who makes more keeps its connection. */
-const MAX_CUSTOM_NAMES = 256;
+/** Names of custom settings that are followed for one client; who makes more keeps its connection, or stays on the primary. */
+export const MAX_CUSTOM_NAMES = 256;
 
 export interface Changes {
   /** Definitions may change. */

@@ -15,12 +15,11 @@ import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { makeParameterStatus } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { ServerSide } from '../server-side.ts';
+import { MAX_CUSTOM_NAMES } from './leavings.ts';
 
 /** The client's own statements have no deadline there. */
 const ANSWER_MS = 60_000;
 const CANCELLED = '57014';
-/** Settings of such names are followed; who makes more stays on the primary. */
-const MAX_CUSTOM_NAMES = 256;
 /** Stands for whatever a replica has: a handover from here takes all of it back. */
 const ANYTHING = makeBelongings({ role: 'none', settings: new Map([['statement_timeout', '0']]) });
 

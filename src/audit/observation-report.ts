@@ -1,5 +1,6 @@
 // The observation matrix as a list that a migration team hands to the owners of the code: rows, JSON, CSV and a table.
 
+import { formatTextTable, type TextColumn } from '../base/text-table.ts';
 import type { ObservationMatrix, RuleLine } from './observation-matrix.ts';
 import type { Tally, TallyField } from './tally.ts';
 import { createTally } from './tally.ts';
@@ -130,11 +131,7 @@ export function quoteCsv(value: string | number): string {
   return /[",\r\n']/.test(safe) || safe !== safe.trim() ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-const TEXT_COLUMNS: readonly {
-  readonly title: string;
-  readonly isNumber: boolean;
-  read(row: ObservationRow): string;
-}[] = [
+const TEXT_COLUMNS: readonly TextColumn<ObservationRow>[] = [
   { title: 'RULE', isNumber: false, read: (row) => row.rule },
   { title: 'MODE', isNumber: false, read: (row) => row.mode },
   { title: 'MATCHED', isNumber: true, read: (row) => String(row.matched) },
@@ -157,22 +154,9 @@ const TEXT_COLUMNS: readonly {
 /** The rows as a table for a terminal; control characters of clients' names and texts are shown, never sent. */
 export function formatObservationsText(report: ObservationReport): string {
   const rows = [...report.rows, ...report.rules.filter(hasOther).map(describeOther)];
-  const cells = [
-    TEXT_COLUMNS.map((column) => column.title),
-    ...rows.map((row) => TEXT_COLUMNS.map((column) => escapeControls(column.read(row)))),
-  ];
-  const widths = TEXT_COLUMNS.map((_, index) => Math.max(...cells.map((line) => (line[index] ?? '').length)));
-  const lines = cells.map((line) =>
-    line
-      .map((cell, index) =>
-        TEXT_COLUMNS[index]?.isNumber === true ? cell.padStart(widths[index] ?? 0) : cell.padEnd(widths[index] ?? 0),
-      )
-      .join('  ')
-      .trimEnd(),
-  );
+  const table = formatTextTable(TEXT_COLUMNS, rows);
   const hidden = report.rows_found - report.rows.length;
-  if (hidden > 0) lines.push(`(${hidden} more rows)`);
-  return `${lines.join('\n')}\n`;
+  return hidden > 0 ? `${table}\n(${hidden} more rows)\n` : `${table}\n`;
 }
 
 function listRows(line: RuleLine, filter: ObservationFilter): ObservationRow[] {
@@ -281,9 +265,4 @@ function compare(left: string, right: string): number {
 
 function cut(text: string, maxLength: number): string {
   return text.length <= maxLength ? text : `${text.slice(0, maxLength - 1)}…`;
-}
-
-/** Control and invisible formatting characters (Unicode Cc, Cf) by number. */
-function escapeControls(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, (char) => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`);
 }

@@ -1,5 +1,6 @@
 // Every metric in one table. The rooms keep plain numbers; they are read here, when someone scrapes. No label is unbounded:
-// rules are bounded by the document, targets by the settings, error codes by the registry; never a label per fingerprint.
+// rules are bounded by the document, targets by the settings, error codes by what pgweir, rules and servers use; never a label
+// per fingerprint.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram as PromHistogram, Registry } from 'prom-client';
 import type { CompiledRule, RuleCounters } from '../policy/rule.ts';

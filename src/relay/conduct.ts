@@ -107,10 +107,7 @@ export class Conduct {
   }
 
   query(buffer: Buffer, start: number, end: number, remaining: number): boolean {
-    if (this.#isTooLong(start, end, remaining)) {
-      if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return false;
-      return this.#refuseLong(OWED.query, '');
-    }
+    if (this.#isTooLong(start, end, remaining)) return this.#isReadyToFail() && this.#refuseLong(OWED.query, '');
     const kept = this.#waiting.take();
     const isOutdated = kept !== null && this.#decider.isOutdated(kept);
     // What was read under other rules may be the text of a twin.
@@ -126,7 +123,7 @@ export class Conduct {
     }
     if (run.refusal === null && (!this.#isCleared(run) || !this.#isRouted(run))) return this.#waiting.keep(run);
     if (run.refusal !== null) {
-      if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return this.#waiting.keep(run);
+      if (!this.#isReadyToFail()) return this.#waiting.keep(run);
       this.#sender.replace(OWED.query, makeRefusedQuery(run.refusal, run.decisionId), run);
       return true;
     }
@@ -228,7 +225,7 @@ export class Conduct {
     if (this.#isRefusedHere(run)) return true;
     if (run.refusal === null && (!this.#isCleared(run) || !this.#isRouted(run))) return this.#waiting.keep(run);
     if (run.refusal !== null) {
-      if (!this.#connection.hasServer && !this.#connection.router.isReadyForUnit()) return this.#waiting.keep(run);
+      if (!this.#isReadyToFail()) return this.#waiting.keep(run);
       this.#sender.replace(OWED.functionCall, makeImpossibleFunctionCall(), run);
       return true;
     }
@@ -335,6 +332,11 @@ export class Conduct {
     this.#sayRefusal(run.refusal, run.decisionId);
     this.#connection.client.outlet.write(READY);
     return true;
+  }
+
+  /** There is a server that a refused message can fail on. False: not now, the gate is closed until there is one. */
+  #isReadyToFail(): boolean {
+    return this.#connection.hasServer || this.#connection.router.isReadyForUnit();
   }
 
   #sayRefusal(refusal: Refusal, decisionId: string): void {

@@ -23,10 +23,7 @@ export class Asides {
     if (!this.isOn && this.#parts.length > 0) this.#say(connection.client.outlet);
   }
 
-  /**
-   * True where the client is to get the message: of what the primary says. A replica's notices, or why it ends, do not concern the
-   * client while the primary serves.
-   */
+  /** True where the client is to get the message: what the primary says, but not a replica's notices, nor why a replica ends. */
   isHeard(server: ServerSide, type: number, buffer: Buffer, start: number, end: number): boolean {
     if (type === BACKEND.error) server.hasSaidFatal = true;
     return type === BACKEND.parameterStatus ? server.setParameter(buffer, start, end) : server.isPrimary;

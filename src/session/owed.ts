@@ -229,14 +229,17 @@ export class OwedQueue<Run> {
     const head = this.#head;
     if (head === null) return false;
     let behind = head.next;
+    let hasSync = false;
     while (behind !== null && isPassedOver(behind.kind)) {
       head.hasUncertainSyncs ||= behind.isAmongData;
+      hasSync ||= behind.kind === OWED.sync;
       behind = this.#drop(behind);
     }
     const hasEnded = behind?.kind === OWED.copyEnd;
     if (hasEnded && behind !== null) behind = this.#drop(behind);
     head.next = behind;
     if (behind === null) this.#last = head;
+    if (hasSync && head.kind === OWED.execute) this.isUnsynced ||= !hasUnit(behind);
     return hasEnded;
   }
 
@@ -248,6 +251,12 @@ export class OwedQueue<Run> {
     this.#spares.giveBack(reply);
     return next;
   }
+}
+
+/** An extended message or a Sync is among these: the last of them tells whether a unit of work is open. */
+function hasUnit<Run>(replies: OwedReply<Run> | null): boolean {
+  for (let reply = replies; reply !== null; reply = reply.next) if (reply.kind <= OWED.sync) return true;
+  return false;
 }
 
 /** A server that takes COPY data ignores such a message. */

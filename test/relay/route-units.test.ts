@@ -100,3 +100,47 @@ test.each(MODES)('in mode %s what comes behind a Query that took the place of a 
   expect(codesOf(await client.readUntilReady())).toEqual([]);
   await client.end();
 });
+
+/** The server passes over its Sync. */
+const COPY_AND_SYNC = Buffer.concat([
+  frontend.parse('COPY units FROM STDIN'),
+  frontend.bind(),
+  frontend.execute(),
+  frontend.sync(),
+]);
+const DATA = Buffer.concat([frontend.copyData(Buffer.from('1\n')), frontend.copyDone()]);
+
+for (const mode of MODES) {
+  test.each([
+    ['a Query', frontend.query(WHERE), 'T'],
+    ['an extended message', Buffer.concat([frontend.extendedQuery(WHERE), frontend.sync()]), 'I'],
+  ])(
+    `in mode ${mode} %s right behind the data of a COPY, which has passed over its Sync, runs in its unit on the primary`,
+    async (_what, read, status) => {
+      const client = await startWith(mode, [READS_THERE]);
+      expect(valuesOf(await client.query(WHERE))).toEqual(['t']);
+      client.send(COPY_AND_SYNC, DATA, read);
+      expect(valuesOf(await client.readUntilReady())).toEqual(['f']);
+      expect(client.status).toBe(status);
+      await client.query('COMMIT');
+      expect((await postgres.query('SELECT a FROM units')).rows).toEqual([{ a: 1 }]);
+      expect(valuesOf(await client.query(WHERE))).toEqual(['t']);
+    },
+  );
+
+  test(`in mode ${mode} what is skipped behind a COPY that fails keeps nobody waiting`, async () => {
+    const client = await startWith(mode, [READS_THERE]);
+    client.send(COPY_AND_SYNC, frontend.copyFail('no'), frontend.query(WHERE), frontend.sync());
+    const messages = await client.readUntilReady();
+    expect([valuesOf(messages), codesOf(messages)]).toEqual([[], ['57014']]);
+    expect(valuesOf(await client.query(WHERE))).toEqual(['t']);
+  });
+
+  test(`in mode ${mode} a statement amid the data of a COPY is refused as by the server`, async () => {
+    const client = await startWith(mode, [READS_THERE]);
+    client.send(frontend.query('COPY units FROM STDIN'));
+    await client.readUntil('G');
+    client.send(frontend.query(WHERE));
+    expect(codesOf(await client.readUntilEnd())).toEqual(['08P01', '08P01']);
+  });
+}

@@ -22,6 +22,11 @@ export function isAtRest({ session, copyIn, isCancelling, client }: Connection):
   );
 }
 
+/** What comes now belongs to what the server is at: a unit of work that no Sync has ended, or the data of a COPY. */
+export function isAmidUnit({ session, copyIn }: Connection): boolean {
+  return session.isInUnit || copyIn.isRunning;
+}
+
 /** Empty where it holds none, and waits for none. */
 export function listHolds(
   session: Session<Run>,

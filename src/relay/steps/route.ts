@@ -23,6 +23,7 @@ import type { Run } from '../run.ts';
 import type { ServerSide } from '../server-side.ts';
 import { acquireFor } from './acquire.ts';
 import { StatementCarrier } from './carry-statements.ts';
+import { isAmidUnit } from './holds.ts';
 import { wantsReplica } from './look-ahead.ts';
 import { makesState, OwnLeavings, showsSession } from './own-leavings.ts';
 import { OWN_SERVERS } from './surroundings.ts';
@@ -103,13 +104,13 @@ export class OwnServers implements Routing {
     const target = run.verdict?.route?.target;
     this.#isInUnit = false;
     // Behind an extended message without a Sync it belongs to what that has begun.
-    if ((target === undefined && this.#replica === null) || this.#connection.session.isInUnit) return true;
+    if ((target === undefined && this.#replica === null) || isAmidUnit(this.#connection)) return true;
     return this.#prepareServer(target === 'replica' && this.#isRoutable(run.facts));
   }
 
   /** The same for an extended message; only the first of a unit decides. */
   isReadyForUnit(): boolean {
-    if (this.#replicas.length === 0 || this.#isInUnit) return true;
+    if (this.#replicas.length === 0 || this.#isInUnit || isAmidUnit(this.#connection)) return true;
     const { hasRoutes } = this.#connection.view().ruleset;
     if (hasRoutes || this.#replica !== null) {
       const isForReplica =
@@ -121,15 +122,14 @@ export class OwnServers implements Routing {
     return true;
   }
 
-  /** Sync has been sent. */
   endUnit(): void {
     this.#isInUnit = false;
   }
 
-  /** With everything owed answered, a waiting unit may change servers. */
+  /** With everything owed answered, a waiting unit may change servers; what a COPY has drawn into its own need not wait. */
   endTurn(): void {
     if (this.#primary !== null && this.#replica !== null) this.#primary.asides.passOn(this.#primary, this.#connection);
-    if (!this.#isWaitingForQuiet || !this.#isAtRest) return;
+    if (!this.#isWaitingForQuiet || !(this.#isAtRest || isAmidUnit(this.#connection))) return;
     this.#isWaitingForQuiet = false;
     if (this.#isReplicaUnfit) {
       this.#isReplicaUnfit = false;

@@ -32,7 +32,7 @@ import { StatementCarrier } from './carry-statements.ts';
 import { circumstancesOf } from './circumstances.ts';
 import { ClientView } from './client-view.ts';
 import { DefinitionWatch, touchesDefinitions } from './definition-watch.ts';
-import { isAtRest, listHolds } from './holds.ts';
+import { isAmidUnit, isAtRest, listHolds } from './holds.ts';
 import { IdleInTransaction } from './idle-in-transaction.ts';
 import { Leavings } from './leavings.ts';
 import { QueuePlace } from './queue-place.ts';
@@ -149,7 +149,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     if (member === null) return this.#take(loginClass, isForNew);
     if (this.#isAsking) return false;
     const { session, gate } = this.#connection;
-    const isInside = session.isTransactionAhead || session.isInUnit;
+    const isInside = session.isTransactionAhead || isAmidUnit(this.#connection);
     const isRight = member.loginClass === loginClass && !(isForNew && member.isMixed && isAtRest(this.#connection));
     if (isRight || isInside || member.pins !== 0 || this.#leavings.unaskable !== 0) {
       member.isReclaimable = false;
@@ -247,15 +247,15 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
       this.#talk(this.#view.restore(this.#pool, member).catch(() => this.#connection.fail('target_gone', null)));
       return;
     }
-    if (!isResting) return;
-    this.#isViewTouched = false;
-    this.#endUse(member);
-    if (!this.#isWaitingForQuiet) return;
+    if (isResting) this.#endUse(member);
+    // A COPY passes over the Sync in front of what waits, which then belongs to its unit.
+    if (!this.#isWaitingForQuiet || !(isResting || isAmidUnit(this.#connection))) return;
     this.#isWaitingForQuiet = false;
     this.#connection.gate.open(GATE.route);
   }
 
   #endUse(member: Member<ServerSide>): void {
+    this.#isViewTouched = false;
     const { ledger } = member.loginClass.pool;
     const isPinned = member.pins !== 0 || (!this.#isClean && this.#leavings.unaskable !== 0);
     if (isPinned) ledger.pinnedStatements += this.#ran;

@@ -2,6 +2,7 @@
 // leaving a child behind.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { chown, open, writeFile } from 'node:fs/promises';
@@ -161,18 +162,30 @@ export async function findFreePort(): Promise<number> {
   return port;
 }
 
-/** As many of them, all different: the system may give a port that was closed a moment ago again. */
+/** Below those that systems give to outgoing connections, of which any could take a port that was free a moment ago. */
+const PORTS = { first: 10_240, count: 20_000 };
+
+/** As many of them, all different. */
 export async function findFreePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => {
-    const address = server.address();
-    if (address === null || typeof address === 'string') throw new Error('no port given');
-    return address.port;
-  });
-  for (const server of servers) server.close();
-  await Promise.all(servers.map((server) => once(server, 'close')));
-  return ports;
+  const ports = new Set<number>();
+  for (let tries = 100 * count; ports.size < count && tries > 0; tries--) {
+    const port = PORTS.first + randomInt(PORTS.count);
+    if (await isFree(port)) ports.add(port);
+  }
+  if (ports.size < count) throw new Error('no port is free');
+  return [...ports];
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+  } catch {
+    return false;
+  }
+  server.close();
+  await once(server, 'close');
+  return true;
 }
 
 /** Process ids whose working folder is `folder`; empty where the system has no /proc. */

@@ -50,8 +50,8 @@ export interface RunningWeir {
 }
 
 /**
- * Starts pgweir: health first, then the rules, then the clients' port, then the admin API. Throws RuleDocumentError for bad
- * rules and ListenError for a port that is taken; what had been started is stopped again.
+ * Starts pgweir: reads the rules, then opens the ports of health, of the clients and of the admin API. Throws
+ * RuleDocumentError for bad rules and ListenError for a port that is taken; what had been started is stopped again.
  */
 export async function startWeir(settings: Settings, log: Log): Promise<RunningWeir> {
   await loadParser();

@@ -143,10 +143,10 @@ export class Listener {
       counters.currentClients--;
       this.#part(id, socket);
     });
-    const spentMs = clock.monotonicMs() - acceptedAtMs;
+    const leftMs = Math.max(0, acceptedAtMs + settings.limits.loginTimeoutMs - clock.monotonicMs());
     const timer = setTimeout(() => {
       if (connection.session.phase === 'login') connection.fail('login_timeout', null);
-    }, settings.limits.loginTimeoutMs - spentMs);
+    }, leftMs);
     this.#connections.set(id, connection);
     connection.client.start(rest, inlet);
     beginLogin(connection, this.#context, startup, packet).catch((error: unknown) => {

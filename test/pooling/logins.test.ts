@@ -365,11 +365,20 @@ test('RESET inside of code leads to the own application_name, whoever opened the
     'DO $$ BEGIN RESET application_name; END $$',
     "SELECT set_config('application_name', NULL, false)",
     'BEGIN; DO $$ BEGIN SET application_name TO DEFAULT; END $$; COMMIT',
+    'EXECUTE calls',
+    'EXECUTE "RESET"',
+    'BEGIN; DECLARE looks CURSOR FOR SELECT reset_all(); FETCH looks; COMMIT',
+    'FETCH held',
   ];
+  await wire.query('PREPARE calls AS SELECT reset_all()');
+  wire.send(frontend.parse('RESET ALL', 'RESET'), frontend.sync());
+  await wire.readUntilReady();
   for (const before of ['SELECT 1', "SET application_name = 'other'"])
     for (const reset of resets) {
       await wire.query(before);
+      if (reset === 'FETCH held') await wire.query('BEGIN; DECLARE held SCROLL CURSOR FOR SELECT reset_all()');
       await wire.query(reset);
+      if (reset === 'FETCH held') await wire.query('COMMIT');
       expect(await look(), `${before}; ${reset}`).toEqual(['own', 'own']);
     }
   await wire.query("SELECT give_name('of the opener')");

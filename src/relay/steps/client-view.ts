@@ -3,12 +3,15 @@
 import type { Member } from '../../pool/member.ts';
 import { nameText } from '../../pool/server-pool.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
-import type { StatementFacts } from '../../sql/facts.ts';
+import { resolveStatements } from '../../session/statements.ts';
+import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
 import { isBuiltin, TRACE } from '../../sql/traces.ts';
+import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
 import { makeParameterStatus } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
 import type { ServerSide } from '../server-side.ts';
+import type { Surroundings } from './surroundings.ts';
 
 const TO_DEFAULT = /\bdefault$/i;
 const NAMES_IT = /application_name/i;
@@ -75,8 +78,20 @@ export class ClientView {
     }
   }
 
-  /** That statement has been completed; `traces`: bits of TRACE, what it may have left. */
-  noteDone(statement: StatementFacts, traces: number): void {
+  /** That statement has been completed; `surroundings` tell what it may have left, null: nothing. */
+  noteDone(statement: StatementFacts, surroundings: Pick<Surroundings, 'tracesOf'> | null): void {
+    for (const done of this.#resolve(statement)) this.#noteDone(done, surroundings?.tracesOf(done) ?? 0);
+  }
+
+  /** With an EXECUTE or FETCH what has run by its name. */
+  #resolve(statement: StatementFacts): TextFacts {
+    const { session } = this.#connection;
+    const only = [statement];
+    if (statement.effect?.type !== 'execute' && statement.effect?.type !== 'fetch') return only;
+    return resolveStatements(only, session.statements, session.portals, NOT_PREPARED_FACTS);
+  }
+
+  #noteDone(statement: StatementFacts, traces: number): void {
     const { effect, shape } = statement;
     if (shape.kinds[0] === 'commit') {
       // COMMIT of a failed transaction undoes it.

@@ -221,7 +221,7 @@ export class SharedServers implements Routing, Guest<ServerSide>, Surroundings {
     this.#leavings.noteDone(statement);
     if (!this.#isClean || statement.effect !== null || statement.shape.queryClass === 'transaction') {
       this.#isViewTouched = true;
-      this.#view.noteDone(statement, this.#isClean ? 0 : this.tracesOf(statement));
+      this.#view.noteDone(statement, this.#isClean ? null : this);
     }
     if (touchesDefinitions(statement)) this.#watchDefinitions().complete(statement);
   }

@@ -225,13 +225,12 @@ export class Recorder {
 
   #plan(verdict: Verdict, nowMs: number): VerdictPlan {
     const observedKills: { index: number; timeoutMs: number }[] = [];
-    const timing = new Set<CompiledRule>();
     verdict.hits.forEach((hit, index) => {
       const timeoutMs = hit.rule.document.timeout_ms;
-      if (!hit.isObserved || hit.effect !== 'kill' || timeoutMs === undefined || timing.has(hit.rule)) return;
+      if (!hit.isObserved || hit.effect !== 'kill' || timeoutMs === undefined) return;
       // A cancel ends the message as a whole: it counts once, for the first statement, as a kill does.
-      timing.add(hit.rule);
-      observedKills.push({ index, timeoutMs });
+      const isCounted = observedKills.some((kill) => verdict.hits[kill.index]?.rule === hit.rule);
+      if (!isCounted) observedKills.push({ index, timeoutMs });
     });
     const plan: VerdictPlan = {
       cells: verdict.hits.map((hit) => this.matrix.resolve(verdict, hit.rule, hit.shape, nowMs)),
@@ -279,21 +278,28 @@ export class Recorder {
   }
 }
 
+const NO_RULES: ReadonlySet<CompiledRule> = new Set();
+
 function planEffects(verdict: Verdict): (PlannedEffect | null)[] {
   const routing = verdict.hits.filter((hit) => hit.isObserved && hit.effect === 'route');
-  const whole = new Set<CompiledRule>();
-  for (const [rule, hits] of Map.groupBy(routing, (hit) => hit.rule)) {
-    const routed = new Set(hits.map((hit) => hit.shape));
-    // As an enforced one: a message goes where all of it goes, and nowhere when it is refused.
-    if (verdict.refusal === null && verdict.shapes.every((shape) => routed.has(shape))) whole.add(rule);
-  }
-  return verdict.hits.map((hit) => planEffect(hit, verdict, whole));
+  const routesAll = routing.length === 0 ? NO_RULES : listRoutesOfAll(verdict, routing);
+  return verdict.hits.map((hit) => planEffect(hit, verdict, routesAll));
 }
 
-function planEffect(hit: RuleHit, verdict: Verdict, whole: ReadonlySet<CompiledRule>): PlannedEffect | null {
+/** As enforced ones: a message goes where all of it goes, and nowhere when it is refused. */
+function listRoutesOfAll({ refusal, shapes }: Verdict, routing: readonly RuleHit[]): ReadonlySet<CompiledRule> {
+  const routesAll = new Set<CompiledRule>();
+  for (const [rule, hits] of Map.groupBy(routing, (hit) => hit.rule)) {
+    const routed = new Set(hits.map((hit) => hit.shape));
+    if (refusal === null && shapes.every((shape) => routed.has(shape))) routesAll.add(rule);
+  }
+  return routesAll;
+}
+
+function planEffect(hit: RuleHit, verdict: Verdict, routesAll: ReadonlySet<CompiledRule>): PlannedEffect | null {
   if (hit.effect === 'deny') return hit.isObserved ? 'wouldRefuse' : null;
   if (hit.effect !== 'route') return null;
-  if (hit.isObserved) return whole.has(hit.rule) ? 'wouldRoute' : null;
+  if (hit.isObserved) return routesAll.has(hit.rule) ? 'wouldRoute' : null;
   const isTaken = verdict.refusal === null && verdict.route?.rule === hit.rule;
   return isTaken ? 'routed' : null;
 }

@@ -139,7 +139,6 @@ export class OwnServers implements Routing {
     this.#connection.gate.open(GATE.route);
   }
 
-  /** A statement has been completed. */
   noteStatement(statement: StatementFacts): void {
     if (!this.statements.isKept) return;
     const { effect, shape } = statement;
@@ -396,5 +395,6 @@ export class OwnServers implements Routing {
     this.#replica = null;
     if (this.#primary !== null && this.#connection.active === replica) this.#connection.useServer(this.#primary);
     replica.lease.release();
+    this.#primary?.asides.passOn(this.#primary, this.#connection);
   }
 }

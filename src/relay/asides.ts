@@ -38,7 +38,7 @@ export class Asides {
   /** Sends the client what is kept, unless it is in the middle of a message of the active server's: then this server may have to wait. */
   passOn(server: ServerSide, { active, client }: Connection): void {
     if (this.#parts.length === 0) return;
-    if (active.isMidMessage) {
+    if (active !== server && active.isMidMessage) {
       this.isHeldBack = this.#bytes > KEPT_LIMIT_BYTES;
       if (this.isHeldBack) server.pause();
       return;

@@ -6,6 +6,7 @@ import type { Session } from '../session/session.ts';
 import { meaningsOf, type Portal, type PreparedStatement } from '../session/statements.ts';
 import { NO_STATEMENTS, type TextFacts } from '../sql/facts.ts';
 import { NOT_PREPARED_FACTS } from '../sql/unparsed.ts';
+import type { StatementDescription } from '../wire/backend.ts';
 import { NAMED, TRANSACTION } from '../wire/codes.ts';
 import { findNul, findNulFar, readName } from '../wire/reader.ts';
 import type { Connection } from './connection.ts';
@@ -13,7 +14,7 @@ import type { Run } from './run.ts';
 import type { Sender } from './sender.ts';
 import { type Decider, NOT_PREPARED } from './steps/decide.ts';
 import { listDeclared } from './steps/effects.ts';
-import { FAILED_DESCRIBE, failPlanWith, failWith, makeParameterDescription } from './steps/failed-use.ts';
+import { FAILED_DESCRIBE, failPlanWith, failWith, isOwnWord, makeParameterDescription } from './steps/failed-use.ts';
 import { AS_SENT, FAILED } from './steps/places.ts';
 import { makeRefusedExecute, makeRefusedParse } from './steps/refuse.ts';
 import { runsPrepared } from './steps/repeat-statements.ts';
@@ -138,7 +139,7 @@ export class StatementMessages {
     const statement = this.#session.statements.find(name);
     const slot = this.#connection.router.statements.forUse(name, statement, null);
     if (slot === null) return false;
-    if (slot === FAILED) return this.#failDescribe(statement?.description?.parameters ?? null);
+    if (slot === FAILED) return this.#failDescribe(statement?.description ?? null);
     const owed = this.#sender.sendNamed(OWED.describe, buffer, start, end, 0, start + 6, end - 1, slot);
     if (slot.isUndescribed) owed.slot = slot;
     return true;
@@ -195,13 +196,17 @@ export class StatementMessages {
   }
 
   /** No server can have the statement any more. A bare server would still describe its parameters, then fail at its result. */
-  #failDescribe(parameters: Buffer | null): boolean {
+  #failDescribe(description: StatementDescription | null): boolean {
     const { client, active, router } = this.#connection;
     if (!this.#session.isQuiet) return router.statements.wait() !== null;
-    if (parameters !== null) client.outlet.write(makeParameterDescription(parameters));
+    const error = router.statements.takeError();
+    // In a failed transaction nothing is described that has a result, whatever has become of it: the server says so itself.
+    const isFailed = this.#session.status === TRANSACTION.failed && isOwnWord(error);
+    const isRefused = isFailed && (description?.columns ?? null) !== null;
+    if (!isRefused && description !== null) client.outlet.write(makeParameterDescription(description.parameters));
     active.outlet.write(FAILED_DESCRIBE);
     this.#session.isUnitOpen = true;
-    this.#session.owed.push(OWED.parse).substitute = failWith(router.statements.takeError());
+    this.#session.owed.push(OWED.parse).substitute = isRefused ? null : failWith(error);
     return true;
   }
 }

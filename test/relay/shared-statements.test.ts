@@ -325,6 +325,21 @@ describe.each([1, 2])('over %i server connections', (size) => {
     expect(lines.filter((line) => line.includes('0A000')).length).toBeGreaterThan(4);
   });
 
+  test('but in a failed transaction such a statement is not described at all, and afterwards fails again', async () => {
+    const lines = await expectAlike([
+      [0, parse('SELECT * FROM carried ORDER BY id', 'all'), parse('SELECT', 'none'), sync()],
+      [1, query('ALTER TABLE carried ADD COLUMN extra int')],
+      [2, parse('SELECT * FROM carried ORDER BY id', 'all'), describeStatement('all'), sync()],
+      [0, bind({ statement: 'all' }), sync()],
+      [0, query('BEGIN'), query('SELECT 1/0')],
+      [0, describeStatement('all'), sync()],
+      [0, describeStatement('all'), closeStatement('none'), sync()],
+      [0, query('ROLLBACK'), describeStatement('all'), sync()],
+    ]);
+    expect(lines.filter((line) => line.includes('25P02')).length).toBe(2);
+    expect(lines.filter((line) => line.includes('0A000')).length).toBe(2);
+  });
+
   test('so it is with the statement without a name, made while definitions were changing', async () => {
     const lines = await expectAlike([
       [1, query('ALTER TABLE carried ALTER COLUMN note TYPE varchar(20)')],

@@ -35,6 +35,11 @@ export const UNREADABLE_TEXT = makeError({
   H: 'Prepare it again.',
 });
 
+/** It is pgweir's: no trial on the server has failed, and a transaction that has failed had done so before. */
+export function isOwnWord(error: Buffer): boolean {
+  return error === CHANGED_RESULT || error === UNREADABLE_TEXT;
+}
+
 /** For an entry of FAILED_DESCRIBE or FAILED_QUERY. */
 export function failWith(error: Buffer): ErrorSubstitute {
   return { sqlstates: null, error };

@@ -274,7 +274,7 @@ class Passage implements Hold {
 
   #pass(nowMs: number): Admitted {
     for (const hit of this.#delayed) this.#report(hit, 'waited');
-    this.#pretend(nowMs);
+    if (this.#verdict.observedLimits.length > 0) this.#pretend(nowMs);
     const isHolding = this.#held.length > 0;
     const hasTokens = this.#tokens.length > 0;
     if (!isHolding && !hasTokens) return ADMITTED;

@@ -4,7 +4,7 @@ import type { Member } from '../../pool/member.ts';
 import { nameText } from '../../pool/server-pool.ts';
 import type { TransactionPool } from '../../pool/transaction-pool.ts';
 import { resolveStatements } from '../../session/statements.ts';
-import type { StatementFacts, TextFacts } from '../../sql/facts.ts';
+import type { StatementFacts } from '../../sql/facts.ts';
 import { isBuiltin, TRACE } from '../../sql/traces.ts';
 import { NOT_PREPARED_FACTS } from '../../sql/unparsed.ts';
 import { TRANSACTION } from '../../wire/codes.ts';
@@ -78,17 +78,14 @@ export class ClientView {
     }
   }
 
-  /** That statement has been completed; `surroundings` tell what it may have left, null: nothing. */
+  /** That statement has been completed, and what it ran by name; `surroundings` tell what it may have left, null: nothing. */
   noteDone(statement: StatementFacts, surroundings: Pick<Surroundings, 'tracesOf'> | null): void {
-    for (const done of this.#resolve(statement)) this.#noteDone(done, surroundings?.tracesOf(done) ?? 0);
-  }
-
-  /** With an EXECUTE or FETCH what has run by its name. */
-  #resolve(statement: StatementFacts): TextFacts {
-    const { session } = this.#connection;
-    const only = [statement];
-    if (statement.effect?.type !== 'execute' && statement.effect?.type !== 'fetch') return only;
-    return resolveStatements(only, session.statements, session.portals, NOT_PREPARED_FACTS);
+    this.#noteDone(statement, surroundings?.tracesOf(statement) ?? 0);
+    const type = statement.effect?.type;
+    if (type !== 'execute' && type !== 'fetch') return;
+    const { statements, portals } = this.#connection.session;
+    for (const named of resolveStatements([statement], statements, portals, NOT_PREPARED_FACTS))
+      if (named !== statement) this.#noteDone(named, surroundings?.tracesOf(named) ?? 0);
   }
 
   #noteDone(statement: StatementFacts, traces: number): void {

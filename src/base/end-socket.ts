@@ -1,6 +1,7 @@
 // The end of a socket: what was written to it still goes out, as long as its peer takes it.
 
 import type { Socket } from 'node:net';
+import { settleWrites } from './gathered-writes.ts';
 
 /** How long a peer may take nothing of the last words. */
 const STALLED_MS = 10_000;
@@ -15,6 +16,7 @@ interface HasQueue {
  * what is to be written to it.
  */
 export function endSocket(socket: Socket & HasQueue, stalledMs = STALLED_MS): void {
+  settleWrites();
   socket.destroySoon();
   if (socket.destroyed) return;
   const countQueued = (): number => socket.writableLength + (socket._handle?.writeQueueSize ?? 0);

@@ -5,6 +5,7 @@
 import { writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { gatherWrite, settleWrites } from './gathered-writes.ts';
 import { keepBytes } from './inlet.ts';
 
 /** What Node reads and writes a socket through; gone from the socket when its file descriptor is closed. */
@@ -18,6 +19,7 @@ export class SocketWriter {
   /** File descriptor; -1 where the socket cannot be written to directly. */
   readonly #fd: number;
   readonly #isReadToEnd: boolean;
+  #hasGathered = false;
 
   /**
    * `onDrain`: called when the socket takes bytes again after `isCongested`. `isReadToEnd`: a peer that has reset the
@@ -37,14 +39,34 @@ export class SocketWriter {
     return this.#socket.writableNeedDrain;
   }
 
-  /** Writes `buffer[start, end)`, which may stand in a buffer that is read into again. Nothing is written to an ended socket. */
+  /**
+   * Writes `buffer[start, end)`, which may stand in a buffer that is read into again, before this turn of the event loop is over. Nothing is
+   * written to an ended socket.
+   */
   write(buffer: Buffer, start: number, end: number): void {
+    if (this.#fd >= 0 && gatherWrite(this, this.#isReadToEnd, buffer, start, end)) {
+      this.#hasGathered = true;
+      return;
+    }
+    if (this.#hasGathered) settleWrites();
+    if (!this.#socket.writable) return;
+    const rest = this.#writeDirectly(buffer, start, end);
+    if (rest < end) this.#socket.write(keepBytes(buffer, rest, end));
+  }
+
+  writeGathered(arena: Buffer, start: number, end: number): void {
+    this.#hasGathered = false;
+    if (!this.#socket.writable) return;
+    const rest = this.#writeDirectly(arena, start, end);
+    if (rest < end) this.#socket.write(Buffer.from(arena.subarray(rest, end)));
+  }
+
+  /** Writes past the stream as much as goes at once. Returns where what is left begins. */
+  #writeDirectly(buffer: Buffer, start: number, end: number): number {
     const socket = this.#socket;
-    if (!socket.writable) return;
     // The number of a closed file may be another connection's by now.
     const isDirect = this.#fd >= 0 && socket.writableLength === 0 && socket._handle === this.#handle;
-    const rest = isDirect ? start + this.#writeNow(buffer, start, end) : start;
-    if (rest < end) socket.write(keepBytes(buffer, rest, end));
+    return isDirect ? start + this.#writeNow(buffer, start, end) : start;
   }
 
   /** Returns how many bytes are settled: none where it fails, which the stream then hears in its turn. */

@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net';
 import { WeirError } from '../base/errors.ts';
+import { settleWrites } from '../base/gathered-writes.ts';
 import { type Inlet, keepBytes } from '../base/inlet.ts';
 import { readErrorField, readParameterStatus } from '../wire/backend.ts';
 import { BACKEND, BACKEND_TABLE, type MessageTable, TRANSACTION } from '../wire/codes.ts';
@@ -82,6 +83,7 @@ export function inquire(
       }
     };
     socket.on('close', onClose);
+    settleWrites();
     socket.write(makeQuery(sql));
     socket.resume();
   });

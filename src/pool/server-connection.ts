@@ -4,6 +4,7 @@
 import { connect, isIP, type Socket } from 'node:net';
 import { endSocket } from '../base/end-socket.ts';
 import { describeError, WeirError } from '../base/errors.ts';
+import { settleWrites } from '../base/gathered-writes.ts';
 import { Inlet } from '../base/inlet.ts';
 import { PLAIN_TRANSPORT, type Transport } from '../base/transport.ts';
 import type { Endpoint } from '../config/settings.ts';
@@ -159,6 +160,7 @@ export class Lease {
     const onRelease = this.#onRelease;
     if (onRelease === null) return;
     this.#onRelease = null;
+    settleWrites();
     if (!isMidMessage && !this.socket.destroyed && this.socket.writable) this.socket.write(TERMINATE);
     endSocket(this.socket);
     onRelease();
@@ -171,6 +173,7 @@ export class Lease {
   retire(isMidMessage = false): Promise<void> {
     const onRelease = this.#onRelease;
     this.#onRelease = null;
+    settleWrites();
     const { socket } = this;
     return new Promise((resolve) => {
       const timer = setTimeout(() => socket.destroy(), RETIRE_MS);

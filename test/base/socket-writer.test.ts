@@ -1,7 +1,9 @@
 import { once } from 'node:events';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { settleWrites } from '../../src/base/gathered-writes.ts';
 import { Inlet, keepBytes } from '../../src/base/inlet.ts';
 import { SocketWriter } from '../../src/base/socket-writer.ts';
+import { type Crowd, gatherCrowd } from '../support/crowd.ts';
 import { waitFor, withDeadline } from '../support/deadline.ts';
 import { makeSocketPair, type SocketPair } from '../support/socket-pair.ts';
 
@@ -28,7 +30,15 @@ function numbered(length: number, seed: number): Buffer {
   return Buffer.from(Array.from({ length }, (_, index) => (index * 31 + seed) & 0xff));
 }
 
-describe('a socket writer', () => {
+describe.each(['alone', 'in a crowd'])('a socket writer %s', (company) => {
+  let crowd: Crowd | null = null;
+  beforeAll(async () => {
+    if (company === 'in a crowd') crowd = await gatherCrowd();
+  });
+  afterAll(async () => {
+    await crowd?.leave();
+  });
+
   it('sends what stands in the shared read buffer before that is read into again', async () => {
     const { near, far } = await makePair();
     const writer = new SocketWriter(near, () => undefined);
@@ -86,6 +96,7 @@ describe('a socket writer', () => {
     const { near, far } = await makePair();
     const writer = new SocketWriter(near, () => undefined);
     writer.write(Buffer.from('last'), 0, 4);
+    settleWrites();
     near.end();
     writer.write(Buffer.from('late'), 0, 4);
     let seen = '';

@@ -1,5 +1,6 @@
 // Nothing more comes from the client. What it has sent is still answered, so only the servers' input ends, not the connection.
 
+import { settleWrites } from '../../base/gathered-writes.ts';
 import type { Broken } from '../../wire/framer.ts';
 import { makeBrokenHead, TERMINATE } from '../../wire/writer.ts';
 import type { Connection } from '../connection.ts';
@@ -19,6 +20,7 @@ export function endInput(connection: Connection, lastWords: Buffer | null): void
     if (server !== connection.active) server.outlet.write(TERMINATE);
     else if (lastWords !== null) server.outlet.write(lastWords);
     server.outlet.flush();
+    settleWrites();
     server.lease.socket.end();
   });
 }
@@ -47,8 +49,13 @@ export function closeAnswered(connection: Connection): void {
  * that waits: nobody is there for the outcome. Otherwise the end is told when what was sent before it has been looked at.
  */
 export function endEarly(connection: Connection, hasMore: boolean): void {
-  if (connection.login.pending !== null && connection.gate.has(GATE.login) && !hasMore) connection.close();
-  else if (connection.conduct.isWaiting || connection.router.isWaiting) connection.client.socket.destroy();
+  const { login, gate, conduct, router, client } = connection;
+  if (login.pending !== null && gate.has(GATE.login) && !hasMore) {
+    connection.close();
+  } else if (conduct.isWaiting || router.isWaiting) {
+    settleWrites();
+    client.socket.destroy();
+  }
 }
 
 /**

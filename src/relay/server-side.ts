@@ -158,7 +158,7 @@ export class ServerSide implements FrameSink {
       case BACKEND.portalSuspended:
         return this.#endExecute();
       case BACKEND.readyForQuery:
-        return this.#ready(buffer[start + 5] as number);
+        return this.#ready(this.#session.statusBehind(buffer[start + 5] as number));
       case BACKEND.error:
         return this.#fail(buffer, start, end);
       case BACKEND.parameterStatus:
@@ -232,8 +232,7 @@ export class ServerSide implements FrameSink {
   #completeStatement(): boolean {
     const { head } = this.#session.owed;
     if (head === null) return true;
-    const { run } = head;
-    if (run !== null && !run.isPlain) this.#noteCompleted(run, head);
+    if (head.run?.isPlain === false) this.#noteCompleted(head.run, head);
     return head.kind === OWED.execute ? this.#endExecute() : !head.isSwallowed;
   }
 
@@ -302,6 +301,7 @@ export class ServerSide implements FrameSink {
     // The end of a connection that nobody uses, and on which nothing was left, is nobody's business.
     if (head === null && this.hasSaidFatal && this.#connection.router.canLose(this)) return false;
     if (head === null || this.hasSaidFatal) return true;
+    owed.hasBegun = true;
     const { run, isSwallowed } = head;
     const isQuery = head.kind === OWED.query;
     const refusal = run !== null && isStandInError(sqlstate) ? run.refusal : null;

@@ -121,6 +121,8 @@ export class OwedQueue<Run> {
   isSkipping = false;
   /** An extended message was sent that no Sync has followed: should it fail, the server skips all before that, Queries too. */
   isUnsynced = false;
+  /** Since its last ReadyForQuery the server has done, or failed at, something that a Sync ends: anything but Close and Flush. */
+  hasBegun = false;
   #hasDataAhead = false;
 
   constructor(spares: SpareReplies<Run> = new SpareReplies()) {
@@ -247,6 +249,7 @@ export class OwedQueue<Run> {
   #drop(reply: OwedReply<Run>): OwedReply<Run> | null {
     const { next } = reply;
     if (endsWithReady(reply.kind)) this.#readies--;
+    if (reply.kind < OWED.close) this.hasBegun = true;
     this.#count--;
     this.#spares.giveBack(reply);
     return next;

@@ -2,7 +2,7 @@
 // mean what, which replies are owed. State only: no socket, no timer.
 
 import { TRANSACTION } from '../wire/codes.ts';
-import { OwedQueue, type SpareReplies } from './owed.ts';
+import { OWED, OwedQueue, type SpareReplies } from './owed.ts';
 import { PHYSICAL_DATABASE, type ReplicationMode } from './replication-mode.ts';
 import { ReportedParameters } from './reported-parameters.ts';
 import { Portals, PreparedStatements } from './statements.ts';
@@ -34,7 +34,7 @@ export class Session<Run> {
   #subject: Subject;
   #phase: Phase = 'startup';
   #replication: ReplicationMode = 'none';
-  /** Transaction status of the last ReadyForQuery. */
+  /** Transaction status behind the last ReadyForQuery (`statusBehind`). */
   status: number = TRANSACTION.idle;
   /** A BEGIN has been sent, or COMMIT not yet answered: what the status will be when all that is owed has been answered. */
   isTransactionAhead = false;
@@ -127,9 +127,21 @@ export class Session<Run> {
     return !this.isQuiet;
   }
 
+  /**
+   * The state that the server is in behind a ReadyForQuery, which is not always what it says there. To a Query or FunctionCall
+   * amid a unit of work it says 'T', and to the Sync behind that 'I'; but where nothing has begun between the two, that Sync ends
+   * nothing. What the unit has done is neither committed nor undone, its locks are held, and as in a failed transaction the
+   * client's next command fails (XX000, "unexpected state STARTED") and undoes it. PostgreSQL 18 does so.
+   */
+  statusBehind(said: number): number {
+    const isInName = said === TRANSACTION.idle && this.status !== TRANSACTION.idle && !this.owed.hasBegun;
+    return isInName && this.owed.head?.kind === OWED.sync ? TRANSACTION.failed : said;
+  }
+
   /** ReadyForQuery was answered at that rank of the stream. */
   settle(status: number, sequence: number): void {
     this.status = status;
+    this.owed.hasBegun = false;
     if (status === TRANSACTION.idle) this.portals.endTransaction(sequence);
     if (sequence >= this.#transactionSince) {
       this.isTransactionAhead = status !== TRANSACTION.idle;

@@ -59,6 +59,33 @@ describe('a session', () => {
     expect(session.isTransactionAhead).toBe(true);
   });
 
+  test.each([
+    ['a Sync alone, which ends nothing', [], TRANSACTION.open, TRANSACTION.failed],
+    ['a Sync behind a Close', [OWED.close], TRANSACTION.open, TRANSACTION.failed],
+    ['a second such Sync', [], TRANSACTION.failed, TRANSACTION.failed],
+    ['a Sync behind a Parse', [OWED.parse], TRANSACTION.open, TRANSACTION.idle],
+    ['a Sync behind an Execute', [OWED.bind, OWED.execute], TRANSACTION.open, TRANSACTION.idle],
+    ['a Sync outside of a transaction', [], TRANSACTION.idle, TRANSACTION.idle],
+  ] as const)("hears 'I' behind %s", (_what, kinds, before, behind) => {
+    const session = makeSession();
+    session.owed.push(OWED.bind);
+    session.owed.push(OWED.query);
+    session.owed.shift();
+    session.owed.shift();
+    session.settle(before, 2);
+    for (const kind of [...kinds, OWED.sync]) session.owed.push(kind);
+    for (const _kind of kinds) session.owed.shift();
+    expect(session.statusBehind(TRANSACTION.idle)).toBe(behind);
+    expect(session.statusBehind(TRANSACTION.open)).toBe(TRANSACTION.open);
+  });
+
+  test("believes 'I' to the Query that ends a transaction", () => {
+    const session = makeSession();
+    session.settle(TRANSACTION.open, 1);
+    session.owed.push(OWED.query);
+    expect(session.statusBehind(TRANSACTION.idle)).toBe(TRANSACTION.idle);
+  });
+
   test('what fails with the BEGIN before it is in no doubt', () => {
     const session = makeSession();
     session.announceTransaction(true, session.owed.push(OWED.execute).sequence);

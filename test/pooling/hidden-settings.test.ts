@@ -96,6 +96,23 @@ describe('application_name', () => {
     }
   });
 
+  test.each(['RESET ROLE', "SET work_mem = '5MB'", 'RESET work_mem'])(
+    "given behind %s in one unit of work is the client's, though it is the name of whoever opened the connection",
+    async (before) => {
+      ground = await startPoolGround(postgres, { size: 1 });
+      const { wire: opener } = await ground.login({ parameters: { application_name: 'first' } });
+      const { wire } = await ground.login({ parameters: { application_name: 'second' } });
+      for (const text of ["SET application_name = 'first'", "SELECT set_config('application_name', 'first', false)"]) {
+        await wire.rows("SET application_name = 'second'");
+        for (const sql of [before, text]) wire.send(frontend.parse(sql), frontend.bind(), frontend.execute());
+        wire.send(frontend.sync());
+        expect(transcribe(await wire.readUntilReady())).toContain('ParameterStatus application_name=first');
+        await opener.rows('SELECT 1');
+        expect(await nameOf(wire)).toBe('first');
+      }
+    },
+  );
+
   // Behind a savepoint an error undoes what was done since then, and the end of the transaction the rest.
   const FAILED = ['SAVEPOINT a', 'SELECT 1/0'];
   test.each([

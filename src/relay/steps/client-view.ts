@@ -100,7 +100,9 @@ export class ClientView {
       this.#isLocal = effect?.type === 'set' && effect.isLocal;
       // It has ended its transaction, too: no error behind it undoes it.
       this.#isCommitted ||= effect?.type === 'discard_all';
-    } else if (effect?.type === 'set' && effect.name === 'application_name') {
+    } else if (effect?.type === 'set') {
+      // What is said of other settings does nothing to it.
+      if (effect.name !== 'application_name') return;
       this.#hasReset = false;
       this.#hasRunCode = false;
     } else this.#hasRunCode ||= mayReset(statement, traces);

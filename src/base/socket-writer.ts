@@ -18,17 +18,17 @@ export class SocketWriter {
   readonly #handle: HasHandle['_handle'];
   /** File descriptor; -1 where the socket cannot be written to directly. */
   readonly #fd: number;
-  readonly #isReadToEnd: boolean;
+  readonly #isServer: boolean;
   #hasGathered = false;
 
   /**
-   * `onDrain`: called when the socket takes bytes again after `isCongested`. `isReadToEnd`: a peer that has reset the
-   * connection is still to be heard: what it said before is read, and then the end, where a failed write would destroy the
-   * socket at once.
+   * `onDrain`: called when the socket takes bytes again after `isCongested`. `isServer`: a peer that has reset the connection
+   * is still to be heard: what it said before is read, and then the end, where a failed write would destroy the socket at
+   * once.
    */
-  constructor(socket: Socket, onDrain: () => void, isReadToEnd = false) {
+  constructor(socket: Socket, onDrain: () => void, isServer = false) {
     this.#socket = socket;
-    this.#isReadToEnd = isReadToEnd;
+    this.#isServer = isServer;
     this.#handle = this.#socket._handle;
     this.#fd = socket instanceof TLSSocket ? -1 : (this.#handle?.fd ?? -1);
     socket.on('drain', onDrain);
@@ -40,11 +40,11 @@ export class SocketWriter {
   }
 
   /**
-   * Writes `buffer[start, end)`, which may stand in a buffer that is read into again, before this turn of the event loop is over. Nothing is
-   * written to an ended socket.
+   * Writes `buffer[start, end)`, which may stand in a buffer that is read into again: at once, or at the end of this turn of
+   * the event loop. Nothing is written to an ended socket.
    */
   write(buffer: Buffer, start: number, end: number): void {
-    if (this.#fd >= 0 && gatherWrite(this, this.#isReadToEnd, buffer, start, end)) {
+    if (this.#fd >= 0 && gatherWrite(this, this.#isServer, buffer, start, end)) {
       this.#hasGathered = true;
       return;
     }
@@ -74,7 +74,7 @@ export class SocketWriter {
     try {
       return writeSync(this.#fd, buffer, start, end - start);
     } catch (error) {
-      return this.#isReadToEnd && isReset(error) ? end - start : 0;
+      return this.#isServer && isReset(error) ? end - start : 0;
     }
   }
 }

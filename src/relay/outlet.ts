@@ -14,8 +14,8 @@ export class Outlet {
   #end = 0;
 
   /** As for `SocketWriter`. */
-  constructor(socket: Socket, onDrain: () => void, isReadToEnd = false) {
-    this.#writer = new SocketWriter(socket, onDrain, isReadToEnd);
+  constructor(socket: Socket, onDrain: () => void, isServer = false) {
+    this.#writer = new SocketWriter(socket, onDrain, isServer);
   }
 
   /** Adds `buffer[start, end)`. The bytes must stay as they are until `flush`, and after it unless a socket was read into them. */

@@ -24,7 +24,7 @@ export class Catalog {
   hasLoginTrigger = false;
   #isFresh = false;
   #isDue = true;
-  /** Whether statements may run on a replica, or logins be shared, depends on it. */
+  /** Whether statements may run on a replica, logins be shared, or statements be passed on unfollowed, depends on it. */
   #isNeeded = false;
   #loadedAtMs = 0;
   #epoch = 0;
@@ -127,8 +127,11 @@ export class Catalog {
 
   expire(nowMs: number): void {
     const ageMs = nowMs - this.#loadedAtMs;
-    if (this.#isFresh && ageMs > OLD_MS) this.#doubt();
-    else if (ageMs > FRESH_MS) this.#isDue = true;
+    if (this.#isFresh && ageMs > OLD_MS) {
+      this.#doubt();
+      // In doubt every statement has to be followed: who goes on working pays for one reading rather than for that.
+      this.#isNeeded = true;
+    } else if (ageMs > FRESH_MS) this.#isDue = true;
   }
 
   #doubt(): void {

@@ -43,6 +43,17 @@ describe('knowledge of the definitions', () => {
     expect(catalog.knowledge).not.toBe(KNOWN);
   });
 
+  test('that has grown old is read again at the next opportunity, though nobody waits; what is only due is not', () => {
+    const catalog = new Catalog();
+    catalog.learn(KNOWN, catalog.epoch, 0);
+    catalog.expire(10_001);
+    expect([catalog.isWanted, catalog.isOverdue]).toEqual([true, false]);
+    catalog.expire(20_001);
+    expect([catalog.isWanted, catalog.isOverdue]).toEqual([true, true]);
+    catalog.learn(KNOWN, catalog.epoch, 20_001);
+    expect([catalog.knowledge, catalog.isWanted, catalog.isOverdue]).toEqual([KNOWN, false, false]);
+  });
+
   test('is in doubt from the statement that changes a definition to the next reading after it', () => {
     const catalog = new Catalog();
     catalog.learn(KNOWN, catalog.epoch, 0);

@@ -24,7 +24,7 @@ export class SocketWriter {
   /**
    * `onDrain`: called when the socket takes bytes again after `isCongested`. `isServer`: a peer that has reset the connection
    * is still to be heard: what it said before is read, and then the end, where a failed write would destroy the socket at
-   * once.
+   * once. What is put off for servers goes out behind what is for clients.
    */
   constructor(socket: Socket, onDrain: () => void, isServer = false) {
     this.#socket = socket;
@@ -54,6 +54,7 @@ export class SocketWriter {
     if (rest < end) this.#socket.write(keepBytes(buffer, rest, end));
   }
 
+  /** What `write` has put off: `arena[start, end)`, which is only valid during the call. */
   writeGathered(arena: Buffer, start: number, end: number): void {
     this.#hasGathered = false;
     if (!this.#socket.writable) return;

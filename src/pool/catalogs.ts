@@ -50,7 +50,7 @@ export class Catalog {
     return this.#isNeeded && this.isWanted;
   }
 
-  /** Without knowledge nothing is routed, and no login shared: it is to be read again soon, even where nobody waits. */
+  /** Without knowledge nothing is routed, no login shared, no statement plain: it is to be read again soon, even where nobody waits. */
   need(): void {
     this.#isNeeded = true;
   }
@@ -130,7 +130,7 @@ export class Catalog {
     if (this.#isFresh && ageMs > OLD_MS) {
       this.#doubt();
       // In doubt every statement has to be followed: who goes on working pays for one reading rather than for that.
-      this.#isNeeded = true;
+      this.need();
     } else if (ageMs > FRESH_MS) this.#isDue = true;
   }
 

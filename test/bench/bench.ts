@@ -20,16 +20,10 @@ import {
   startPgweir,
   type TlsFiles,
 } from './contenders.ts';
-import {
-  fillTables,
-  findProgram,
-  findServerBinaries,
-  MODES,
-  type Mode,
-  type PgbenchRun,
-  runPgbench,
-} from './pgbench.ts';
-import { formatTable, type Row, type Sample, summarize } from './report.ts';
+import { fillTables, findProgram, findServerBinaries, MODES, type Mode } from './pgbench.ts';
+import { formatTable, type Row, summarize } from './report.ts';
+import { measure } from './rounds.ts';
+import { describeSelection } from './undisturbed-rounds.ts';
 
 /** Of both poolers in transaction mode: PgBouncer's default. */
 const POOL_SIZE = 20;
@@ -37,7 +31,7 @@ const POOL_CLIENTS = [8, 32, 256];
 const POOL_PATHS: readonly Path[] = ['pgbouncer', 'pgweir+rules'];
 const USAGE = `npm run bench -- [options]
   --seconds N         length of one run (3)
-  --rounds N          rounds; every path runs once in each (5)
+  --rounds N          rounds that count; every path runs once in each (5)
   --clients 1,8,32    numbers of pgbench clients
   --modes a,b         of ${MODES.join(', ')}
   --paths a,b         of ${PATHS.join(', ')}
@@ -51,7 +45,6 @@ const USAGE = `npm run bench -- [options]
   --no-micro          without the micro-benchmarks`;
 
 const README_END = '<!-- end of results -->';
-const WARM_UP_SECONDS = 2;
 /** For the direct path, where it is asked for: 256 clients are as many server connections there. */
 const POOL_MAX_CONNECTIONS = '400';
 const NO_RULES = 'traffic_control:\n  default_action: allow\n  rules: []\n';
@@ -74,12 +67,6 @@ interface Options {
   readonly isMicroRun: boolean;
   readonly isTls: boolean;
   readonly pooling: Pooling;
-}
-
-interface Bench {
-  readonly isTls: boolean;
-  readonly pgbench: string;
-  readonly postgres: TestPostgres;
 }
 
 /** Talk goes to stderr, so that stdout is the result and nothing else. */
@@ -196,59 +183,6 @@ async function writeTlsFiles(folder: string, cert: string, key: string): Promise
   return files;
 }
 
-type Load = Omit<Parameters<typeof runPgbench>[2], 'threads'>;
-
-async function measure(bench: Bench, contenders: readonly Contender[], options: Options): Promise<Sample[]> {
-  const samples: Sample[] = [];
-  for (const mode of options.modes) {
-    // Unrecorded: caches fill, and the JavaScript of the proxy is compiled.
-    for (const contender of contenders) await runOnce(bench, contender, { mode, clients: 8, seconds: WARM_UP_SECONDS });
-    for (const clients of options.clients) {
-      // A pool that is to be shared is opened before it is measured.
-      if (options.pooling !== null)
-        for (const contender of contenders)
-          await runOnce(bench, contender, { mode, clients, seconds: WARM_UP_SECONDS });
-      for (let round = 0; round < options.rounds; round++) {
-        // Each round begins with another path, so that none always runs first.
-        for (let turn = 0; turn < contenders.length; turn++) {
-          const contender = contenders[(turn + round) % contenders.length];
-          if (contender === undefined) continue;
-          const sample = await runOnce(bench, contender, { mode, clients, seconds: options.seconds });
-          samples.push({ ...sample, path: contender.path, mode, clients, round });
-          say(
-            `${mode} ${clients} clients, round ${round + 1}: ${contender.path} ${Math.round(sample.tps)} tps` +
-              (sample.cpuUs === null ? '' : `, ${sample.cpuUs.toFixed(1)} µs CPU`),
-          );
-        }
-      }
-    }
-  }
-  return samples;
-}
-
-async function runOnce(
-  { pgbench, postgres, isTls }: Bench,
-  contender: Contender,
-  load: Load,
-): Promise<PgbenchRun & { cpuUs: number | null }> {
-  const address = {
-    host: contender.host,
-    port: contender.port,
-    user: postgres.user,
-    database: postgres.database,
-    isTls,
-  };
-  try {
-    const cpuBeforeUs = contender.cpuMicroseconds();
-    const run = await runPgbench(pgbench, address, { ...load, threads: Math.min(load.clients, cpus().length, 2) });
-    const cpuAfterUs = contender.cpuMicroseconds();
-    const cpuUs = cpuBeforeUs === null || cpuAfterUs === null ? null : (cpuAfterUs - cpuBeforeUs) / run.transactions;
-    return { ...run, cpuUs };
-  } catch (error) {
-    throw new Error(`${contender.path} failed; its log ends\n${contender.logTail()}`, { cause: error });
-  }
-}
-
 /** What the micro-benchmarks print, by their names. Each is a program of its own, so that one cannot warm up the other. */
 async function runMicroBenchmarks(): Promise<Record<string, string>> {
   const outputs: Record<string, string> = {};
@@ -322,8 +256,9 @@ async function run(options: Options): Promise<void> {
   try {
     await fillTables(pgbench, { ...postgres, isTls: options.isTls }, options.scale);
     await startContenders(postgres, options, tls, contenders);
-    const samples = await measure({ pgbench, postgres, isTls: options.isTls }, contenders, options);
-    const machine = describeMachine(postgres, contenders, options);
+    const rounds = await measure({ pgbench, postgres, isTls: options.isTls, say }, contenders, options);
+    const machine = `${describeMachine(postgres, contenders, options)}\n${describeSelection(rounds)}`;
+    const samples = rounds.flatMap((selection) => selection.counted.flatMap((round) => round.samples));
     const pools: string[] = [];
     for (const contender of contenders) {
       const text = await contender.describePool();

@@ -73,8 +73,13 @@ export class Slot {
 
 const NONE: readonly Slot[] = [];
 
+/** Of a statement and a portal that nobody comes back to. */
+export const PASSING = 'pgweir_run';
+
 export class ServerNames {
   readonly unnamed = new Slot('');
+  /** Of what pgweir runs by itself; closed behind it, but a failure leaves it there. */
+  readonly passing = new Slot(PASSING);
   /** The client whose names these are. */
   owner: object | null = null;
   /** ParameterDescription of the Describe that is being answered: its body. */
@@ -229,6 +234,7 @@ export class ServerNames {
 
   /** It has been closed by the message of that rank; what was sent later may make it anew. */
   empty(slot: Slot, sequence: number): void {
+    if (slot === this.passing) slot.isThere = false;
     if (slot !== this.unnamed && this.#slots.get(slot.name) !== slot) return;
     slot.isThere = false;
     slot.isSql = false;

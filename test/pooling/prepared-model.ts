@@ -69,7 +69,7 @@ const QUERIES = [
   'DISCARD PLANS',
   'CREATE TEMP TABLE IF NOT EXISTS pile_copy ON COMMIT DROP AS EXECUTE a',
   // One whose view is gone cannot be prepared anywhere else, and is not listed there.
-  "SELECT name, statement, parameter_types FROM pg_prepared_statements WHERE from_sql AND statement !~ 'shaped_view' ORDER BY name",
+  "SELECT name, statement, parameter_types FROM pg_prepared_statements WHERE statement !~ 'shaped_view' OR name ~ '^pgweir' ORDER BY name",
   'SET plan_cache_mode = force_generic_plan',
   'SET plan_cache_mode = force_custom_plan',
   'SELECT 1; SELECT 2',

@@ -3,7 +3,7 @@
 
 import { OWED, type OwedKind, type OwedReply } from '../../session/owed.ts';
 import type { Circumstances } from '../../session/preparation.ts';
-import type { ServerNames, Slot } from '../../session/server-names.ts';
+import { PASSING, type ServerNames, type Slot } from '../../session/server-names.ts';
 import type { PreparedStatement } from '../../session/statements.ts';
 import { FRONTEND, NAMED } from '../../wire/codes.ts';
 import { makeMessage, SYNC } from '../../wire/writer.ts';
@@ -11,8 +11,7 @@ import type { Connection } from '../connection.ts';
 import { makeNamed, makeRepeatedParse } from '../renaming.ts';
 import type { Run } from '../run.ts';
 
-/** Of a statement and a portal that nobody comes back to. */
-const PASSING_NAME = Buffer.from('pgweir_run', 'latin1');
+const PASSING_NAME = Buffer.from(PASSING, 'latin1');
 const NO_TYPES = Buffer.alloc(2);
 /** No formats, no values. */
 const PASSING_BIND = makeMessage(
@@ -61,18 +60,26 @@ export class OwnMessages {
 
   /** By the extended protocol, which neither ends a unit of work nor drops the statement without a name. */
   #run(text: Buffer, slot: Slot | null): OwedReply<Run> {
-    // One that failed has left both behind.
-    this.#closePassing();
+    const { passing } = this.#connection.active.names;
+    // Of a run whose failure is still to be answered.
+    this.#closePassing(null);
+    passing.isThere = true;
     this.#send(makeRepeatedParse(PASSING_NAME, text, NO_TYPES), OWED.parse, slot);
     this.#send(PASSING_BIND, OWED.bind, slot);
     const owed = this.#send(PASSING_EXECUTE, OWED.execute, slot);
-    this.#closePassing();
+    this.#closePassing(passing);
     return owed;
   }
 
-  #closePassing(): void {
+  /** Whoever looks at what is prepared does not find what a run has left. */
+  hideRuns({ passing }: ServerNames): void {
+    if (passing.isThere) this.#closePassing(passing);
+  }
+
+  /** @param passing null: what is behind it makes it anew */
+  #closePassing(passing: Slot | null): void {
     this.#send(makeNamed(FRONTEND.close, PASSING_NAME, NAMED.portal), OWED.close, null).isPortal = true;
-    this.#send(makeNamed(FRONTEND.close, PASSING_NAME), OWED.close, null);
+    this.#send(makeNamed(FRONTEND.close, PASSING_NAME), OWED.close, passing);
   }
 
   describe(slot: Slot): void {

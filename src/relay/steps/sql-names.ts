@@ -290,6 +290,7 @@ export class SqlNames {
 
   #hideOthers(names: ServerNames): void {
     const { statements } = this.#connection.session;
+    this.#own.hideRuns(names);
     for (const slot of [...names.slots()]) {
       const held = statements.find(slot.name);
       if ((held === null || !isShown(names, held)) && !slot.isClosing) this.#own.close(names, slot);
@@ -320,6 +321,7 @@ export class SqlNames {
       if (isSheltered) this.#endShelter();
       else this.#own.sync();
     }
+    if (isAlone) this.#own.hideRuns(names);
   }
 
   /** What was to be prepared behind `SHELTER` has failed without harm to the client's transaction, or it stays. */

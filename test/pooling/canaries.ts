@@ -233,7 +233,9 @@ const READING_MAKERS: readonly Maker[] = [
   ),
   plainly(() => "SELECT name, statement, is_holdable FROM pg_catalog.pg_cursors WHERE name <> '' ORDER BY 1"),
   plainly(({ dice }) => `FETCH NEXT FROM ${dice.pick(['canary', 'hidden_canary', 'passing'])}`),
-  plainly(() => 'SELECT name, statement FROM pg_catalog.pg_prepared_statements WHERE from_sql ORDER BY 1'),
+  plainly(
+    () => "SELECT name, statement FROM pg_catalog.pg_prepared_statements WHERE from_sql OR name ~ '^pgweir' ORDER BY 1",
+  ),
   plainly(({ dice }) => dice.pick(['EXECUTE canary', 'EXECUTE canary (7)', 'EXECUTE hidden_canary'])),
   plainly(() => 'SELECT pg_catalog.pg_listening_channels() ORDER BY 1'),
   pinning(['sequence'], ({ client }) => `SELECT currval('own_${client}')`),

@@ -30,8 +30,8 @@ const POOL_SIZE = 20;
 const POOL_CLIENTS = [8, 32, 256];
 const POOL_PATHS: readonly Path[] = ['pgbouncer', 'pgweir+rules'];
 const USAGE = `npm run bench -- [options]
-  --seconds N         length of one run (3)
-  --rounds N          rounds that count; every path runs once in each (5)
+  --seconds N         length of one run (1)
+  --rounds N          rounds that count; every path runs once in each (16)
   --clients 1,8,32    numbers of pgbench clients
   --modes a,b         of ${MODES.join(', ')}
   --paths a,b         of ${PATHS.join(', ')}
@@ -103,8 +103,8 @@ function readOptions(): Options {
   const isPooled = values.pool === 'transaction';
   const usualClients = values.quick ? [8] : isPooled ? POOL_CLIENTS : [1, 8, 32];
   return {
-    seconds: readCount('--seconds', values.seconds, values.quick ? 2 : 3),
-    rounds: readCount('--rounds', values.rounds, values.quick ? 1 : 5),
+    seconds: readCount('--seconds', values.seconds, values.quick ? 2 : 1),
+    rounds: readCount('--rounds', values.rounds, values.quick ? 1 : 16),
     clients: values.clients?.split(',').map((text) => readCount('--clients', text, 0)) ?? usualClients,
     modes: readNames('--modes', values.modes, MODES) ?? (values.quick ? ['simple', 'prepared'] : MODES),
     // The bare relay copies bytes and knows nothing of TLS.

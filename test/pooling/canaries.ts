@@ -3,6 +3,7 @@
 
 import type { Dice } from './dice.ts';
 import type { Settable } from './settable.ts';
+import { IN_LEADER } from './settings-model.ts';
 import type { Step } from './steps.ts';
 
 /** Why a client may keep its connection after a doing, and what must be done so that it need not. */
@@ -19,6 +20,8 @@ export const RELEASES: Readonly<Record<Pin, readonly string[]>> = {
   seed: [],
   opaque: [],
 };
+
+const LOOK_AT_CUSTOM = `SELECT pg_catalog.current_setting('app.canary', true), pg_catalog.current_setting('app.other', true) ${IN_LEADER}`;
 
 /** Where the client itself should see what it has done. */
 export const LOOKS: Readonly<Record<Pin, readonly string[]>> = {
@@ -39,7 +42,7 @@ export const LOOKS: Readonly<Record<Pin, readonly string[]>> = {
   plan: ['EXECUTE canary', 'EXECUTE hidden_canary', 'EXECUTE hiding'],
   sequence: ['SELECT lastval()'],
   seed: ['SELECT pg_catalog.random()'],
-  opaque: ["SELECT pg_catalog.current_setting('app.canary', true), pg_catalog.current_setting('app.other', true)"],
+  opaque: [LOOK_AT_CUSTOM],
 };
 
 export interface Doing {
@@ -217,8 +220,8 @@ const WILD_MAKERS: readonly Maker[] = [
 const READING_MAKERS: readonly Maker[] = [
   plainly((ground) => `SHOW ${settingOf(ground)[0]}`),
   plainly((ground) => `SELECT pg_catalog.current_setting('${settingOf(ground)[0]}')`),
-  plainly(() => "SELECT pg_catalog.current_setting('app.canary', true), pg_catalog.current_setting('app.other', true)"),
-  plainly(() => "SELECT pg_catalog.current_setting('app.canary')"),
+  plainly(() => LOOK_AT_CUSTOM),
+  plainly(() => `SELECT pg_catalog.current_setting('app.canary') ${IN_LEADER}`),
   plainly(() => 'SHOW app.of_database'),
   plainly(
     () => "SELECT current_user, session_user, pg_catalog.current_setting('role'), pg_catalog.current_schemas(false)",

@@ -61,6 +61,12 @@ const NAMES = Object.keys(VALUES);
 const ROLES = ['app', 'weir', 'scram_user', 'none', 'nobody_like_it'];
 
 /**
+ * For a SELECT without FROM. A parallel worker, which debug_parallel_query runs all in that may, is told nothing of custom
+ * settings that are at their default: to it those that were reset, or set in vain, are unknown, in the leader they are ''.
+ */
+export const IN_LEADER = 'WHERE pg_catalog.pg_backend_pid() > 0';
+
+/**
  * All that is not as it was built in, and what pg_settings leaves out. Clients that differ in application_name alone share
  * connections, so that its reset_val is not theirs; what RESET makes of it is.
  */
@@ -69,10 +75,8 @@ export const PROBE =
  pg_catalog.current_setting('app.one', true), pg_catalog.current_setting('app.two', true), pg_catalog.current_setting('app.rare', true),
  pg_catalog.current_setting('role'), current_user, session_user, pg_catalog.current_setting('is_superuser')
  FROM pg_catalog.pg_settings WHERE context IN ('user', 'superuser', 'backend', 'superuser-backend') AND name NOT LIKE 'plpgsql.%'
- AND (setting IS DISTINCT FROM boot_val OR (reset_val IS DISTINCT FROM boot_val AND name <> 'application_name'))`.replace(
-    /\s+/g,
-    ' ',
-  );
+ AND (setting IS DISTINCT FROM boot_val OR (reset_val IS DISTINCT FROM boot_val AND name <> 'application_name'))
+ AND pg_catalog.pg_backend_pid() > 0`.replace(/\s+/g, ' ');
 
 const STARTS: readonly Readonly<Record<string, string>>[] = [
   {},

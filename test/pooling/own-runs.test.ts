@@ -2,9 +2,15 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+import type { BackendMessage } from '../support/transcript.ts';
+import { WireClient } from '../support/wire-client.ts';
 import { type PoolClient, type PoolGround, startPoolGround } from './pool-ground.ts';
 
 const SHOWN = 'SELECT name, statement FROM pg_prepared_statements';
+
+/** With file, line and routine of the server's code, which tell one place of the same error from another. */
+const allOf = (messages: readonly BackendMessage[]): string[] =>
+  messages.map(({ type, body }) => `${type} ${body.toString('latin1')}`);
 
 let postgres: TestPostgres;
 let ground: PoolGround;
@@ -54,3 +60,20 @@ test('one repeated with success is there for its client, and for nobody else', a
   expect(await one.wire.rows(SHOWN)).toEqual([['mine', 'PREPARE mine AS SELECT * FROM passing']]);
   expect(await other.wire.rows(SHOWN)).toEqual([]);
 });
+
+test.each(['EXECUTE mine', 'SELECT 1; EXECUTE mine', 'ROLLBACK; SELECT 1'])(
+  '%s in a failed transaction, with its statement elsewhere, is answered in the words of the server',
+  async (sql) => {
+    const bare = await WireClient.login(postgres);
+    await bare.rows('PREPARE mine AS SELECT * FROM passing');
+    await one.wire.rows('BEGIN');
+    await bare.rows('BEGIN');
+    await expect(one.wire.rows('SELECT 1/0')).rejects.toThrow(/zero/);
+    await expect(bare.rows('SELECT 1/0')).rejects.toThrow(/zero/);
+    const expected = await bare.query(sql);
+    expect(allOf(await one.wire.query(sql))).toEqual(allOf(expected));
+    await one.wire.rows('ROLLBACK');
+    expect(await one.wire.rows('EXECUTE mine')).toEqual([]);
+    await bare.end();
+  },
+);

@@ -17,12 +17,16 @@ import type { Run } from '../run.ts';
 import { awaitAnswers } from './await-answers.ts';
 import { OwnMessages } from './own-messages.ts';
 import { AS_SENT, FAILED, mayStand, NOBODY, NOTHING, TAKEN, TAKEN_STATEMENT } from './places.ts';
-import { type FailingPlace, isExecute, mayChangeNames, runsPrepared, StatementRepeater } from './repeat-statements.ts';
+import {
+  endsTransaction,
+  type FailingPlace,
+  isExecute,
+  mayChangeNames,
+  runsPrepared,
+  StatementRepeater,
+} from './repeat-statements.ts';
 import { SqlNames } from './sql-names.ts';
 import { OWN_SERVERS, type Surroundings } from './surroundings.ts';
-
-/** They can be run, and prepared, in a failed transaction. */
-const ENDS_TRANSACTION = /^(?:commit|rollback|rollback_to|prepare_transaction)$/;
 
 /** A message waits once or twice. One that goes round in circles ends its connection. */
 const MAX_WAITS = 1_000;
@@ -325,7 +329,7 @@ export class StatementCarrier {
     if (description === null || (isDescribe && description.columns !== null)) return false;
     if (this.#connection.session.status !== TRANSACTION.failed)
       return isDescribe && this.#repeater.needsTrial(statement);
-    return isDescribe || !ENDS_TRANSACTION.test(statement.facts[0]?.shape.kinds[0] ?? '');
+    return isDescribe || !endsTransaction(statement.facts);
   }
 
   /** For a statement of SQL PREPARE: its own name is in its text, so there is no other place. */

@@ -19,6 +19,13 @@ import type { OwnMessages } from './own-messages.ts';
 import { makeResult, makeStandIn, NOTHING } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
 
+const ENDS_TRANSACTION = /^(?:commit|rollback|rollback_to|prepare_transaction)$/;
+
+/** A text that begins so can be run, and prepared, in a failed transaction; all others the server refuses there. */
+export function endsTransaction(facts: TextFacts): boolean {
+  return ENDS_TRANSACTION.test(facts[0]?.shape.kinds[0] ?? '');
+}
+
 /** EXECUTE, EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE. */
 export function runsPrepared({ effect }: StatementFacts): boolean {
   return effect?.type === 'execute';

@@ -18,7 +18,7 @@ import type { StatementCarrier } from './carry-statements.ts';
 import { failPlanWith, UNPLANNABLE } from './failed-use.ts';
 import type { OwnMessages } from './own-messages.ts';
 import { makeStandIn, TAKEN_STATEMENT } from './places.ts';
-import type { StatementRepeater } from './repeat-statements.ts';
+import { endsTransaction, type StatementRepeater } from './repeat-statements.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** Goes in front of what may fail in a client's transaction. */
@@ -230,8 +230,11 @@ export class SqlNames {
       this.#carrier.needed.add(name);
       return true;
     }
+    const isFailed = session.status === TRANSACTION.failed;
+    // There nothing can be prepared; the server says that itself, and its words are those for what the client has sent.
+    if (isFailed && isQuery && !endsTransaction(this.#facts)) return true;
     const failure = this.#repeater.failureOf(names, statement);
-    if (failure !== null && session.status === TRANSACTION.failed) {
+    if (failure !== null && isFailed) {
       if (isQuery) this.#failure = failure;
       return true;
     }
@@ -242,7 +245,7 @@ export class SqlNames {
       this.#standIn = { facts: this.#facts, for: statement, error: failPlanWith(failure) };
       return true;
     }
-    const mayFail = session.status !== TRANSACTION.failed && this.#repeater.needsTrial(statement);
+    const mayFail = !isFailed && this.#repeater.needsTrial(statement);
     const isTrial = isQuery || mayFail;
     const isSheltered = isQuery && mayFail && session.status === TRANSACTION.open && !session.isUnitOpen;
     if (isSheltered) this.#own.run(SHELTER);

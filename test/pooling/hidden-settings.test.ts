@@ -50,6 +50,20 @@ describe('a setting that hidden code makes', () => {
 });
 
 describe('application_name', () => {
+  test.each([
+    { sql: 'BEGIN; RESET ALL; ROLLBACK', told: [], name: 'first' },
+    { sql: 'BEGIN; RESET ALL; COMMIT', told: ['application_name\0second\0'], name: 'second' },
+  ])('is told after $sql in one message as $name', async ({ sql, told, name }) => {
+    ground = await startPoolGround(postgres, { size: 1 });
+    const { wire: first } = await ground.login({ parameters: { application_name: 'first' } });
+    const { wire: second } = await ground.login({ parameters: { application_name: 'second' } });
+    await first.rows('SELECT 1');
+    await second.rows("SET application_name = 'first'");
+    const said = (await second.query(sql)).filter(({ type }) => type === 'S');
+    expect(said.map(({ body }) => body.toString('utf8'))).toEqual(told);
+    expect(await nameOf(second)).toBe(name);
+  });
+
   test.each(['RESET ALL', 'RESET application_name', 'SET application_name TO DEFAULT', 'DISCARD ALL'])(
     "after %s is the client's own, and not that of the login that opened the connection",
     async (reset) => {

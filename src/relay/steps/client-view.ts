@@ -95,6 +95,8 @@ export class ClientView {
       if (this.#connection.session.status === TRANSACTION.failed) return;
       this.#isCommitted = this.#hasReset;
       this.#isUndoForeign = false;
+    } else if (shape.kinds[0] === 'rollback') {
+      this.#hasReset = this.#isCommitted;
     } else if (resetsName(statement)) {
       this.#hasReset = true;
       this.#isLocal = effect?.type === 'set' && effect.isLocal;

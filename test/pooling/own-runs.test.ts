@@ -1,4 +1,5 @@
-// What pgweir runs by itself in front of a client's message may fail: nobody finds what that leaves behind.
+// What pgweir runs by itself in front of a client's message may fail, or have no place: its client hears what the server says
+// to its own message, and nobody finds what was left behind.
 
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';

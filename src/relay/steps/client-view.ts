@@ -96,7 +96,7 @@ export class ClientView {
       this.#isCommitted = this.#hasReset;
       this.#isUndoForeign = false;
     } else if (shape.kinds[0] === 'rollback') {
-      this.#hasReset = this.#isCommitted;
+      this.#undo();
     } else if (resetsName(statement)) {
       this.#hasReset = true;
       this.#isLocal = effect?.type === 'set' && effect.isLocal;
@@ -110,8 +110,13 @@ export class ClientView {
     } else this.#hasRunCode ||= mayReset(statement, traces);
   }
 
-  /** A statement has failed: what its transaction had reset is undone. */
+  /** A statement has failed. */
   noteError(): void {
+    this.#undo();
+  }
+
+  /** What the transaction had reset is as it was. */
+  #undo(): void {
     this.#hasReset = this.#isCommitted;
     this.#hasRunCode = false;
   }
